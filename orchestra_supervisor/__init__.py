@@ -1,0 +1,1 @@
+"""Orchestra Supervisor: runs a host's AI backend, context and MCP servers and keeps them healthy."""

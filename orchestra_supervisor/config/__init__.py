@@ -1,0 +1,1 @@
+"""Files in every dialect to one validated Fleet."""

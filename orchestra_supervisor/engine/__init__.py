@@ -1,0 +1,1 @@
+"""Acts on what the rules decide: supervisor, actors, prober, bus."""

@@ -1,0 +1,1 @@
+"""The durable record of events, audit and desired state, in SQLite."""

@@ -1,0 +1,1 @@
+"""The process that writes: pipes to files, index, rotation."""

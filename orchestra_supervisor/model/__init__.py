@@ -1,0 +1,1 @@
+"""Vocabulary shared by every floor: specs, states, reports, events, errors."""

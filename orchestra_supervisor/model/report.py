@@ -1,0 +1,59 @@
+"""Frozen views of a service, handed to whoever asks."""
+
+from dataclasses import asdict, dataclass
+
+from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
+
+__all__ = ["ExitReport", "ServiceReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReport:
+    """How the last run ended.
+
+    Attributes:
+        code: Exit code, or None when a signal ended it or the status is unknown.
+        signal: Signal name (`SIGKILL`), or None.
+        at_wall: Seconds since the epoch.
+        success: True when policy counts it as a success.
+        text: For people: `exit code 1`, `killed by SIGSEGV`, `exec failed: No such file (argv[0])`.
+    """
+
+    code: int | None
+    signal: str | None
+    at_wall: float
+    success: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """One service as status shows it. Instants are wall seconds; ids and pids are None when nothing runs."""
+
+    name: str
+    title: str
+    kind: Kind
+    state: State
+    desired: Desired
+    down_reason: DownReason
+    reason: str
+    """Why it is in this state, for people."""
+    since: float
+    pid: int | None
+    run: str | None
+    started: float | None
+    restarts: int
+    exit: ExitReport | None
+    port: int | None
+    url: str | None
+    enabled: bool
+    required: bool
+    waiting_for: tuple[str, ...]
+    next_start: float | None
+    probe_error: str
+    depends_on: tuple[str, ...]
+    tags: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form of `status --json`."""
+        return asdict(self)

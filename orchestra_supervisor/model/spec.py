@@ -1,0 +1,270 @@
+"""A validated fleet: what every service is, resolved and complete.
+
+A spec is what configuration files become: paths absolute, variables expanded, shorthands
+spelled out, defaults filled in. Two specs that compare equal describe the same service, so
+"what changed" is a comparison of whole specs. Secrets stay references (`secret:NAME`) here.
+"""
+
+import signal as _signal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from orchestra_supervisor.model.states import Condition, Kind
+
+__all__ = [
+    "SERVICE_NAME_PATTERN",
+    "BackoffSpec",
+    "ByteCount",
+    "CommandCheck",
+    "DependencySpec",
+    "Fleet",
+    "FleetSettings",
+    "HttpCheck",
+    "LogSpec",
+    "McpBackendSpec",
+    "McpSpec",
+    "Port",
+    "ProbeSet",
+    "ProbeSpec",
+    "RestartSpec",
+    "RlimitSpec",
+    "Seconds",
+    "ServiceSpec",
+    "StopSpec",
+    "StopStep",
+    "TcpCheck",
+]
+
+SERVICE_NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$"
+"""A service's name is also its log file's name and an URL segment: no slash, no leading dot."""
+
+Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
+ByteCount = Annotated[int, Field(ge=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+NoNul = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+
+
+def _known_signal(value: str) -> str:
+    name = value.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    if name not in _signal.Signals.__members__:
+        msg = f"unknown signal {value!r}"
+        raise ValueError(msg)
+    return name
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpCheck(_Spec):
+    """Passes when an HTTP answer has the wanted status, and body where asked for."""
+
+    type: Literal["http"] = "http"
+    url: str
+    method: Literal["GET", "HEAD", "POST"] = "GET"
+    headers: dict[str, str] = Field(default_factory=dict)
+    status: tuple[int, int] = (200, 299)
+    """Lowest and highest accepted status, both included."""
+    body_match: str | None = None
+    """Regular expression searched in the first 64 KiB of the body (UTF-8, bad bytes replaced)."""
+
+
+class TcpCheck(_Spec):
+    """Passes when a TCP connection is accepted."""
+
+    type: Literal["tcp"] = "tcp"
+    host: str = "127.0.0.1"
+    port: Port
+
+
+class CommandCheck(_Spec):
+    """Passes when a command ends with exit code 0; runs with the service's cwd, env and user."""
+
+    type: Literal["command"] = "command"
+    argv: Annotated[tuple[NoNul, ...], Field(min_length=1)]
+
+
+class ProbeSpec(_Spec):
+    """One probe: what is checked, when, and how many results count."""
+
+    check: Annotated[HttpCheck | TcpCheck | CommandCheck, Field(discriminator="type")]
+    initial_delay: Seconds = 0.0
+    period: Annotated[float, Field(ge=0.01, le=86_400)] = 10.0
+    """Between the starts of two checks. Until a probe first passes it is checked more often."""
+    timeout: Annotated[float, Field(ge=0.01, le=3_600)] = 5.0
+    success_threshold: Annotated[int, Field(ge=1)] = 1
+    failure_threshold: Annotated[int, Field(ge=1)] = 3
+
+
+class ProbeSet(_Spec):
+    """The probes of one service.
+
+    startup: until it passes, liveness and readiness do not run; failing for
+    `failure_threshold` times, or not passing within `startup_timeout`, ends the run.
+    readiness: decides between ready and unhealthy. liveness: failing restarts the run.
+    """
+
+    startup: ProbeSpec | None = None
+    readiness: ProbeSpec | None = None
+    liveness: ProbeSpec | None = None
+
+
+class BackoffSpec(_Spec):
+    """How long to wait before the next start: initial * multiplier**n, capped, jittered."""
+
+    initial: Seconds = 0.5
+    multiplier: Annotated[float, Field(ge=1, le=100)] = 2.0
+    cap: Seconds = 60.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the delay that is added at random, so that services do not restart in step."""
+    first_immediate: bool = True
+    """The first restart after a stable spell happens at once."""
+
+
+class RestartSpec(_Spec):
+    """When a run that ended is followed by another."""
+
+    policy: Literal["always", "on-failure", "never"] = "on-failure"
+    success_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = (0,)
+    backoff: BackoffSpec = BackoffSpec()
+    max_restarts: Annotated[int, Field(ge=0)] | None = 10
+    """Restarts within `window` before the service is failed; None: no limit."""
+    window: Seconds = 300.0
+    stable_after: Seconds = 30.0
+    """A run this long resets the backoff."""
+
+
+class StopStep(_Spec):
+    """One signal of a stop sequence and the time it is given."""
+
+    signal: str = "SIGTERM"
+    wait: Seconds = 10.0
+
+    _check_signal = field_validator("signal")(_known_signal)
+
+
+class StopSpec(_Spec):
+    """The stop sequence. SIGKILL to all that is left always follows its last step."""
+
+    steps: tuple[StopStep, ...] = (StopStep(),)
+    scope: Literal["group", "leader"] = "group"
+    """Whom the signals reach: the process group and its strays, or the leader alone. SIGKILL reaches all."""
+
+
+class RlimitSpec(_Spec):
+    """Soft and hard limit of one resource; None is unlimited."""
+
+    soft: int | None
+    hard: int | None
+
+
+class DependencySpec(_Spec):
+    """What a service needs of another."""
+
+    condition: Condition = Condition.READY
+    on_failure: Literal["keep", "stop", "restart"] = "keep"
+    """When the dependency stops meeting its condition while this service runs: keep it running;
+    stop it until the condition is met again; or restart it once the condition is met again."""
+
+
+class LogSpec(_Spec):
+    """Rotation of one service's log."""
+
+    max_bytes: ByteCount = 50 * 1024 * 1024
+    """Size at which the segment is rotated; 0: never."""
+    backups: Annotated[int, Field(ge=0, le=10_000)] = 5
+    compress: bool = True
+
+
+class ServiceSpec(_Spec):
+    """One service, complete. Paths absolute, command an argument vector, variables expanded."""
+
+    name: Annotated[str, Field(pattern=SERVICE_NAME_PATTERN)]
+    title: str = ""
+    description: str = ""
+    kind: Kind = Kind.DAEMON
+    argv: Annotated[tuple[NoNul, ...], Field(min_length=1)]
+    cwd: NoNul
+    env: dict[NoNul, NoNul] = Field(default_factory=dict)
+    """Added to the inherited environment; a value may be `secret:NAME`, resolved at spawn."""
+    inherit_env: bool = True
+    user: str | None = None
+    group: str | None = None
+    groups: tuple[str, ...] | None = None
+    """Supplementary groups; None: those of `user`, when a user is given."""
+    umask: Annotated[int, Field(ge=0, le=0o777)] | None = None
+    nice: Annotated[int, Field(ge=-20, le=19)] | None = None
+    oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    rlimits: dict[str, RlimitSpec] = Field(default_factory=dict)
+    """Resource name without prefix, lower case (`nofile`, `core`, ...)."""
+    enabled: bool = True
+    priority: int = 999
+    """Lower starts first among services that are free to start; dependencies come before it."""
+    start_delay: Seconds = 0.0
+    """After the fleet's start, not after the previous service."""
+    required_for_system: bool = False
+    depends_on: dict[str, DependencySpec] = Field(default_factory=dict)
+    restart: RestartSpec = RestartSpec()
+    stop: StopSpec = StopSpec()
+    probes: ProbeSet = ProbeSet()
+    startup_timeout: Seconds = 60.0
+    """From spawn to first readiness; 0: no limit. Not reached: the run is stopped and counts as failed."""
+    port: Port | None = None
+    url: str | None = None
+    """Where a person finds it; shown in the table of `up`."""
+    log: LogSpec = LogSpec()
+    tags: tuple[str, ...] = ()
+
+
+class McpBackendSpec(_Spec):
+    """An MCP server behind the gateway: supervised here, spawned over stdio, or external."""
+
+    name: str
+    endpoint: str | None = None
+    argv: tuple[str, ...] | None = None
+    cwd: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
+    description: str = ""
+    priority: int = 999
+    service: str | None = None
+    """The service of this fleet that owns the endpoint's port, or None: external or stdio."""
+
+
+class McpSpec(_Spec):
+    """What `claude_mcp_config.json` and client files say of MCP servers."""
+
+    backends: dict[str, McpBackendSpec] = Field(default_factory=dict)
+    routing: dict[str, str] = Field(default_factory=dict)
+    cache_ttl: Seconds = 0.0
+    cache_strategy: Literal["lru", "none"] = "none"
+
+
+class FleetSettings(_Spec):
+    """What holds for the whole fleet."""
+
+    log_directory: str | None = None
+    """Absolute; None: `logs` in the state directory."""
+    remember_stops: bool = False
+    """A stop by hand also outlives a full stop of the fleet."""
+    control_group: str | None = None
+    """Named group that may use the control socket (mode 0660); None: the owner alone (0600)."""
+    secrets_file: str | None = None
+    """Absolute path of a JSON file of secret values, unreadable for others."""
+    leftovers: Literal["stop", "report"] = "stop"
+    """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
+    journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
+    """Events kept in the journal."""
+
+
+class Fleet(_Spec):
+    """All services of one home."""
+
+    services: dict[str, ServiceSpec] = Field(default_factory=dict)
+    settings: FleetSettings = FleetSettings()
+    mcp: McpSpec = McpSpec()
+    files: tuple[str, ...] = ()
+    """Absolute paths of the files it was read from."""

@@ -1,0 +1,1 @@
+"""Checks of a service's health: http, tcp, command."""

@@ -1,0 +1,1 @@
+"""What the daemon knows of processes: the keeper client, leftovers, port owners."""

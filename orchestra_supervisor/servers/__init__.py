@@ -1,0 +1,1 @@
+"""The embedded backend, context and memory servers: services like any other."""

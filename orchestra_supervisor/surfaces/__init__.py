@@ -1,0 +1,1 @@
+"""Views of control for the outside: the HTTP API."""
