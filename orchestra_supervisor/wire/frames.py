@@ -8,6 +8,7 @@ the stream and refuses garbage by raising, after which the connection is of no m
 import json
 import struct
 from collections.abc import Iterator
+from typing import cast
 
 __all__ = [
     "HEADER_SIZE",
