@@ -1,0 +1,208 @@
+"""What can happen to a service, and what a step may ask the engine to do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.states import DownReason
+
+__all__ = [
+    "Ack",
+    "Boot",
+    "Dependencies",
+    "Due",
+    "Effect",
+    "Emit",
+    "Exited",
+    "Gone",
+    "Input",
+    "ProbeKind",
+    "Probed",
+    "Proceed",
+    "Respec",
+    "Restart",
+    "Spawn",
+    "SpawnRefused",
+    "Spawned",
+    "Start",
+    "Stop",
+    "StopRun",
+    "Stuck",
+]
+
+
+class ProbeKind(StrEnum):
+    """Which question a probe answers."""
+
+    STARTUP = "startup"
+    READINESS = "readiness"
+    LIVENESS = "liveness"
+
+
+# Inputs.
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The fleet starts; `down_reason` is why this service stays down, or NONE: it is wanted up."""
+
+    down_reason: DownReason
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Somebody wants it up; forgets what counted against it."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Somebody wants it down, once the dependents in `after` are down."""
+
+    down_reason: DownReason
+    why: str = ""
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Somebody wants a new run of it, once the dependents in `after` are down."""
+
+    why: str = ""
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    """The dependents that a stop waited for are down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """The dependencies that do not meet their condition have changed: (name, state) each."""
+
+    unmet: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The keeper: exec succeeded."""
+
+    run: str
+    pid: int
+    started_mono: float
+    started_wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRefused:
+    """No process came to be; stage and errno say where and why (`errno` 0: not a system error)."""
+
+    run: str
+    stage: str
+    errno: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The leader ended. Code and signal both None: its status is not known."""
+
+    run: str
+    code: int | None
+    signal: str | None
+    at_mono: float
+    at_wall: float
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing of the run is left."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """SIGKILL was sent and these processes are still there."""
+
+    run: str
+    pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The service's deadline has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A probe's verdict changed, thresholds counted."""
+
+    run: str
+    kind: ProbeKind
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Respec:
+    """The configuration changed in ways that need no new run."""
+
+    spec: ServiceSpec
+
+
+Input = (
+    Boot
+    | Start
+    | Stop
+    | Restart
+    | Proceed
+    | Dependencies
+    | Spawned
+    | SpawnRefused
+    | Exited
+    | Gone
+    | Stuck
+    | Due
+    | Probed
+    | Respec
+)
+
+
+# Effects.
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Order the keeper to spawn the run."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """Order the keeper to carry out the stop sequence of the spec on the run."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The run's record is understood; the keeper may forget it."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell the world; the engine adds time, service and run."""
+
+    kind: str
+    message: str
+    data: tuple[tuple[str, object], ...] = ()
+
+
+Effect = Spawn | StopRun | Ack | Emit

@@ -1,0 +1,397 @@
+"""The lifecycle of a service: one table, every transition.
+
+Theory
+------
+A service has a *current state* (`State`) and, apart from it, a *desired state* (`Desired`): where it
+stands and where it is wanted. A step takes what happened (an `Input`) and returns the new record,
+the effects to carry out, and nothing else; it reads no clock and does no I/O.
+
+A service has at most one *run*. A run begins with the `Spawn` effect and is over only with the input
+`Gone`, when nothing of its process tree is left: the leader's end (`Exited`) is news, not the end.
+So the rule that two runs never overlap is visible here: `begin` is the only place that spawns, and
+it is reached only with no run.
+
+While a run is being ended, `Ending` says what follows: stay down, start again, or let the restart
+policy decide. A stop may have to wait for dependents (`Ending.after`): then the state stays what it
+is, the service counts as leaving (nobody may start on top of it), and `Proceed` begins the stop.
+
+`TABLE` has a rule for every pair of input and state. `_ignore` is written where nothing follows. The
+diagram in docs/lifecycle.md is drawn by running this table.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestra_supervisor.model.errors import IllegalTransition
+from orchestra_supervisor.model.report import ExitReport
+from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.inputs import (
+    Ack,
+    Boot,
+    Dependencies,
+    Due,
+    Effect,
+    Emit,
+    Exited,
+    Gone,
+    Input,
+    Probed,
+    ProbeKind,
+    Proceed,
+    Respec,
+    Restart,
+    Spawned,
+    SpawnRefused,
+    Start,
+    Stop,
+    Stuck,
+)
+from orchestra_supervisor.rules.moves import Step, after_run, begin, end, enter, enter_running, settle_down
+from orchestra_supervisor.rules.restart import is_success
+from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
+
+__all__ = ["TABLE", "step"]
+
+
+Rule = Callable[[Service, Input, Moment], Step]
+
+
+def step(service: Service, event: Input, now: Moment) -> Step:
+    """Return the service after `event`, with the effects to carry out in order.
+
+    Raises:
+        IllegalTransition: The table lacks the pair, which a test shows to be impossible.
+    """
+    if isinstance(event, Dependencies):
+        service = replace(service, unmet=event.unmet)
+    try:
+        rule = TABLE[type(event)][service.state]
+    except KeyError as error:
+        msg = f"no rule for {type(event).__name__} in state {service.state}"
+        raise IllegalTransition(msg, hint="please report this with the journal") from error
+    return rule(service, event, now)
+
+
+# Rules, by input.
+
+
+def _ignore(service: Service, event: Input, now: Moment) -> Step:
+    del event, now
+    return Step(service)
+
+
+def _is_current(service: Service, run: str) -> bool:
+    return service.run is not None and service.run.id == run
+
+
+def _boot(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Boot)
+    if event.down_reason is not DownReason.NONE:
+        service = replace(service, desired=Desired.DOWN, down_reason=event.down_reason)
+        return settle_down(service, now)
+    delay = service.spec.start_delay
+    service = replace(service, desired=Desired.UP, next_start=now.mono + delay if delay else None)
+    return begin(service, now)
+
+
+def _start_from_rest(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Start)
+    service = replace(
+        service,
+        desired=Desired.UP,
+        down_reason=DownReason.NONE,
+        attempts=0,
+        recent=(),
+        next_start=None,
+    )
+    return begin(service, now, event.why)
+
+
+def _start_while_stopping(service: Service, event: Input, now: Moment) -> Step:
+    del now
+    assert isinstance(event, Start)
+    assert service.ending is not None
+    if service.ending.then is not Then.DOWN:
+        return Step(service)
+    ending = replace(service.ending, then=Then.AGAIN, failed=False)
+    service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=ending)
+    return Step(replace(service, attempts=0, recent=(), next_start=None))
+
+
+def _start_while_up(service: Service, event: Input, now: Moment) -> Step:
+    """Already up: nothing to do, unless it is about to leave for good; then it stays."""
+    assert isinstance(event, Start)
+    if service.ending is None or service.ending.then is not Then.DOWN:
+        return Step(service)
+    service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=None)
+    return Step(enter(service, service.state, event.why or "stays up", now))
+
+
+def _stop_at_rest(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Stop)
+    service = replace(service, desired=Desired.DOWN, down_reason=event.down_reason)
+    if service.state in {State.COMPLETED, State.FAILED} and event.down_reason is DownReason.SHUTDOWN:
+        return Step(service)  # the last word on it stays visible while the fleet goes down
+    return settle_down(service, now)
+
+
+def _stop_while_up(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Stop)
+    service = replace(service, desired=Desired.DOWN, down_reason=event.down_reason, refresh=False)
+    return end(service, Ending(Then.DOWN, event.why or "stopping", after=event.after), now)
+
+
+def _stop_while_stopping(service: Service, event: Input, now: Moment) -> Step:
+    del now
+    assert isinstance(event, Stop)
+    ending = replace(service.ending or Ending(Then.DOWN, "stopping"), then=Then.DOWN, failed=False, after=())
+    return Step(replace(service, desired=Desired.DOWN, down_reason=event.down_reason, ending=ending))
+
+
+def _restart_while_up(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Restart)
+    service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, attempts=0, recent=())
+    return end(service, Ending(Then.AGAIN, event.why or "restarting", after=event.after), now)
+
+
+def _restart_while_stopping(service: Service, event: Input, now: Moment) -> Step:
+    del event, now
+    assert service.ending is not None
+    ending = replace(service.ending, then=Then.AGAIN, failed=False)
+    service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=ending)
+    return Step(replace(service, attempts=0, recent=(), next_start=None))
+
+
+def _restart_from_rest(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Restart)
+    return _start_from_rest(service, Start(event.why), now)
+
+
+def _proceed(service: Service, event: Input, now: Moment) -> Step:
+    del event
+    if service.ending is None:
+        return Step(service)
+    return end(service, replace(service.ending, after=()), now)
+
+
+def _dependencies_while_waiting(service: Service, event: Input, now: Moment) -> Step:
+    del event
+    return begin(service, now)
+
+
+def _dependencies_while_up(service: Service, event: Input, now: Moment) -> Step:
+    del event
+    if service.ending is not None:
+        return Step(service)
+    if not service.unmet:
+        if not service.refresh:
+            return Step(service)
+        return end(service, Ending(Then.AGAIN, "restarting: a dependency came back"), now)
+    actions = {service.spec.depends_on[name].on_failure for name, _ in service.unmet}
+    if "stop" in actions:
+        lost = ", ".join(f"{name} ({state})" for name, state in service.unmet)
+        return end(service, Ending(Then.AGAIN, f"stopping: lost {lost}"), now)
+    return Step(replace(service, refresh=service.refresh or "restart" in actions))
+
+
+def _dependencies_in_backoff(service: Service, event: Input, now: Moment) -> Step:
+    del event, now
+    return Step(service)  # looked at again when the backoff is over
+
+
+def _spawned(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Spawned)
+    run = service.run
+    if run is None or run.id != event.run or run.pid is not None:
+        return Step(service)
+    run = replace(run, pid=event.pid, ordered_mono=event.started_mono, ordered_wall=event.started_wall)
+    service = replace(service, run=run)
+    emit = Emit("service.spawned", f"pid {event.pid}", (("pid", event.pid),))
+    if service.state is State.STOPPING or service.spec.probes.startup is not None:
+        return Step(service, (emit,))
+    after = enter_running(service, now)
+    return Step(after.service, (emit, *after.effects))
+
+
+def _spawn_refused(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, SpawnRefused)
+    if not _is_current(service, event.run):
+        return Step(service)
+    text = f"could not start: {event.message} ({event.stage})"
+    last = ExitReport(code=None, signal=None, at_wall=now.wall, success=False, text=text)
+    data = (("stage", event.stage), ("errno", event.errno))
+    emit = Emit("service.spawn_failed", text, data)
+    after = after_run(replace(service, exit=last), now, lasted=0.0, success=False)
+    return Step(after.service, (emit, *after.effects))
+
+
+def _exited(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Exited)
+    run = service.run
+    if run is None or run.id != event.run or run.leader_ended:
+        return Step(service)
+    success = is_success(service.spec.restart, event.code)
+    text = _exit_text(event)
+    last = ExitReport(event.code, event.signal, event.at_wall, success, text)
+    service = replace(service, exit=last, run=replace(run, leader_ended=True, ended_mono=event.at_mono))
+    data = (("code", event.code), ("signal", event.signal), ("remaining", event.remaining))
+    emit = Emit("service.exited", text, data)
+    if service.state is State.STOPPING or not event.remaining:
+        return Step(service, (emit,))
+    ending = service.ending or Ending(Then.POLICY, "")
+    left = "1 process" if event.remaining == 1 else f"{event.remaining} processes"
+    ended = end(service, replace(ending, why=f"{text}; stopping {left} it left", after=()), now)
+    return Step(ended.service, (emit, *ended.effects))
+
+
+def _exit_text(event: Exited) -> str:
+    if event.signal is not None:
+        return f"killed by {event.signal}"
+    return "exit status unknown" if event.code is None else f"exit code {event.code}"
+
+
+def _gone(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Gone)
+    run = service.run
+    if run is None or run.id != event.run:
+        return Step(service, (Ack(event.run),))
+    failed = service.ending is not None and service.ending.failed
+    success = service.exit is not None and service.exit.success and not failed
+    lasted = max(0.0, (run.ended_mono or now.mono) - run.ordered_mono)
+    after = after_run(service, now, lasted=lasted, success=success)
+    return Step(after.service, (*after.effects, Ack(event.run)))
+
+
+def _stuck(service: Service, event: Input, now: Moment) -> Step:
+    del now
+    assert isinstance(event, Stuck)
+    if not _is_current(service, event.run):
+        return Step(service)
+    pids = ", ".join(str(pid) for pid in event.pids)
+    text = f"SIGKILL was sent and these processes are still there: {pids}"
+    return Step(replace(service, reason=text), (Emit("service.stuck", text, (("pids", event.pids),)),))
+
+
+def _due_at_rest(service: Service, event: Input, now: Moment) -> Step:
+    del event
+    deadline = service.deadline
+    if deadline is None or deadline > now.mono:
+        return Step(service)
+    return begin(service, now)
+
+
+def _due_while_up(service: Service, event: Input, now: Moment) -> Step:
+    del event
+    deadline = service.startup_deadline
+    if deadline is None or deadline > now.mono or service.ending is not None:
+        return Step(service)
+    limit = f"not ready within {service.spec.startup_timeout:g} s"
+    why = f"{limit}: {service.probe_error}" if service.probe_error else limit
+    return end(service, Ending(Then.POLICY, why, failed=True), now)
+
+
+def _probed(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, Probed)
+    if not _is_current(service, event.run) or service.run is None or service.run.leader_ended:
+        return Step(service)
+    service = replace(service, probe_error="" if event.passed else event.detail)
+    told = _probe_news(service, event)
+    match event.kind:
+        case ProbeKind.STARTUP:
+            after = _startup_probed(service, event, now)
+        case ProbeKind.READINESS:
+            after = _readiness_probed(service, event, now)
+        case ProbeKind.LIVENESS:
+            after = _liveness_probed(service, event, now)
+    return Step(after.service, (*told, *after.effects))
+
+
+def _probe_news(service: Service, event: Probed) -> tuple[Effect, ...]:
+    data = (("probe", event.kind.value),)
+    if not event.passed:
+        return (Emit("service.probe_failed", f"{event.kind} probe failed: {event.detail}", data),)
+    if service.state is State.UNHEALTHY:
+        return (Emit("service.probe_recovered", f"{event.kind} probe passes again", data),)
+    return ()
+
+
+def _startup_probed(service: Service, event: Probed, now: Moment) -> Step:
+    if service.state is not State.STARTING:
+        return Step(service)
+    if event.passed:
+        return enter_running(service, now)
+    return end(service, Ending(Then.POLICY, f"startup probe failed: {event.detail}", failed=True), now)
+
+
+def _readiness_probed(service: Service, event: Probed, now: Moment) -> Step:
+    assert service.run is not None
+    if event.passed and service.state in {State.RUNNING, State.UNHEALTHY}:
+        return Step(
+            enter(replace(service, run=replace(service.run, was_ready=True)), State.READY, "ready", now)
+        )
+    if not event.passed and service.state is State.READY:
+        return Step(enter(service, State.UNHEALTHY, f"readiness probe failed: {event.detail}", now))
+    return Step(service)
+
+
+def _liveness_probed(service: Service, event: Probed, now: Moment) -> Step:
+    if event.passed or service.ending is not None:
+        return Step(service)
+    return end(service, Ending(Then.POLICY, f"liveness probe failed: {event.detail}", failed=True), now)
+
+
+def _respec(service: Service, event: Input, now: Moment) -> Step:
+    del now
+    assert isinstance(event, Respec)
+    return Step(replace(service, spec=event.spec))
+
+
+_REST = (State.STOPPED, State.COMPLETED, State.FAILED)
+_UP = (State.STARTING, State.RUNNING, State.READY, State.UNHEALTHY)
+_HELD = (State.WAITING, State.BACKOFF)
+
+
+def _row(*groups: tuple[tuple[State, ...], Rule]) -> dict[State, Rule]:
+    row = {state: rule for states, rule in groups for state in states}
+    assert set(row) == set(State), f"states without a rule: {set(State) - set(row)}"
+    return row
+
+
+_STOPPING = (State.STOPPING,)
+_WAITING = (State.WAITING,)
+_BACKOFF = (State.BACKOFF,)
+_WITH_RUN = (*_UP, *_STOPPING)
+_NO_RUN = (*_REST, *_HELD)
+_ALL = (*_NO_RUN, *_WITH_RUN)
+
+TABLE: dict[type[Input], dict[State, Rule]] = {
+    Boot: _row(((State.STOPPED,), _boot), ((State.COMPLETED, State.FAILED, *_HELD, *_WITH_RUN), _ignore)),
+    Start: _row(
+        (_REST, _start_from_rest),
+        (_BACKOFF, _start_from_rest),
+        (_WAITING, _start_from_rest),
+        (_UP, _start_while_up),
+        (_STOPPING, _start_while_stopping),
+    ),
+    Stop: _row((_NO_RUN, _stop_at_rest), (_UP, _stop_while_up), (_STOPPING, _stop_while_stopping)),
+    Restart: _row(
+        (_NO_RUN, _restart_from_rest),
+        (_UP, _restart_while_up),
+        (_STOPPING, _restart_while_stopping),
+    ),
+    Proceed: _row((_UP, _proceed), (_NO_RUN, _ignore), (_STOPPING, _ignore)),
+    Dependencies: _row(
+        (_WAITING, _dependencies_while_waiting),
+        (_UP, _dependencies_while_up),
+        (_BACKOFF, _dependencies_in_backoff),
+        ((*_REST, *_STOPPING), _ignore),
+    ),
+    Spawned: _row(((State.STARTING, State.STOPPING), _spawned), ((*_NO_RUN, *_UP[1:]), _ignore)),
+    SpawnRefused: _row((_WITH_RUN, _spawn_refused), (_NO_RUN, _ignore)),
+    Exited: _row((_WITH_RUN, _exited), (_NO_RUN, _ignore)),
+    Gone: _row((_ALL, _gone)),
+    Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
+    Due: _row((_HELD, _due_at_rest), (_UP, _due_while_up), ((*_REST, *_STOPPING), _ignore)),
+    Probed: _row((_UP, _probed), ((*_NO_RUN, *_STOPPING), _ignore)),
+    Respec: _row((_ALL, _respec)),
+}

@@ -1,0 +1,210 @@
+"""The record of one service: everything its next decision depends on.
+
+The record is a value: a step takes one and returns another. What must outlive the daemon is in
+`to_note`, which the keeper holds; instants are CLOCK_MONOTONIC, one clock for every process of
+a boot, so a note means the same to the next daemon.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, cast
+
+from orchestra_supervisor.model.report import ExitReport, ServiceReport
+from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.states import Desired, DownReason, State
+
+__all__ = ["Ending", "Moment", "Run", "Service", "Then", "from_note", "to_note", "to_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a step happens, and the id that a run started by it will bear.
+
+    Attributes:
+        mono: Seconds of CLOCK_MONOTONIC.
+        wall: Seconds since the epoch, for people only; no decision depends on it.
+        run_id: A fresh run id; its random digits also seed the jitter, so rules need no dice.
+    """
+
+    mono: float
+    wall: float
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the service, from the order to spawn it until nothing of it is left."""
+
+    id: str
+    ordered_mono: float
+    ordered_wall: float
+    pid: int | None = None
+    """None until the keeper says that exec succeeded."""
+    leader_ended: bool = False
+    ended_mono: float = 0.0
+    was_ready: bool = False
+
+
+class Then(StrEnum):
+    """What follows when a run that is being ended is gone."""
+
+    DOWN = "down"
+    AGAIN = "again"
+    """Start again as soon as the dependencies allow; not a failure, not counted."""
+    POLICY = "policy"
+    """The restart policy decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """That, why and when the present run is to end.
+
+    Attributes:
+        then: What follows.
+        why: For people.
+        failed: The run counts as failed whatever its exit status will be.
+        after: Names of dependents that must be down first; the stop sequence starts when none of
+            them has a run left. While it waits, nobody may start on top of this service.
+    """
+
+    then: Then
+    why: str
+    failed: bool = False
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service as the rules see it."""
+
+    spec: ServiceSpec
+    state: State = State.STOPPED
+    desired: Desired = Desired.DOWN
+    down_reason: DownReason = DownReason.NONE
+    reason: str = ""
+    since_wall: float = 0.0
+    run: Run | None = None
+    ending: Ending | None = None
+    restarts: int = 0
+    """Runs that followed another, by policy or by hand, since the fleet started."""
+    attempts: int = 0
+    """Restarts by policy since the last stable spell: the exponent of the backoff."""
+    recent: tuple[float, ...] = ()
+    """Instants of restarts by policy within the restart window."""
+    exit: ExitReport | None = None
+    next_start: float | None = None
+    """Instant before which no run starts: start delay or backoff."""
+    unmet: tuple[tuple[str, str], ...] = ()
+    """Dependencies that do not meet their condition now, each with the state it is in."""
+    refresh: bool = False
+    """A dependency with `on_failure: restart` was lost: restart when it is back."""
+    probe_error: str = ""
+
+    @property
+    def is_leaving(self) -> bool:
+        """True while the run is up but is to be stopped once its dependents are down."""
+        return self.ending is not None and self.state is not State.STOPPING
+
+    @property
+    def startup_deadline(self) -> float | None:
+        """Instant by which the present run must have been ready, or None."""
+        run, probes = self.run, self.spec.probes
+        if run is None or run.was_ready or run.leader_ended or self.state is State.STOPPING:
+            return None
+        if not self.spec.startup_timeout or (probes.startup is None and probes.readiness is None):
+            return None
+        return run.ordered_mono + self.spec.startup_timeout
+
+    @property
+    def deadline(self) -> float | None:
+        """Instant of the next `Due` input, or None: derived, so that no timer is ever forgotten."""
+        if self.state is State.BACKOFF or (self.state is State.WAITING and not self.unmet):
+            return self.next_start
+        return self.startup_deadline
+
+
+_NOTE_FIELDS = (
+    "state",
+    "desired",
+    "down_reason",
+    "reason",
+    "since_wall",
+    "restarts",
+    "attempts",
+    "recent",
+    "next_start",
+    "refresh",
+    "probe_error",
+)
+
+
+def to_note(service: Service) -> dict[str, object]:
+    """Return the JSON form of what must outlive the daemon."""
+    note: dict[str, object] = {name: getattr(service, name) for name in _NOTE_FIELDS}
+    note["run"] = asdict(service.run) if service.run else None
+    note["ending"] = asdict(service.ending) if service.ending else None
+    note["exit"] = asdict(service.exit) if service.exit else None
+    return note
+
+
+def from_note(spec: ServiceSpec, note: object) -> Service:
+    """Return the service as the last daemon left it; a note that cannot be read counts as none."""
+    if not isinstance(note, dict):
+        return Service(spec)
+    held = cast("dict[str, Any]", note)
+    try:
+        run, ending, last = held["run"], held["ending"], held["exit"]
+        return Service(
+            spec=spec,
+            state=State(held["state"]),
+            desired=Desired(held["desired"]),
+            down_reason=DownReason(held["down_reason"]),
+            reason=str(held["reason"]),
+            since_wall=float(held["since_wall"]),
+            run=Run(**run) if run else None,
+            ending=_ending(ending) if ending else None,
+            restarts=int(held["restarts"]),
+            attempts=int(held["attempts"]),
+            recent=tuple(float(at) for at in held["recent"]),
+            exit=ExitReport(**last) if last else None,
+            next_start=held["next_start"],
+            refresh=bool(held["refresh"]),
+            probe_error=str(held["probe_error"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return Service(spec)
+
+
+def _ending(held: dict[str, Any]) -> Ending:
+    ending = Ending(**held)
+    return replace(ending, then=Then(ending.then), after=tuple(ending.after))
+
+
+def to_report(service: Service, moment: Moment) -> ServiceReport:
+    """Return the frozen view of a service for people and programs."""
+    spec, run = service.spec, service.run
+    next_start = service.deadline if service.state in {State.BACKOFF, State.WAITING} else None
+    return ServiceReport(
+        name=spec.name,
+        title=spec.title,
+        kind=spec.kind,
+        state=service.state,
+        desired=service.desired,
+        down_reason=service.down_reason,
+        reason=service.reason,
+        since=service.since_wall,
+        pid=run.pid if run and not run.leader_ended else None,
+        run=run.id if run else None,
+        started=run.ordered_wall if run and run.pid else None,
+        restarts=service.restarts,
+        exit=service.exit,
+        port=spec.port,
+        url=spec.url,
+        enabled=spec.enabled,
+        required=spec.required_for_system,
+        waiting_for=tuple(name for name, _ in service.unmet) if service.state is State.WAITING else (),
+        next_start=None if next_start is None else moment.wall + max(0.0, next_start - moment.mono),
+        probe_error=service.probe_error,
+        depends_on=tuple(spec.depends_on),
+        tags=spec.tags,
+    )
