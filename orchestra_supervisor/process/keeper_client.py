@@ -1,0 +1,325 @@
+"""The daemon's end of the keeper protocol: typed orders out, typed news in.
+
+Orders are buffered in order and leave with `flush`, so that all that one decision asks for
+travels in one write. Source: docs/keeper-protocol.md.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import anyio
+import anyio.abc
+
+from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
+from orchestra_supervisor.model.spec import LogSpec, StopSpec
+from orchestra_supervisor.process.orders import (
+    FleetNews,
+    HeldRun,
+    LoggerNews,
+    News,
+    ReloadAsked,
+    ReplaceAsked,
+    RoleNews,
+    RunNews,
+    ShutdownAsked,
+    Snapshot,
+    SpawnOrder,
+    slot_of,
+)
+from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
+from orchestra_supervisor.wire.frames import VERSION, FrameDecoder, Message, WireError, encode_frame
+
+__all__ = ["REPLY_TIMEOUT", "KeeperClient"]
+
+REPLY_TIMEOUT = 10.0
+"""Seconds to wait for a reply; the keeper does no I/O that could take longer."""
+_READ_SIZE = 256 * 1024
+
+
+class KeeperClient:
+    """A connection to the keeper. One task may iterate `news`; orders come from the same event loop."""
+
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self._stream = stream
+        self._decoder = FrameDecoder()
+        self._out: list[bytes] = []
+        self._next_id = 0
+        self._replies: dict[int, tuple[anyio.Event, list[Message]]] = {}
+        self._early: list[Message] = []
+
+    @classmethod
+    async def from_fd(cls, fd: int) -> "KeeperClient":
+        """Take over the inherited socket with this descriptor number."""
+        return cls(await anyio.abc.UNIXSocketStream.from_socket(fd))
+
+    async def hello(self) -> Snapshot:
+        """Greet the keeper and return what it holds.
+
+        Raises:
+            KeeperLost: The connection ended, or the keeper speaks another version.
+        """
+        self._send({"type": "hello", "id": self._new_id(), "version": VERSION, "pid": os.getpid()})
+        await self.flush()
+        welcome: Message | None = None
+        runs: list[HeldRun] = []
+        notes: dict[str, object] = {}
+        async for message in self._messages():
+            match message["type"]:
+                case "welcome":
+                    welcome = message
+                case "run":
+                    runs.append(_held_run(message))
+                case "slot_note":
+                    notes[str(message["slot"])] = message["note"]
+                case "snapshot_end":
+                    break
+                case "error":
+                    raise KeeperLost(f"the keeper refuses: {message.get('message')}")
+                case _:
+                    self._early.append(message)
+        if welcome is None:
+            raise KeeperLost("the keeper sent no welcome")
+        return _snapshot(welcome, runs, notes)
+
+    async def news(self) -> AsyncIterator[News]:
+        """Yield what happens, in order.
+
+        Raises:
+            KeeperLost: The connection ended.
+        """
+        early, self._early = self._early, []
+        for message in early:
+            if (item := self._take(message)) is not None:
+                yield item
+        async for message in self._messages():
+            if (item := self._take(message)) is not None:
+                yield item
+
+    def _take(self, message: Message) -> News | None:
+        run_news = _run_news(message)
+        if run_news is not None:
+            return run_news
+        reply_to = message.get("re")
+        if isinstance(reply_to, int):
+            waiting = self._replies.pop(reply_to, None)
+            if waiting is not None:
+                waiting[1].append(message)
+                waiting[0].set()
+            return _refused_spawn(message)
+        return _fleet_news(message)
+
+    async def _messages(self) -> AsyncIterator[Message]:
+        while True:
+            try:
+                data = await self._stream.receive(_READ_SIZE)
+                for message, _ in self._decoder.feed(data):
+                    yield message
+            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                raise KeeperLost("the connection to the keeper ended") from error
+            except WireError as error:
+                raise KeeperLost(f"the keeper sent garbage: {error}") from error
+
+    # Orders.
+
+    def spawn(self, order: SpawnOrder, note: object) -> None:
+        """Order a run; its slot's note is set in the same breath."""
+        log = order.log
+        self._send(
+            {
+                "type": "spawn",
+                "id": self._new_id(),
+                "run": order.run,
+                "slot": order.slot,
+                "argv": order.argv,
+                "cwd": order.cwd,
+                "env": order.env,
+                "umask": order.umask,
+                "user": order.user,
+                "group": order.group,
+                "groups": order.groups,
+                "rlimits": {name: [limit.soft, limit.hard] for name, limit in order.rlimits.items()},
+                "nice": order.nice,
+                "oom_score_adj": order.oom_score_adj,
+                "log": None if log is None else {"path": log.path, **_rotation(log.rotation)},
+                "stop": _plan(order.stop),
+                "stop_order": order.stop_order,
+                "note": note,
+            }
+        )
+
+    def stop(self, run: str, stop: StopSpec | None = None) -> None:
+        """Order the stop sequence: the run's own, or another one."""
+        message: Message = {"type": "stop", "id": self._new_id(), "run": run}
+        if stop is not None:
+            message["plan"] = _plan(stop)
+        self._send(message)
+
+    def ack(self, run: str) -> None:
+        """Let the keeper forget a run that is gone."""
+        self._send({"type": "ack", "run": run})
+
+    def note(self, slot: str, note: object) -> None:
+        """Leave a note for the next daemon; None deletes it."""
+        self._send({"type": "note", "slot": slot, "note": note})
+
+    def log_config(self, path: str, rotation: LogSpec) -> None:
+        """Change the rotation of a log file that is being written."""
+        self._send({"type": "log_config", "path": path, **_rotation(rotation)})
+
+    def shutdown(self) -> None:
+        """Mark the fleet as going down, so that a next daemon goes on with it."""
+        self._send({"type": "shutdown"})
+
+    def quit(self, status: int) -> None:
+        """Say that the fleet is down; the keeper ends with this exit status."""
+        self._send({"type": "quit", "status": status})
+
+    async def signal(self, run: str, signal: str, scope: str) -> None:
+        """Send a signal to a run and wait for the keeper's word.
+
+        Args:
+            run: Run id.
+            signal: Signal name, `SIGHUP`.
+            scope: `leader`, `group` or `tree`.
+
+        Raises:
+            ConflictError: There is no such run any more, or the keeper refuses.
+        """
+        number = self._new_id()
+        event: anyio.Event = anyio.Event()
+        got: list[Message] = []
+        self._replies[number] = (event, got)
+        self._send({"type": "signal", "id": number, "run": run, "signal": signal, "scope": scope})
+        await self.flush()
+        try:
+            with anyio.fail_after(REPLY_TIMEOUT):
+                await event.wait()
+        except TimeoutError as error:
+            raise KeeperLost(f"the keeper did not answer within {REPLY_TIMEOUT:g} s") from error
+        finally:
+            self._replies.pop(number, None)
+        if got[0]["type"] == "error":
+            raise ConflictError(f"the keeper refuses {signal} to {run}: {got[0].get('message')}")
+
+    async def flush(self) -> None:
+        """Send what has been ordered.
+
+        Raises:
+            KeeperLost: The connection ended.
+        """
+        if not self._out:
+            return
+        data, self._out = b"".join(self._out), []
+        try:
+            await self._stream.send(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise KeeperLost("the connection to the keeper ended") from error
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._out.append(encode_frame(message))
+        except WireError as error:
+            # Only a spawn can be this large; its service is told, the connection stays whole.
+            raise OrchestraError(str(error), hint="is the environment over 4 MiB?") from error
+
+
+def _plan(stop: StopSpec) -> dict[str, object]:
+    return {"steps": [[step.signal, step.wait] for step in stop.steps], "scope": stop.scope}
+
+
+def _rotation(log: LogSpec) -> dict[str, object]:
+    return {"max_bytes": log.max_bytes, "backups": log.backups, "compress": log.compress}
+
+
+def _snapshot(welcome: Message, runs: list[HeldRun], notes: dict[str, object]) -> Snapshot:
+    held = cast("dict[str, Any]", welcome)
+    return Snapshot(
+        keeper_pid=int(held["keeper_pid"]),
+        logger_pid=held.get("logger_pid"),
+        started_wall=float(held["started_wall"]),
+        daemon_starts=int(held["daemon_starts"]),
+        shutdown=bool(held["shutdown"]),
+        runs=tuple(runs),
+        notes=notes,
+    )
+
+
+def _held_run(message: Message) -> HeldRun:
+    held = cast("dict[str, Any]", message)
+    told: list[Spawned | Exited | Gone] = []
+    if held["phase"] != "exec":
+        told.append(_spawned(held))
+    if held["phase"] in {"exited", "gone"}:
+        told.append(_exited(held))
+    if held["phase"] == "gone":
+        told.append(Gone(held["run"]))
+    return HeldRun(held["run"], held["slot"], bool(held["stopping"]), tuple(told))
+
+
+def _spawned(held: dict[str, Any]) -> Spawned:
+    return Spawned(held["run"], int(held["pid"]), float(held["started_mono"]), float(held["started_wall"]))
+
+
+def _exited(held: dict[str, Any]) -> Exited:
+    return Exited(
+        run=held["run"],
+        code=held.get("code"),
+        signal=held.get("signal"),
+        at_mono=float(held["at_mono"]),
+        at_wall=float(held["at_wall"]),
+        remaining=len(held.get("remaining") or ()),
+    )
+
+
+def _run_news(message: Message) -> RunNews | None:
+    held = cast("dict[str, Any]", message)
+    match held["type"]:
+        case "spawned":
+            news = _spawned(held)
+        case "spawn_failed":
+            news = SpawnRefused(held["run"], held["stage"], int(held["errno"]), held["message"])
+        case "exit":
+            news = _exited(held)
+        case "gone":
+            news = Gone(held["run"])
+        case "stop_stuck":
+            news = Stuck(held["run"], tuple(held["pids"]))
+        case _:
+            return None
+    return RunNews(slot_of(news.run), news)
+
+
+def _refused_spawn(message: Message) -> RunNews | None:
+    """An error that names a run answers its spawn: the service must hear of it."""
+    run = message.get("run")
+    if message["type"] != "error" or not isinstance(run, str) or message.get("request") != "spawn":
+        return None
+    text = f"{message.get('message')} ({message.get('code')})"
+    return RunNews(slot_of(run), SpawnRefused(run, "keeper", 0, text))
+
+
+def _fleet_news(message: Message) -> FleetNews | None:
+    held = cast("dict[str, Any]", message)
+    match held["type"]:
+        case "shutdown":
+            return ShutdownAsked(bool(held.get("hurry")))
+        case "reload":
+            return ReloadAsked()
+        case "replace":
+            return ReplaceAsked()
+        case "role":
+            return RoleNews(held["role"], held["event"], held.get("pid"), str(held.get("text", "")))
+        case "logger":
+            data = {key: value for key, value in held.items() if key not in {"type", "kind", "path"}}
+            return LoggerNews(str(held["kind"]), str(held.get("path", "")), data)
+        case _:
+            return None

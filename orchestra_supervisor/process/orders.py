@@ -1,0 +1,134 @@
+"""What the daemon orders of the keeper, and what the keeper holds: typed, before the wire."""
+
+from dataclasses import dataclass, field
+
+from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec
+from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
+
+__all__ = [
+    "PROBE_SLOT_PREFIX",
+    "RUN_SUFFIX_LENGTH",
+    "FleetNews",
+    "HeldRun",
+    "LogTarget",
+    "LoggerNews",
+    "News",
+    "ReloadAsked",
+    "ReplaceAsked",
+    "RoleNews",
+    "RunNews",
+    "ShutdownAsked",
+    "Snapshot",
+    "SpawnOrder",
+    "slot_of",
+]
+
+RUN_SUFFIX_LENGTH = 13
+"""Characters of a run id after its slot: a dash and 12 hex digits."""
+PROBE_SLOT_PREFIX = "probe:"
+"""Slots of probe commands; a service's name has no colon."""
+
+
+def slot_of(run: str) -> str:
+    """Return the slot that a run id names."""
+    return run[:-RUN_SUFFIX_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class LogTarget:
+    """Where a run's output goes: an absolute path and its rotation."""
+
+    path: str
+    rotation: LogSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnOrder:
+    """Everything the keeper needs to start a run. `env` is the whole environment."""
+
+    run: str
+    slot: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    stop: StopSpec
+    log: LogTarget | None = None
+    stop_order: int = 0
+    umask: int | None = None
+    user: str | None = None
+    group: str | None = None
+    groups: tuple[str, ...] | None = None
+    rlimits: dict[str, RlimitSpec] = field(default_factory=dict[str, RlimitSpec])
+    nice: int | None = None
+    oom_score_adj: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRun:
+    """One record of the snapshot: what became of a run, as the inputs that tell it, in order."""
+
+    run: str
+    slot: str
+    stopping: bool
+    told: tuple[Spawned | Exited | Gone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the keeper hands a new daemon."""
+
+    keeper_pid: int
+    logger_pid: int | None
+    started_wall: float
+    daemon_starts: int
+    shutdown: bool
+    runs: tuple[HeldRun, ...]
+    notes: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RunNews:
+    """Something happened to the run in a slot."""
+
+    slot: str
+    input: Spawned | SpawnRefused | Exited | Gone | Stuck
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAsked:
+    """SIGTERM or SIGINT came to the keeper; the second one hurries."""
+
+    hurry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """SIGHUP came to the keeper."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceAsked:
+    """SIGUSR2 came to the keeper: this daemon is to end, the next one takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleNews:
+    """One of our own processes started or ended."""
+
+    role: str
+    event: str
+    pid: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerNews:
+    """The logger reports: dropped, unwritable, recovered, rotated."""
+
+    kind: str
+    path: str
+    data: dict[str, object]
+
+
+FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | RoleNews | LoggerNews
+News = RunNews | FleetNews
