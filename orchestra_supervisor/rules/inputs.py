@@ -17,6 +17,7 @@ __all__ = [
     "Gone",
     "Input",
     "ProbeKind",
+    "ProbeSaw",
     "Probed",
     "Proceed",
     "Respec",
@@ -148,6 +149,14 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeSaw:
+    """A probe failed with words that are new; no verdict changed."""
+
+    run: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Respec:
     """The configuration changed in ways that need no new run."""
 
@@ -168,6 +177,7 @@ Input = (
     | Stuck
     | Due
     | Probed
+    | ProbeSaw
     | Respec
 )
 

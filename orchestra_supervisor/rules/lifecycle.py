@@ -37,6 +37,7 @@ from orchestra_supervisor.rules.inputs import (
     Input,
     Probed,
     ProbeKind,
+    ProbeSaw,
     Proceed,
     Respec,
     Restart,
@@ -340,6 +341,14 @@ def _liveness_probed(service: Service, event: Probed, now: Moment) -> Step:
     return end(service, Ending(Then.POLICY, f"liveness probe failed: {event.detail}", failed=True), now)
 
 
+def _probe_saw(service: Service, event: Input, now: Moment) -> Step:
+    del now
+    assert isinstance(event, ProbeSaw)
+    if not _is_current(service, event.run):
+        return Step(service)
+    return Step(replace(service, probe_error=event.detail))
+
+
 def _respec(service: Service, event: Input, now: Moment) -> Step:
     del now
     assert isinstance(event, Respec)
@@ -393,5 +402,6 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
     Due: _row((_HELD, _due_at_rest), (_UP, _due_while_up), ((*_REST, *_STOPPING), _ignore)),
     Probed: _row((_UP, _probed), ((*_NO_RUN, *_STOPPING), _ignore)),
+    ProbeSaw: _row((_UP, _probe_saw), ((*_NO_RUN, *_STOPPING), _ignore)),
     Respec: _row((_ALL, _respec)),
 }

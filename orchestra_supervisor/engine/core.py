@@ -1,0 +1,196 @@
+"""The heart of the engine: one inbox, one owner of every service's record.
+
+All services share one inbox and one task (ADR-0003): an input is applied, what it means for
+dependents is applied at once, before anything else, and the orders that come of it leave together. So
+what is decided depends on the order of inputs alone, which the simulation replays.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import anyio
+
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.ports import Clock
+from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.rules.graph import dependents_of, unmet_of
+from orchestra_supervisor.rules.inputs import Dependencies, Due, Effect, Emit, Input, Proceed, Spawn
+from orchestra_supervisor.rules.lifecycle import step
+from orchestra_supervisor.rules.service import Moment, Service
+
+__all__ = ["Core"]
+
+
+class Core:
+    """Applies inputs to services and keeps what follows from one service to another.
+
+    Args:
+        clock: Time and fresh run ids.
+        bus: Where events go.
+        carry_out: Takes (service after the step, effects of the step other than Emit).
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        bus: EventBus,
+        carry_out: Callable[[Service, tuple[Effect, ...]], None],
+    ) -> None:
+        self._clock = clock
+        self._bus = bus
+        self._carry_out = carry_out
+        self._services: dict[str, Service] = {}
+        self._dependents: dict[str, tuple[str, ...]] = {}
+        self._inbox: deque[tuple[str, Input]] = deque()
+        self._wake = anyio.Event()
+        self._changed = anyio.Event()
+        self._due: list[tuple[float, str]] = []
+        self._touched: set[str] = set()
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The records of all services, as they stand."""
+        return self._services
+
+    def dependents(self, name: str) -> tuple[str, ...]:
+        """Return the services that name this one in depends_on."""
+        return self._dependents.get(name, ())
+
+    def moment(self, name: str) -> Moment:
+        """Return now, with a fresh run id for a service."""
+        return Moment(self._clock.mono(), self._clock.wall(), f"{name}-{self._clock.run_digits()}")
+
+    # Who is there.
+
+    def put(self, service: Service) -> None:
+        """Add a service, or replace its record. `rewire` must follow."""
+        self._services[service.spec.name] = service
+        self._touched.add(service.spec.name)
+
+    def drop(self, name: str) -> None:
+        """Remove a service that has no run left. `rewire` must follow."""
+        assert self._services[name].run is None, "a run would be left that nobody accounts for"
+        del self._services[name]
+
+    def rewire(self, specs: Mapping[str, ServiceSpec]) -> None:
+        """Work out anew who depends on whom, and tell each service what is unmet."""
+        self._dependents = dependents_of(specs)
+        for name in self._services:
+            self._tell_dependencies(name)
+
+    # Inputs.
+
+    def post(self, name: str, event: Input) -> None:
+        """Put an input into the inbox; it is applied by the next `drain`."""
+        self._inbox.append((name, event))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Let the loop go round once."""
+        self._wake.set()
+
+    def drain(self) -> set[str]:
+        """Apply everything in the inbox and return the names of the services that were touched."""
+        while self._inbox:
+            name, event = self._inbox.popleft()
+            self._apply(name, event)
+        touched, self._touched = self._touched, set()
+        if touched:
+            changed, self._changed = self._changed, anyio.Event()
+            changed.set()
+        return touched
+
+    def _apply(self, name: str, event: Input) -> None:
+        before = self._services.get(name)
+        if before is None:
+            return
+        now = self.moment(name)
+        result = step(before, event, now)
+        after = result.service
+        self._services[name] = after
+        if after is before and not result.effects:
+            return
+        self._touched.add(name)
+        self._publish(before, after, result.effects)
+        self._carry_out(after, tuple(effect for effect in result.effects if not isinstance(effect, Emit)))
+        if after.deadline is not None and after.deadline != before.deadline:
+            heapq.heappush(self._due, (after.deadline, name))
+        self._tell_others(before, after)
+
+    def _publish(self, before: Service, after: Service, effects: tuple[Effect, ...]) -> None:
+        name = after.spec.name
+        run = after.run or before.run
+        run_id = run.id if run else ""
+        for effect in effects:
+            if isinstance(effect, Emit):
+                self._bus.publish(
+                    effect.kind, effect.message, service=name, run=run_id, data=dict(effect.data)
+                )
+        started_anew = any(isinstance(effect, Spawn) for effect in effects)
+        if after.state is not before.state or started_anew:
+            data: dict[str, object] = {"from": before.state.value, "restarts": after.restarts}
+            if after.run and after.run.pid:
+                data["pid"] = after.run.pid
+            self._bus.publish(f"service.{after.state}", after.reason, service=name, run=run_id, data=data)
+
+    def _tell_others(self, before: Service, after: Service) -> None:
+        """Let dependents know what changed for them, and who waited for this one to be down."""
+        for dependent in self.dependents(after.spec.name):
+            self._tell_dependencies(dependent)
+        if before.run is not None and after.run is None:
+            for dependency in after.spec.depends_on:
+                self._let_proceed(dependency)
+
+    def _tell_dependencies(self, name: str) -> None:
+        service = self._services.get(name)
+        if service is None:
+            return
+        unmet = unmet_of(service.spec, self._services)
+        if unmet != service.unmet or (not unmet and service.refresh):
+            self._apply(name, Dependencies(unmet))
+
+    def _let_proceed(self, name: str) -> None:
+        service = self._services.get(name)
+        if service is None or service.ending is None or not service.ending.after:
+            return
+        waited_for = (self._services.get(other) for other in service.ending.after)
+        if all(other is None or other.run is None for other in waited_for):
+            self._apply(name, Proceed())
+
+    # Time.
+
+    async def wait(self) -> None:
+        """Wait for an input or for the next deadline, and post what has become due."""
+        deadline = self._next_deadline()
+        if not self._inbox:
+            with anyio.CancelScope(deadline=deadline):
+                await self._wake.wait()
+        if self._wake.is_set():
+            self._wake = anyio.Event()
+        now = self._clock.mono()
+        while self._due and self._due[0][0] <= now:
+            at, name = heapq.heappop(self._due)
+            service = self._services.get(name)
+            if service is not None and service.deadline == at:
+                self._inbox.append((name, Due()))
+
+    def watch_deadline(self, name: str) -> None:
+        """Take up the deadline of a service whose record was put, not stepped."""
+        deadline = self._services[name].deadline
+        if deadline is not None:
+            heapq.heappush(self._due, (deadline, name))
+
+    def _next_deadline(self) -> float:
+        while self._due:
+            at, name = self._due[0]
+            service = self._services.get(name)
+            if service is not None and service.deadline == at:
+                return at
+            heapq.heappop(self._due)
+        return float("inf")
+
+    async def wait_changed(self) -> None:
+        """Wait until any service has changed."""
+        await self._changed.wait()

@@ -1,0 +1,79 @@
+"""From a service's spec to the order that the keeper carries out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestra_supervisor.model.spec import CommandCheck, LogSpec, ServiceSpec, StopSpec, StopStep
+from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, LogTarget, SpawnOrder
+
+__all__ = ["Launcher"]
+
+_PROBE_LOG = LogSpec(max_bytes=1024 * 1024, backups=1, compress=False)
+_PROBE_STOP = StopSpec(steps=(StopStep(signal="SIGTERM", wait=0.5),))
+
+
+class Launcher:
+    """Makes spawn orders for one home.
+
+    Args:
+        home: The state directory; told to every service as ORCHESTRA_HOME.
+        log_directory: Where logs go.
+        environ: What services inherit.
+    """
+
+    def __init__(self, *, home: Path, log_directory: Path, environ: Mapping[str, str]) -> None:
+        self._home = home
+        self._log_directory = log_directory
+        self._environ = dict(environ)
+        for name in ("ORCHESTRA_KEEPER_FD", "ORCHESTRA_RUN_ID", "ORCHESTRA_SERVICE"):
+            self._environ.pop(name, None)
+
+    def log_path(self, service: str) -> Path:
+        """Return the path of a service's log."""
+        return self._log_directory / f"{service}.log"
+
+    def order(self, spec: ServiceSpec, run: str, *, stop_order: int) -> SpawnOrder:
+        """Return the order for a run of a service; secret references are still references."""
+        return SpawnOrder(
+            run=run,
+            slot=spec.name,
+            argv=spec.argv,
+            cwd=spec.cwd,
+            env=self._env(spec),
+            stop=spec.stop,
+            log=LogTarget(str(self.log_path(spec.name)), spec.log),
+            stop_order=stop_order,
+            umask=spec.umask,
+            user=spec.user,
+            group=spec.group,
+            groups=spec.groups,
+            rlimits=spec.rlimits,
+            nice=spec.nice,
+            oom_score_adj=spec.oom_score_adj,
+        )
+
+    def probe_order(self, spec: ServiceSpec, check: CommandCheck, slot: str, run: str) -> SpawnOrder:
+        """Return the order for a probe's command, which runs as its service does."""
+        assert slot.startswith(PROBE_SLOT_PREFIX), "a probe never takes a service's slot"
+        return SpawnOrder(
+            run=run,
+            slot=slot,
+            argv=check.argv,
+            cwd=spec.cwd,
+            env=self._env(spec),
+            stop=_PROBE_STOP,
+            log=LogTarget(str(self._log_directory / f"{spec.name}.probe.log"), _PROBE_LOG),
+            umask=spec.umask,
+            user=spec.user,
+            group=spec.group,
+            groups=spec.groups,
+        )
+
+    def _env(self, spec: ServiceSpec) -> dict[str, str]:
+        env = dict(self._environ) if spec.inherit_env else {}
+        env.update(spec.env)
+        env["ORCHESTRA_HOME"] = str(self._home)
+        env["ORCHESTRA_SERVICE"] = spec.name
+        if spec.port is not None:
+            env.setdefault("PORT", str(spec.port))
+        return env

@@ -1,0 +1,71 @@
+"""Where the fleet as a whole stands: still starting, settled, down, or failed."""
+
+from collections.abc import Mapping
+
+from orchestra_supervisor.model.states import Desired, State
+from orchestra_supervisor.rules.service import Service
+
+__all__ = ["failed_required", "is_down", "unsettled"]
+
+_DEAD_ENDS = frozenset({State.FAILED, State.STOPPED, State.COMPLETED})
+"""States of a dependency that will not meet a condition it does not meet now, by itself."""
+
+
+def unsettled(services: Mapping[str, Service]) -> list[str]:
+    """Return the wanted services that are still on their way somewhere.
+
+    Settled are: ready, unhealthy, completed, failed, a `once` service that runs is not; and a service
+    that waits only for dependencies that are at a dead end themselves (it is blocked).
+    """
+    blocked: dict[str, bool] = {}
+    return [
+        name
+        for name, service in services.items()
+        if service.desired is Desired.UP and not _is_settled(name, services, blocked)
+    ]
+
+
+def _is_settled(name: str, services: Mapping[str, Service], blocked: dict[str, bool]) -> bool:
+    state = services[name].state
+    if state in {State.READY, State.UNHEALTHY, State.COMPLETED, State.FAILED, State.STOPPED}:
+        return True
+    return state is State.WAITING and _is_blocked(name, services, blocked)
+
+
+def _is_blocked(name: str, services: Mapping[str, Service], blocked: dict[str, bool]) -> bool:
+    """Return whether any unmet dependency is at a dead end, or itself blocked by one."""
+    if name in blocked:
+        return blocked[name]
+    blocked[name] = False
+    for dependency, _ in services[name].unmet:
+        other = services.get(dependency)
+        if (
+            other is None
+            or (other.state in _DEAD_ENDS and other.ending is None)
+            or (other.state is State.WAITING and _is_blocked(dependency, services, blocked))
+        ):
+            blocked[name] = True
+    return blocked[name]
+
+
+def failed_required(services: Mapping[str, Service]) -> list[str]:
+    """Return the required services that cannot come up by themselves any more."""
+    blocked: dict[str, bool] = {}
+    return [
+        name
+        for name, service in services.items()
+        if service.spec.required_for_system
+        and service.desired is Desired.UP
+        and (
+            service.state is State.FAILED
+            or (service.state is State.WAITING and _is_blocked(name, services, blocked))
+        )
+    ]
+
+
+def is_down(services: Mapping[str, Service]) -> bool:
+    """Return whether nothing of the fleet runs or is about to."""
+    return all(
+        (service.run is None and service.desired is Desired.DOWN) or service.state in _DEAD_ENDS
+        for service in services.values()
+    )

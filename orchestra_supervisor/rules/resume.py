@@ -1,0 +1,87 @@
+"""How a new daemon takes over what the keeper holds.
+
+The note says what the last daemon had decided; the record says what became of the run since. Feeding
+the record's news to the note's service gives what the last daemon would have come to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.states import State
+from orchestra_supervisor.rules.inputs import Ack, Effect, Exited, Gone, Input, Spawn, Spawned, StopRun
+from orchestra_supervisor.rules.service import Service, from_note
+
+__all__ = ["Held", "Resumed", "resume", "resume_strangers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the keeper holds of one run: whether it is being stopped, and its news in order."""
+
+    run: str
+    stopping: bool
+    told: tuple[Spawned | Exited | Gone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """One service taken over.
+
+    Attributes:
+        service: As the last daemon left it.
+        effects: Orders that the last daemon had decided on and that did not reach the keeper.
+        inputs: What happened since.
+    """
+
+    service: Service
+    effects: tuple[Effect, ...] = ()
+    inputs: tuple[Input, ...] = ()
+
+
+def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...]) -> Resumed | None:
+    """Return a service taken over, or None when the keeper knows nothing of it.
+
+    Args:
+        spec: The service as configured.
+        note: The slot's note, or None.
+        held: The keeper's records of the slot, oldest first.
+    """
+    if note is None:
+        return None
+    service = from_note(spec, note)
+    run = service.run
+    if run is None:
+        return Resumed(service, _forget(held))
+    mine = next((record for record in held if record.run == run.id), None)
+    others = _forget(tuple(record for record in held if record.run != run.id))
+    if mine is None:
+        if run.pid is None:
+            # The order never arrived, or failed and left nothing: in either case no process is there.
+            return Resumed(service, (*others, Spawn(run.id)))
+        return Resumed(service, others, (_unknown_end(service, run.id), Gone(run.id)))
+    effects = others
+    if service.state is State.STOPPING and not mine.stopping:
+        effects = (*others, StopRun(run.id))
+    return Resumed(service, effects, mine.told)
+
+
+def _forget(held: tuple[Held, ...]) -> tuple[Effect, ...]:
+    """Runs that no note accounts for are acknowledged when over, and stopped when not."""
+    effects: list[Effect] = []
+    for record in held:
+        over = any(isinstance(news, Gone) for news in record.told)
+        effects.append(Ack(record.run) if over else StopRun(record.run))
+    return tuple(effects)
+
+
+def _unknown_end(service: Service, run: str) -> Exited:
+    at_mono = service.run.ordered_mono if service.run else 0.0
+    return Exited(run, None, None, at_mono, service.since_wall, 0)
+
+
+def resume_strangers(
+    specs: Mapping[str, ServiceSpec], held: Mapping[str, tuple[Held, ...]]
+) -> tuple[Effect, ...]:
+    """Return what is to be done with runs in slots that the fleet does not know."""
+    return tuple(effect for slot, records in held.items() if slot not in specs for effect in _forget(records))
