@@ -1,6 +1,6 @@
 """Events on their way out: numbered, journalled, and handed to whoever listens."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ class EventBus:
         listener.close()
 
     @contextmanager
-    def listen(self) -> Iterator[MemoryObjectReceiveStream[Event]]:
+    def listen(self) -> Generator[MemoryObjectReceiveStream[Event]]:
         """Yield a stream of events from now on; it ends early when the listener lags too far behind."""
         send, receive = anyio.create_memory_object_stream[Event](SUBSCRIBER_BUFFER)
         self._listeners.add(send)

@@ -1,7 +1,7 @@
 """The heart of the engine: one inbox, one owner of every service's record.
 
 All services share one inbox and one task (ADR-0003): an input is applied, what it means for
-dependents is applied at once, before anything else, and the orders that come of it leave together. So
+dependents is applied next, before anything else, and the orders that come of it leave together. So
 what is decided depends on the order of inputs alone, which the simulation replays.
 """
 
@@ -48,6 +48,9 @@ class Core:
         self._changed = anyio.Event()
         self._due: list[tuple[float, str]] = []
         self._touched: set[str] = set()
+        self._unsure: deque[str] = deque()
+        """Services whose dependencies changed: looked at before the next input, never recursively,
+        for a chain of a thousand dependents is a legal fleet."""
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -77,8 +80,7 @@ class Core:
     def rewire(self, specs: Mapping[str, ServiceSpec]) -> None:
         """Work out anew who depends on whom, and tell each service what is unmet."""
         self._dependents = dependents_of(specs)
-        for name in self._services:
-            self._tell_dependencies(name)
+        self._unsure.extend(self._services)
 
     # Inputs.
 
@@ -93,7 +95,10 @@ class Core:
 
     def drain(self) -> set[str]:
         """Apply everything in the inbox and return the names of the services that were touched."""
-        while self._inbox:
+        while self._unsure or self._inbox:
+            if self._unsure:
+                self._settle_dependencies(self._unsure.popleft())
+                continue
             name, event = self._inbox.popleft()
             self._apply(name, event)
         touched, self._touched = self._touched, set()
@@ -137,27 +142,24 @@ class Core:
 
     def _tell_others(self, before: Service, after: Service) -> None:
         """Let dependents know what changed for them, and who waited for this one to be down."""
-        for dependent in self.dependents(after.spec.name):
-            self._tell_dependencies(dependent)
+        self._unsure.extend(self.dependents(after.spec.name))
+        if after.is_leaving:
+            self._unsure.append(after.spec.name)
         if before.run is not None and after.run is None:
-            for dependency in after.spec.depends_on:
-                self._let_proceed(dependency)
+            self._unsure.extend(after.spec.depends_on)
 
-    def _tell_dependencies(self, name: str) -> None:
+    def _settle_dependencies(self, name: str) -> None:
         service = self._services.get(name)
         if service is None:
             return
+        if service.ending is not None and service.ending.after:
+            waited_for = (self._services.get(other) for other in service.ending.after)
+            if all(other is None or other.run is None for other in waited_for):
+                self._apply(name, Proceed())
+                service = self._services[name]
         unmet = unmet_of(service.spec, self._services)
         if unmet != service.unmet or (not unmet and service.refresh):
             self._apply(name, Dependencies(unmet))
-
-    def _let_proceed(self, name: str) -> None:
-        service = self._services.get(name)
-        if service is None or service.ending is None or not service.ending.after:
-            return
-        waited_for = (self._services.get(other) for other in service.ending.after)
-        if all(other is None or other.run is None for other in waited_for):
-            self._apply(name, Proceed())
 
     # Time.
 

@@ -37,15 +37,17 @@ def _is_blocked(name: str, services: Mapping[str, Service], blocked: dict[str, b
     if name in blocked:
         return blocked[name]
     blocked[name] = False
-    for dependency, _ in services[name].unmet:
-        other = services.get(dependency)
-        if (
-            other is None
-            or (other.state in _DEAD_ENDS and other.ending is None)
-            or (other.state is State.WAITING and _is_blocked(dependency, services, blocked))
-        ):
-            blocked[name] = True
+    blocked[name] = any(_is_dead_end(dependency, services, blocked) for dependency, _ in services[name].unmet)
     return blocked[name]
+
+
+def _is_dead_end(name: str, services: Mapping[str, Service], blocked: dict[str, bool]) -> bool:
+    service = services.get(name)
+    if service is None:
+        return True
+    if service.state in _DEAD_ENDS:
+        return service.ending is None
+    return service.state is State.WAITING and _is_blocked(name, services, blocked)
 
 
 def failed_required(services: Mapping[str, Service]) -> list[str]:
@@ -64,8 +66,5 @@ def failed_required(services: Mapping[str, Service]) -> list[str]:
 
 
 def is_down(services: Mapping[str, Service]) -> bool:
-    """Return whether nothing of the fleet runs or is about to."""
-    return all(
-        (service.run is None and service.desired is Desired.DOWN) or service.state in _DEAD_ENDS
-        for service in services.values()
-    )
+    """Return whether nothing of the fleet runs, or is wanted to."""
+    return all(service.run is None and service.desired is Desired.DOWN for service in services.values())

@@ -7,6 +7,7 @@ from orchestra_supervisor.model.states import Condition, Kind, State
 from orchestra_supervisor.rules.service import Service
 
 __all__ = [
+    "LEAVING",
     "above",
     "below",
     "dependents_of",
@@ -17,6 +18,9 @@ __all__ = [
     "unmet_of",
 ]
 
+LEAVING = "leaving"
+"""What `unmet_of` calls a dependency that is up and stops as soon as its dependents are down: nobody
+starts on top of it, but it is not lost yet."""
 _STARTED = frozenset({State.RUNNING, State.READY, State.UNHEALTHY})
 
 
@@ -130,5 +134,5 @@ def unmet_of(spec: ServiceSpec, services: Mapping[str, Service]) -> tuple[tuple[
         if dependency is None:
             found.append((name, "unknown"))
         elif not is_met(wanted.condition, dependency):
-            found.append((name, dependency.state.value))
+            found.append((name, LEAVING if dependency.is_leaving else dependency.state.value))
     return tuple(found)

@@ -25,6 +25,7 @@ from dataclasses import replace
 from orchestra_supervisor.model.errors import IllegalTransition
 from orchestra_supervisor.model.report import ExitReport
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.graph import LEAVING
 from orchestra_supervisor.rules.inputs import (
     Ack,
     Boot,
@@ -188,9 +189,10 @@ def _dependencies_while_up(service: Service, event: Input, now: Moment) -> Step:
         if not service.refresh:
             return Step(service)
         return end(service, Ending(Then.AGAIN, "restarting: a dependency came back"), now)
-    actions = {service.spec.depends_on[name].on_failure for name, _ in service.unmet}
+    gone = [(name, state) for name, state in service.unmet if state != LEAVING]
+    actions = {service.spec.depends_on[name].on_failure for name, _ in gone}
     if "stop" in actions:
-        lost = ", ".join(f"{name} ({state})" for name, state in service.unmet)
+        lost = ", ".join(f"{name} ({state})" for name, state in gone)
         return end(service, Ending(Then.AGAIN, f"stopping: lost {lost}"), now)
     return Step(replace(service, refresh=service.refresh or "restart" in actions))
 
