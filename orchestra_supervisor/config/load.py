@@ -1,0 +1,220 @@
+"""Files in, one validated fleet out, with everything there is to say about them.
+
+The steps: read each file and the ones it includes; find its dialect; rewrite it into the native form;
+fill in variables and check; merge; compare. No step stops at the first fault: all files are
+gone through, so that one look shows everything. A fleet with errors must not be started.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestra_supervisor.config.dialects import detect
+from orchestra_supervisor.config.draft import Reading, Source
+from orchestra_supervisor.config.files import read_text
+from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
+from orchestra_supervisor.config.jsonc import parse
+from orchestra_supervisor.config.merge import Candidate, merge, ranked
+from orchestra_supervisor.config.resolve import FileScope, resolve_head, resolve_service
+from orchestra_supervisor.config.settings import merge_settings
+from orchestra_supervisor.model.errors import ConfigError
+from orchestra_supervisor.model.spec import Fleet
+
+__all__ = ["DEFAULT_FILES", "LoadResult", "Sources", "default_files", "load_fleet"]
+
+DEFAULT_FILES = (
+    "orchestra.json",
+    "orchestra_supervisor_config.json",
+    "orchestra_autostart.json",
+    "claude_mcp_config.json",
+)
+"""What a bare `orchestra up` reads of a folder, all that are there, the most believed first."""
+
+MAX_FILES = 1_000
+"""Files of one fleet, included ones counted: a stop for a glob that says too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the parts of a fleet were written.
+
+    Attributes:
+        files: Every configuration file that was read, included ones too, absolute.
+        candidates: The description that holds, for each service.
+    """
+
+    files: tuple[Path, ...] = ()
+    candidates: Mapping[str, Candidate] = field(default_factory=dict[str, Candidate])
+
+    def where(self, service: str, *path: str | int) -> Location:
+        """Return the place of a service, or of one of its values by its native key."""
+        candidate = self.candidates.get(service)
+        return candidate.where(*path) if candidate else Location("")
+
+    def field(self, service: str, *path: str | int) -> str:
+        """Return the key that the user wrote for a native one."""
+        candidate = self.candidates.get(service)
+        return candidate.draft.origin.named(path) if candidate else ".".join(map(str, path))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What a set of files comes to.
+
+    Attributes:
+        fleet: All services without faults. Not to be applied when there are errors.
+        findings: In the order of files and lines.
+        sources: Where each part was written.
+    """
+
+    fleet: Fleet
+    findings: tuple[Finding, ...]
+    sources: Sources
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Return the findings that forbid to apply the fleet."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.ERROR)
+
+    def raise_for_errors(self) -> None:
+        """Raise when the files must not be used.
+
+        Raises:
+            ConfigError: The first error; its context counts the others and holds them all.
+        """
+        errors = self.errors
+        if not errors:
+            return
+        first = errors[0]
+        place = f"{first.where[0]}: " if first.where else ""
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise ConfigError(
+            f"{place}{first.message}{more}",
+            hint=first.hint or "orchestra check shows all findings",
+            path=first.where[0].path if first.where else "",
+            line=first.where[0].line if first.where else 0,
+            pointer=first.field,
+            errors=[error.to_dict() for error in errors[:50]],
+            count=len(errors),
+        )
+
+
+def default_files(directory: Path) -> list[Path]:
+    """Return the files that a bare `orchestra up` reads.
+
+    Args:
+        directory: Where it was called.
+
+    Returns:
+        Those of DEFAULT_FILES that are there, in that order.
+    """
+    return [path for name in DEFAULT_FILES if (path := directory / name).is_file()]
+
+
+def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResult:
+    """Read a fleet.
+
+    Args:
+        paths: Configuration files of any dialect, in order.
+        environ: Environment of the supervisor: the weakest layer of variables.
+
+    Returns:
+        The fleet and all findings. Faults do not raise; see `LoadResult.raise_for_errors`.
+    """
+    findings = Findings()
+    intake = _Intake(environ, findings)
+    if not paths:
+        findings.add(
+            Finding(
+                Severity.ERROR,
+                "file.none",
+                "no configuration file was given or found",
+                hint=f"looked for {', '.join(DEFAULT_FILES)}; name one with -c FILE",
+            )
+        )
+    for path in paths:
+        intake.take(path, str(path))
+    scopes = {id(scope.reading): scope for scope in intake.scopes}
+    candidates: list[Candidate] = []
+    for reading in ranked([scope.reading for scope in intake.scopes]):
+        for draft in reading.services:
+            spec = resolve_service(draft, scopes[id(reading)], findings)
+            if spec is not None:
+                candidates.append(Candidate(spec, draft, reading.dialect))
+    merged = merge(candidates)
+    settings = merge_settings([scopes[id(r)] for r in ranked([s.reading for s in intake.scopes])], findings)
+    fleet = Fleet(
+        services={name: candidate.spec for name, candidate in merged.services.items()},
+        settings=settings,
+        files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
+    )
+    return LoadResult(fleet, tuple(findings.items), Sources(tuple(intake.files), merged.services))
+
+
+class _Intake:
+    """Reads files and the files they include, each once."""
+
+    def __init__(self, environ: Mapping[str, str], findings: Findings) -> None:
+        self._environ = environ
+        self._findings = findings
+        self.files: list[Path] = []
+        self.scopes: list[FileScope] = []
+
+    def take(self, path: Path, shown_path: str) -> None:
+        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - no symlinks resolved
+        if any(_is_same(absolute, known) for known in self.files):
+            return
+        if len(self.files) >= MAX_FILES:
+            return
+        self.files.append(absolute)
+        text = read_text(absolute, shown_path)
+        if isinstance(text, Finding):
+            self._findings.add(text)
+            return
+        document = parse(text, shown_path)
+        self._findings.extend(document.findings)
+        if document.root is None:
+            return
+        source = Source(absolute, shown_path)
+        dialect = detect(document.root, source)
+        if isinstance(dialect, Finding):
+            self._findings.add(dialect)
+            return
+        reading = dialect.read(document.root, source)
+        self._findings.extend(reading.findings)
+        scope = resolve_head(reading, self._environ, self._findings)
+        self.scopes.append(scope)
+        for index, pattern in enumerate(scope.head.include or ()):
+            self._include(pattern, reading, index)
+
+    def _include(self, pattern: str, reading: Reading, index: int) -> None:
+        source = reading.source
+        base = Path(pattern)
+        is_glob = any(char in pattern for char in "*?[")
+        if not is_glob:
+            self.take(source.directory / base, os.path.join(os.path.dirname(source.shown), pattern))  # noqa: PTH118, PTH120
+            return
+        folder = Path("/") if base.is_absolute() else source.directory
+        relative = str(base.relative_to("/")) if base.is_absolute() else pattern
+        found = sorted(path for path in folder.glob(relative) if path.is_file())
+        for path in found:
+            display = os.path.join(os.path.dirname(source.shown), os.path.relpath(path, source.directory))  # noqa: PTH118, PTH120
+            self.take(path, display)
+        if not found:
+            self._findings.add(
+                Finding(
+                    Severity.INFO,
+                    "include.empty",
+                    f"include {shown(pattern)!r} matches no file",
+                    (reading.origin.where(("include", index)),),
+                    "include",
+                )
+            )
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    try:
+        return first == second or first.samefile(second)
+    except OSError:
+        return False

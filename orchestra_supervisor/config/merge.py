@@ -1,0 +1,63 @@
+"""Many readings to one set of services: who is believed where two files name one service.
+
+The most explicit dialect is believed as a whole: native, then `orchestra_supervisor_config.json`, then the
+current `orchestra_autostart.json`, then its older form; within one dialect, the file that was given
+first. Nothing is mixed from two descriptions; what the other one says differently is drift.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestra_supervisor.config.draft import Reading, ServiceDraft
+from orchestra_supervisor.config.findings import Location
+from orchestra_supervisor.model.spec import ServiceSpec
+
+__all__ = ["Candidate", "Merged", "merge", "ranked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One file's description of one service.
+
+    Attributes:
+        spec: What it comes to.
+        draft: How it was written.
+        dialect: Name of the dialect.
+    """
+
+    spec: ServiceSpec
+    draft: ServiceDraft
+    dialect: str
+
+    def where(self, *path: str | int) -> Location:
+        """Return the place of a value, given by its native key."""
+        return self.draft.origin.where(path, key=not path)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The services that hold, in order, and the descriptions that were not used."""
+
+    services: dict[str, Candidate]
+    unused: tuple[tuple[Candidate, Candidate], ...]
+    """Pairs of (believed, not used)."""
+
+
+def ranked(readings: Sequence[Reading]) -> list[Reading]:
+    """Return the readings with the most believed first; files of one dialect keep their order."""
+    return sorted(readings, key=lambda reading: reading.rank)
+
+
+def merge(candidates: Sequence[Candidate]) -> Merged:
+    """Choose one description for each service.
+
+    Args:
+        candidates: In order of belief.
+    """
+    services: dict[str, Candidate] = {}
+    unused: list[tuple[Candidate, Candidate]] = []
+    for candidate in candidates:
+        believed = services.setdefault(candidate.spec.name, candidate)
+        if believed is not candidate:
+            unused.append((believed, candidate))
+    return Merged(services, tuple(unused))

@@ -1,0 +1,51 @@
+"""Fleet-wide settings out of the settings of several files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
+from orchestra_supervisor.config.resolve import FileScope
+from orchestra_supervisor.model.spec import FleetSettings
+
+__all__ = ["merge_settings"]
+
+_PATHS = ("log_directory", "secrets_file")
+_PLAIN = ("remember_stops", "control_group", "leftovers", "journal_keep")
+
+
+def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSettings:
+    """Take each setting from the first file that has it.
+
+    Args:
+        scopes: In order of belief.
+        findings: Gets a warning where two files differ.
+    """
+    values: dict[str, Any] = {}
+    places: dict[str, Location] = {}
+    for scope in scopes:
+        settings = scope.head.settings
+        if settings is None:
+            continue
+        for key in (*_PATHS, *_PLAIN):
+            value = getattr(settings, key)
+            if value is None:
+                continue
+            if key in _PATHS:
+                value = str(scope.reading.source.directory / value)
+            place = scope.reading.origin.where(("settings", key))
+            if key not in values:
+                values[key], places[key] = value, place
+            elif values[key] != value:
+                findings.add(
+                    Finding(
+                        Severity.WARNING,
+                        "drift.setting",
+                        f"two files differ in `settings.{key}`; the first place holds",
+                        (places[key], place),
+                        f"settings.{key}",
+                        (shown(values[key]), shown(value)),
+                        "say it in one file",
+                        category=Category.DRIFT,
+                    )
+                )
+    return FleetSettings(**values)
