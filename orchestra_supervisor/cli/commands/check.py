@@ -1,0 +1,27 @@
+"""`orchestra check`: errors, disagreements and what would go wrong, before anything is started."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from orchestra_supervisor.cli.parser import CommandParser
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: CommandParser) -> None:
+    """Say what it takes."""
+    parser.add_argument("files", nargs="*", metavar="FILES", help="default: the files that `up` would read")
+    parser.option(
+        "--no-preflight", action="store_true", help="do not look at this host: ports, commands, directories"
+    )
+    parser.json_option()
+
+
+def run(options: Namespace) -> int:
+    """Check; 0 where nothing is wrong, 3 where something is."""
+    # The one command that loads pydantic, and the configuration's own code, into this process.
+    from orchestra_supervisor.cli.launch import find_config_files
+    from orchestra_supervisor.config.command import run_check
+
+    files = find_config_files(options.files, Path.cwd())
+    return run_check(files, as_json=options.is_json, preflight=not options.no_preflight)

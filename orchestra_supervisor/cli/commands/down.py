@@ -1,0 +1,112 @@
+"""`orchestra down`: stop every service in order, then daemon, logger and keeper."""
+
+import os
+import select
+import signal
+import sys
+import time
+from argparse import Namespace
+from contextlib import suppress
+from pathlib import Path
+
+from orchestra_supervisor.cli.connection import client_of, home_of, keeper_pid_of
+from orchestra_supervisor.cli.live import stopping_frame
+from orchestra_supervisor.cli.parser import CommandParser, seconds_of
+from orchestra_supervisor.cli.screen import Screen
+from orchestra_supervisor.cli.shapes import StatusView
+from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.control_client import ControlClient, ControlError, NoDaemon, socket_path
+from orchestra_supervisor.model.errors import WaitTimeout
+
+__all__ = ["configure", "run"]
+
+_FRAME = 0.1  # seconds
+_PID_WAIT = 2.0  # seconds for a keeper that was just started to be named in its lock
+
+
+def configure(parser: CommandParser) -> None:
+    """Say what it takes."""
+    parser.option(
+        "--timeout",
+        type=seconds_of,
+        default=120.0,
+        metavar="S",
+        help="longest wait (default: 2m)",
+    )
+    parser.option("--reason", default="", metavar="TEXT", help="why, for the journal")
+
+
+def run(options: Namespace) -> int:
+    """Stop the fleet and wait until its keeper has ended; 0 also where none runs."""
+    home = home_of(options.home)
+    screen = Screen(Terminal(sys.stderr, os.environ))
+    keeper = _open_keeper(home)
+    if keeper is None:
+        screen.say([f"no fleet runs on {home}: nothing to stop"])
+        return 0
+    try:
+        began = time.time()
+        _ask(home, keeper, options.reason, screen)
+        _watch(home, keeper, options.timeout, began, screen)
+    finally:
+        screen.end_region()
+        os.close(keeper)
+    screen.say([f"all stopped in {time.time() - began:.1f} s"])
+    return 0
+
+
+def _open_keeper(home: Path) -> int | None:
+    """Return a pidfd of the keeper that holds a home, or None.
+
+    The lock is looked at again after the pidfd is there: then the pid was that of the holder at
+    that time, and not one that was given to somebody else.
+    """
+    until = time.monotonic() + _PID_WAIT
+    while (pid := keeper_pid_of(home)) is not None:
+        if pid:
+            try:
+                descriptor = os.pidfd_open(pid)
+            except ProcessLookupError:
+                descriptor = -1
+            if descriptor >= 0 and keeper_pid_of(home) == pid:
+                return descriptor
+            if descriptor >= 0:
+                os.close(descriptor)
+        if time.monotonic() > until:
+            raise WaitTimeout(
+                f"{home / 'lock'} is held, and does not name its keeper", hint="`fuser` tells who holds it"
+            )
+        time.sleep(0.02)
+    return None
+
+
+def _ask(home: Path, keeper: int, reason: str, screen: Screen) -> None:
+    try:
+        client_of(home).shutdown(reason)
+    except NoDaemon:
+        # The keeper stops everything by itself where no daemon comes back.
+        screen.say(["the daemon does not answer: telling the keeper"])
+        try:
+            signal.pidfd_send_signal(keeper, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+
+
+def _watch(home: Path, keeper: int, timeout: float, began: float, screen: Screen) -> None:
+    until = time.monotonic() + timeout
+    end = select.poll()
+    end.register(keeper, select.POLLIN)
+    status: StatusView | None = None
+    while not end.poll(_FRAME * 1_000):
+        # Where the daemon has gone, or just goes, the last answer stays on the screen.
+        with suppress(ControlError, ValueError):
+            status = StatusView(ControlClient(socket_path(home), timeout=5.0).status())
+        if screen.is_live:
+            screen.show(stopping_frame(status, screen.terminal, time.time(), began, "stopping in order"))
+        if time.monotonic() > until:
+            left = [one.name for one in status.services if one.pid] if status else []
+            raise WaitTimeout(
+                f"the fleet on {home} has not ended within {timeout:g} s"
+                + (f"; still there: {', '.join(left)}" if left else ""),
+                hint="it goes on stopping; `orchestra status` shows what is left",
+            )

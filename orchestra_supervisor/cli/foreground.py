@@ -1,0 +1,216 @@
+"""`orchestra up` in the foreground: progress, then the table, then the logs, then an ordered stop.
+
+Exit statuses: 0 after an ordered stop, whoever asked for it; 130 when it was hurried; 1 when
+the keeper ended by itself.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from orchestra_supervisor.cli.errors import ActionFailed
+from orchestra_supervisor.cli.follow import FleetLogs, Layout
+from orchestra_supervisor.cli.launch import LOG_NAME, Plan, spawn_keeper
+from orchestra_supervisor.cli.live import starting_frame, stopping_frame
+from orchestra_supervisor.cli.logview import LogPainter
+from orchestra_supervisor.cli.render import event_line, status_lines
+from orchestra_supervisor.cli.screen import Screen
+from orchestra_supervisor.cli.session import Session, SignalBox
+from orchestra_supervisor.cli.shapes import EventView
+from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.text import make_visible
+
+__all__ = ["is_settled", "keeper_lost", "tail_of", "watch_foreground"]
+
+HURRIED = 130
+_FRAME = 0.1  # seconds between frames
+_LOG_TICK = 0.1  # seconds between two looks at the log files
+_TAIL = 5  # lines of supervisor.log that are shown when something of ours failed
+_LINES_SHOWN = 60  # lines of all services from before the table that a terminal is given
+_LINES_PLAIN = 1_000  # likewise, of each service, where the output goes to a file
+_IN_ORDER = ("stopping in order", "Ctrl-C again to hurry")
+_QUIET = ("service.spawned", "service.probe_failed")  # their states are told by other events
+
+
+def watch_foreground(plan: Plan, lock_fd: int, timeout: float) -> int:
+    """Start the keeper and stay with it until it has ended.
+
+    Args:
+        plan: What to start.
+        lock_fd: The lock of the home; handed to the keeper.
+        timeout: Seconds after which the start is no longer watched and logs are shown.
+
+    Returns:
+        The exit status.
+    """
+    began = time.time()
+    with SignalBox() as box:
+        keeper = spawn_keeper(plan, lock_fd)
+        session = Session(plan.home, keeper, box, began)
+        watch = _Foreground(session, Screen(Terminal(sys.stdout, os.environ)))
+        try:
+            return watch.run(timeout)
+        finally:
+            watch.screen.end_region()
+            session.close()
+
+
+def is_settled(session: Session) -> bool:
+    """Return whether nothing will change any more unless somebody acts."""
+    return (
+        session.status is not None
+        and session.status.daemon.phase != "stopping"
+        and not session.status.unsettled()
+    )
+
+
+def tail_of(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a text file, safe to show; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 8_192))
+            text = file.read().decode("utf-8", "surrogateescape")
+    except OSError:
+        return []
+    return [make_visible(line) for line in text.splitlines()[-lines:]]
+
+
+def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed:
+    """Return the error for a keeper that ended by itself."""
+    status = keeper.returncode
+    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+    return ActionFailed(
+        f"the keeper (pid {keeper.pid}) ended unexpectedly: {how}",
+        hint=f"services may still run; the next `orchestra up` deals with them. See {home / LOG_NAME}",
+    )
+
+
+class _Foreground:
+    """The three phases of a fleet in the foreground."""
+
+    def __init__(self, session: Session, screen: Screen) -> None:
+        self.session = session
+        self.screen = screen
+        self._logs: FleetLogs | None = None
+        self._painter: LogPainter | None = None
+        self._is_table_due = True
+
+    def run(self, timeout: float) -> int:
+        """Go through the phases."""
+        session = self.session
+        until = time.monotonic() + timeout
+        signals = session.run_until(
+            lambda: is_settled(session) or time.monotonic() >= until, _FRAME, self._on_start
+        )
+        if not signals and not session.is_over():
+            self._show_table()
+            signals = session.run_until(lambda: False, _LOG_TICK, self._on_run)
+        if signals:
+            return self._stop(signals)
+        if session.keeper.returncode == 0:
+            self._catch_up()
+            self.screen.say(["the fleet was stopped"])
+            return 0
+        self._catch_up()
+        self.screen.end_region(is_kept=True)
+        self.screen.say(tail_of(session.home / LOG_NAME, _TAIL))
+        raise keeper_lost(session.keeper, session.home)
+
+    def _on_start(self) -> None:
+        terminal = self.screen.terminal
+        if self.screen.is_live:
+            now = time.time()
+            self.screen.show(starting_frame(self.session.status, terminal, now, self.session.began))
+        else:
+            self._say_events()
+
+    def _show_table(self) -> None:
+        self.screen.end_region()
+        status = self.session.status
+        if status is None:
+            home = self.session.home
+            self.screen.say(
+                [f"no answer from the daemon yet; see {home / LOG_NAME}", *tail_of(home / LOG_NAME, _TAIL)]
+            )
+            return
+        self.screen.say([*status_lines(status, self.screen.terminal, time.time()), ""])
+        self._open_logs()
+
+    def _open_logs(self) -> None:
+        status = self.session.status
+        if self._logs is None and status is not None:
+            names = [service.name for service in status.services]
+            # What was said during the start is shown as far as it does not bury the table.
+            limit = _LINES_PLAIN if not self.screen.is_live else _LINES_SHOWN // max(1, len(names))
+            layout = Layout.read(self.session.home)
+            self._logs = FleetLogs(layout, names, limit=limit, since=self.session.began)
+            self._painter = LogPainter([*names, "orchestra"], self.screen.terminal, is_prefixed=True)
+
+    def _on_run(self) -> None:
+        if self._logs is None:
+            self._show_late_table()
+        if self._painter is None:
+            self._say_events()
+            return
+        prefix = self._painter.prefix("orchestra")
+        said = [
+            prefix
+            + (f"{event.service}: " if event.service else "")
+            + make_visible(event.message or event.kind)
+            for event in self._notable()
+        ]
+        self.screen.say([*self._new_lines(), *said])
+
+    def _show_late_table(self) -> None:
+        if self.session.status is not None:
+            self._show_table()
+
+    def _new_lines(self) -> list[str]:
+        if self._logs is None or self._painter is None:
+            return []
+        if self.session.status is not None:
+            self._logs.add([service.name for service in self.session.status.services])
+        return [self._painter.line(name, line) for name, line in self._logs.take()]
+
+    def _notable(self) -> list[EventView]:
+        return [event for event in self.session.events if event.kind not in _QUIET]
+
+    def _say_events(self) -> None:
+        terminal = self.screen.terminal
+        self.screen.say([event_line(event, terminal, is_dated=False) for event in self._notable()])
+
+    def _catch_up(self) -> None:
+        self.screen.say(self._new_lines())
+
+    def _stop(self, signals: list[int]) -> int:
+        session = self.session
+        since = time.time()
+        presses = 0
+        pending = signals
+        while not session.is_over():
+            for number in pending:
+                presses += 1
+                # A closed terminal asks for the same as Ctrl-C; HUP itself would mean "reload" to the keeper.
+                session.send(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+                if not self.screen.is_live:
+                    self.screen.say(["stopping in order" if presses == 1 else "hurrying"])
+            pending = session.step(_FRAME)
+            lines = self._new_lines()
+            if self.screen.is_live:
+                self.screen.say(lines)
+                word, offer = ("hurrying", "") if presses > 1 else _IN_ORDER
+                terminal = self.screen.terminal
+                frame = stopping_frame(session.status, terminal, time.time(), since, word, offer)
+                self.screen.show(frame)
+            else:
+                self.screen.say(lines)
+                self._say_events()
+        self.screen.end_region()
+        self._catch_up()
+        if session.keeper.returncode != 0:
+            raise keeper_lost(session.keeper, session.home)
+        self.screen.say([f"all stopped in {time.time() - since:.1f} s"])
+        return HURRIED if presses > 1 else 0

@@ -1,0 +1,257 @@
+"""Text for people: tables of services, results, events. Pure: views and a clock in, lines out."""
+
+from orchestra_supervisor.cli.shapes import EventView, ResultView, ServiceView, StatusView
+from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.text import (
+    clip,
+    clip_middle,
+    display_width,
+    format_duration,
+    format_instant,
+    make_visible,
+    pad,
+)
+
+__all__ = [
+    "Cell",
+    "counts_text",
+    "event_line",
+    "glyph_of",
+    "note_of",
+    "result_line",
+    "status_lines",
+    "style_of",
+    "table_lines",
+]
+
+Cell = tuple[str, tuple[str, ...]]
+"""A text and the styles it is painted with."""
+
+_LOOKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "stopped": ("○", "-", ("dim",)),
+    "waiting": ("◌", ".", ("cyan",)),
+    "starting": ("◔", ">", ("blue",)),
+    "running": ("◑", "~", ("blue",)),
+    "ready": ("●", "*", ("green",)),
+    "unhealthy": ("▲", "!", ("yellow",)),
+    "backoff": ("↻", "^", ("yellow",)),
+    "stopping": ("◒", "<", ("magenta",)),
+    "completed": ("✓", "+", ("green",)),
+    "failed": ("✗", "x", ("red", "bold")),
+}
+"""State to glyph, glyph without Unicode, styles."""
+
+_GAP = "  "
+_NOTE_FLOOR = 24  # columns that the note keeps before other columns give way
+_DOWN_REASONS = {"disabled": "disabled", "not_selected": "not selected", "operator": "stopped by hand"}
+
+
+def glyph_of(state: str, terminal: Terminal) -> str:
+    """Return the sign of a state."""
+    look = _LOOKS.get(state, ("?", "?", ()))
+    return look[0] if terminal.is_unicode else look[1]
+
+
+def style_of(state: str) -> tuple[str, ...]:
+    """Return the colours of a state."""
+    return _LOOKS.get(state, ("?", "?", ()))[2]
+
+
+def note_of(service: ServiceView, now: float) -> str:
+    """Say in one clause why a service is where it is; empty where nothing needs saying."""
+    if service.state in {"ready", "completed"}:
+        return ""
+    if service.state == "stopped":
+        return service.reason or _DOWN_REASONS.get(service.down_reason, "") or service.exit_text
+    if service.state == "waiting" and service.waiting_for:
+        return "waiting for " + ", ".join(service.waiting_for)
+    parts: list[str] = []
+    if service.state in {"unhealthy", "running", "starting"}:
+        parts.append(service.probe_error or service.reason)
+    elif service.state in {"backoff", "failed"}:
+        parts.append(service.exit_text or service.reason)
+        if service.exit_text and service.state == "failed" and service.exit_text not in service.reason:
+            parts.append(service.reason)
+        elif service.exit_text and service.exit_text in service.reason:
+            parts[0] = service.reason
+    else:
+        parts.append(service.reason)
+    if service.next_start is not None and service.state in {"backoff", "waiting"}:
+        parts.append(f"next start in {format_duration(service.next_start - now)}")
+    return "; ".join(part for part in parts if part)
+
+
+def counts_text(services: list[ServiceView]) -> str:
+    """Say how many services are in each state, in the order of the life of a service."""
+    counts: dict[str, int] = {}
+    for service in services:
+        counts[service.state] = counts.get(service.state, 0) + 1
+    order = [*_LOOKS, *sorted(set(counts) - set(_LOOKS))]
+    return ", ".join(f"{counts[state]} {state}" for state in reversed(order) if state in counts)
+
+
+def status_lines(status: StatusView, terminal: Terminal, now: float) -> list[str]:
+    """Return the header and the table of `orchestra status`.
+
+    Args:
+        status: What the daemon says.
+        terminal: Where it will be shown.
+        now: Seconds since the epoch.
+    """
+    lines = _header_lines(status, terminal)
+    if status.services:
+        lines += ["", *_service_table(status.services, terminal, now)]
+    return lines
+
+
+def _header_lines(status: StatusView, terminal: Terminal) -> list[str]:
+    daemon = status.daemon
+    ready = daemon.ready if daemon.ready is not None else sum(one.is_good for one in status.services)
+    total = daemon.count if daemon.count is not None else len(status.services)
+    pieces: list[Cell] = [
+        (f"orchestra {daemon.version}".rstrip(), ("bold",)),
+        (f"home {make_visible(daemon.home)}", ()),
+        *((f"{role} {pid}", ("dim",)) for role, pid in _roles(status)),
+        (f"{ready} ready of {total}", ("green",) if ready == total else ("yellow",)),
+    ]
+    if daemon.phase not in {"", "running"}:
+        pieces.append((daemon.phase, ("magenta",)))
+    width = terminal.columns
+    lines = [""]
+    used = 0
+    for text, styles in pieces:
+        shown = clip(text, width, terminal.mark) if width else text
+        if used and width and used + len(_GAP) + display_width(shown) > width:
+            lines.append("")
+            used = 0
+        lines[-1] += (_GAP if used else "") + terminal.paint(shown, *styles)
+        used += display_width(shown) + (len(_GAP) if used else 0)
+    return lines
+
+
+def _roles(status: StatusView) -> list[tuple[str, int]]:
+    daemon = status.daemon
+    roles = (("keeper", daemon.keeper_pid), ("daemon", daemon.pid), ("logger", daemon.logger_pid))
+    return [(role, pid) for role, pid in roles if pid is not None]
+
+
+def _service_table(services: list[ServiceView], terminal: Terminal, now: float) -> list[str]:
+    header = ["", "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "URL", "NOTE"]
+    body: list[list[Cell]] = []
+    for service in services:
+        style = style_of(service.state)
+        up = format_duration(now - service.started) if service.pid and service.started else ""
+        where = service.url or (f":{service.port}" if service.port else "")
+        body.append(
+            [
+                (glyph_of(service.state, terminal), style),
+                (make_visible(service.name), ()),
+                (service.state, style),
+                (str(service.pid) if service.pid else "", ()),
+                (up, ()),
+                (str(service.restarts), ("yellow",) if service.restarts else ("dim",)),
+                (make_visible(where), ("dim",)),
+                (make_visible(note_of(service, now)).replace("\t", " "), ()),
+            ]
+        )
+    # What gives way first where the terminal is narrow; empty columns are never shown.
+    return table_lines(header, body, terminal, gives_way=(5, 3, 6, 4), is_right={3, 4, 5})
+
+
+def table_lines(
+    header: list[str],
+    body: list[list[Cell]],
+    terminal: Terminal,
+    *,
+    gives_way: tuple[int, ...] = (),
+    is_right: set[int] | frozenset[int] = frozenset(),
+) -> list[str]:
+    """Lay out a table; the second column is the name, the last one takes what width is left.
+
+    Args:
+        header: Column titles.
+        body: Rows of as many cells.
+        terminal: Tells width and colours.
+        gives_way: Columns that may be left out, the first one first.
+        is_right: Columns that are set to the right.
+    """
+    widths = [
+        max([len(title), *(display_width(row[column][0]) for row in body)])
+        if any(row[column][0] for row in body)
+        else 0
+        for column, title in enumerate(header)
+    ]
+    last = len(header) - 1
+    total = terminal.columns
+    if total is not None:
+        widths = _fit(widths, total, gives_way)
+    kept = [column for column in range(len(header)) if widths[column]]
+    lines: list[str] = []
+    for row in [[(title, ("dim",)) for title in header], *body]:
+        parts: list[str] = []
+        for column in kept:
+            text, styles = row[column]
+            cut = clip_middle(text, widths[column], terminal.mark) if column == 1 else text
+            cut = clip(cut, widths[column], terminal.mark)
+            if column == last or (column == kept[-1] and column not in is_right):
+                parts.append(terminal.paint(cut, *styles))
+            else:
+                shown = pad(cut, widths[column], is_right=column in is_right)
+                parts.append(shown.replace(cut, terminal.paint(cut, *styles), 1) if cut else shown)
+        line = parts[0] + " " + _GAP.join(parts[1:])
+        lines.append(line.rstrip())
+    return lines
+
+
+def _fit(widths: list[int], total: int, gives_way: tuple[int, ...]) -> list[int]:
+    """Shrink columns until a row fits: the note to a floor, then whole columns, then names, then the note."""
+    widths = list(widths)
+    last = len(widths) - 1
+
+    def over() -> int:
+        shown = [width for width in widths if width]
+        return sum(shown) + len(_GAP) * (len(shown) - 2) + 1 - total
+
+    def shrink(column: int, floor: int) -> None:
+        if over() > 0 and widths[column] > floor:
+            widths[column] = max(floor, widths[column] - over())
+
+    shrink(last, _NOTE_FLOOR)
+    for column in gives_way:
+        if over() > 0:
+            widths[column] = 0
+    shrink(1, 12)
+    shrink(last, 8)
+    shrink(1, 4)
+    if over() > 0:
+        widths[last] = 0
+    return widths
+
+
+def result_line(result: ResultView, terminal: Terminal) -> str:
+    """Return one line on what a verb did to one service."""
+    sign = glyph_of("ready" if result.is_ok else "failed", terminal)
+    if result.is_ok and not result.is_changed:
+        sign = glyph_of("stopped", terminal)
+    arrow = "→" if terminal.is_unicode else "->"
+    change = f"{result.before} {arrow} {result.after}" if result.before != result.after else result.after
+    took = f"{_GAP}{format_duration(result.took)}" if result.took and result.is_changed else ""
+    message = f"{_GAP}{make_visible(result.message)}" if result.message else ""
+    style = ("green",) if result.is_ok else ("red", "bold")
+    return f"{terminal.paint(sign, *style)} {make_visible(result.name)}{_GAP}{change}{took}{message}"
+
+
+def event_line(event: EventView, terminal: Terminal, *, is_dated: bool = True) -> str:
+    """Return one line on one event."""
+    state = event.kind.rpartition(".")[2]
+    style = style_of(state) if state in _LOOKS else _severity(event.kind)
+    who = f"{terminal.paint(make_visible(event.service), 'bold')}{_GAP}" if event.service else ""
+    at = terminal.paint(format_instant(event.at, is_dated=is_dated), "dim")
+    kind = terminal.paint(make_visible(event.kind), *style)
+    return f"{at}{_GAP}{kind}{_GAP}{who}{make_visible(event.message)}"
+
+
+def _severity(kind: str) -> tuple[str, ...]:
+    if kind.endswith(("failed", "stuck", "refused", "unwritable", "dropped")):
+        return ("red",)
+    return ("yellow",) if kind.startswith(("leftover.", "role.")) else ()

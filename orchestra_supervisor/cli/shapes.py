@@ -1,0 +1,157 @@
+"""What the control API answers, as the CLI reads it: every field optional, of the type it should have.
+
+A CLI may be older or newer than the daemon it talks to, so a missing or odd field becomes
+its empty value and never an error. Plain classes: `dataclasses` costs more to import than
+the rest of `orchestra status`.
+"""
+
+from orchestra_supervisor.control_client import Json, rows
+
+__all__ = ["SETTLED", "DaemonView", "EventView", "ResultView", "ServiceView", "StatusView"]
+
+SETTLED = frozenset({"stopped", "ready", "completed", "failed"})
+"""States that last until something happens from outside (those of model/states.py)."""
+
+
+def _text(row: Json, key: str) -> str:
+    value = row.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _integer(row: Json, key: str) -> int | None:
+    value = row.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(row: Json, key: str) -> float | None:
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _texts(row: Json, key: str) -> list[str]:
+    value = row.get(key)
+    if not isinstance(value, list):
+        return []
+    return [entry for entry in value if isinstance(entry, str)]  # pyright: ignore[reportUnknownVariableType]  # JSON
+
+
+def _object(row: Json, key: str) -> Json:
+    value = row.get(key)
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]  # JSON
+
+
+class ServiceView:
+    """One row of `services`; fields as in docs/control-api.md, `exit_text` is that of `exit`."""
+
+    def __init__(self, row: Json) -> None:
+        self.name = _text(row, "name")
+        self.kind = _text(row, "kind")
+        self.state = _text(row, "state") or "unknown"
+        self.desired = _text(row, "desired")
+        self.down_reason = _text(row, "down_reason")
+        self.reason = _text(row, "reason")
+        self.since = _number(row, "since")
+        self.pid = _integer(row, "pid")
+        self.started = _number(row, "started")
+        self.restarts = _integer(row, "restarts") or 0
+        self.exit_text = _text(_object(row, "exit"), "text")
+        self.port = _integer(row, "port")
+        self.url = _text(row, "url")
+        self.is_enabled = row.get("enabled") is not False
+        self.is_required = row.get("required") is True
+        self.waiting_for = _texts(row, "waiting_for")
+        self.next_start = _number(row, "next_start")
+        self.probe_error = _text(row, "probe_error")
+
+    @property
+    def is_wanted(self) -> bool:
+        """True when the fleet is meant to run it now."""
+        return self.desired != "down"
+
+    @property
+    def is_due(self) -> bool:
+        """True when it is about to be started and nothing of that shows yet."""
+        return self.state == "stopped" and self.desired == "up" and self.is_enabled
+
+    @property
+    def is_good(self) -> bool:
+        """True when it does, or has done, what it is for."""
+        return self.state in {"ready", "completed"}
+
+
+class DaemonView:
+    """The object `daemon`."""
+
+    def __init__(self, row: Json) -> None:
+        self.version = _text(row, "version")
+        self.home = _text(row, "home")
+        self.pid = _integer(row, "pid")
+        self.keeper_pid = _integer(row, "keeper_pid")
+        self.logger_pid = _integer(row, "logger_pid")
+        self.phase = _text(row, "phase")
+        self.count = _integer(row, "services")
+        self.ready = _integer(row, "ready")
+
+
+class StatusView:
+    """The answer of `GET /v1/status`."""
+
+    def __init__(self, answer: Json) -> None:
+        self.daemon = DaemonView(_object(answer, "daemon"))
+        self.services = [ServiceView(row) for row in rows(answer, "services")]
+
+    def unsettled(self) -> list[ServiceView]:
+        """Return the services that are on their way somewhere.
+
+        A service that waits for one that will not come is settled: nothing happens until somebody acts.
+        """
+        by_name = {service.name: service for service in self.services}
+        moving = [one for one in self.services if one.state not in SETTLED or one.is_due]
+        blocked: set[str] = set()
+        while True:
+            found = {
+                one.name
+                for one in moving
+                if one.name not in blocked and one.state == "waiting" and _is_blocked(one, by_name, blocked)
+            }
+            if not found:
+                return [one for one in moving if one.name not in blocked]
+            blocked |= found
+
+    def shortfalls(self) -> list[ServiceView]:
+        """Return the services that are wanted and neither ready nor completed."""
+        return [one for one in self.services if one.is_wanted and one.is_enabled and not one.is_good]
+
+
+def _is_blocked(service: ServiceView, by_name: dict[str, ServiceView], blocked: set[str]) -> bool:
+    for name in service.waiting_for:
+        other = by_name.get(name)
+        if other is None:
+            continue
+        if name in blocked or other.state == "failed" or (other.state == "stopped" and not other.is_wanted):
+            return True
+    return False
+
+
+class ResultView:
+    """One row of `results`."""
+
+    def __init__(self, row: Json) -> None:
+        self.name = _text(row, "name")
+        self.before = _text(row, "before")
+        self.after = _text(row, "after")
+        self.is_ok = row.get("ok") is not False
+        self.is_changed = row.get("changed") is not False
+        self.message = _text(row, "message")
+        self.took = _number(row, "took")
+
+
+class EventView:
+    """One row of `events`."""
+
+    def __init__(self, row: Json) -> None:
+        self.seq = _integer(row, "seq") or 0
+        self.at = _number(row, "at") or 0.0
+        self.kind = _text(row, "kind")
+        self.service = _text(row, "service")
+        self.message = _text(row, "message")
