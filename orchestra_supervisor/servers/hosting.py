@@ -17,11 +17,18 @@ from starlette.types import ASGIApp
 from orchestra_supervisor.servers.guard import AccessLog, HostGuard, write_line
 from orchestra_supervisor.servers.settings import ServerError, Settings, is_loopback, package_version
 
-__all__ = ["serve"]
+__all__ = ["configure_logging", "serve"]
 
 _GRACE = 3  # seconds that running requests and streams get after SIGTERM
 _MAX_REQUESTS = 512  # requests and streams at a time; further ones are answered 503
 _BACKLOG = 256  # connections that wait for accept
+
+
+def configure_logging() -> None:
+    """Send warnings and worse to stderr, a line each; a second call does nothing."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
 
 
 def serve(settings: Settings, app: ASGIApp, on_stop: Callable[[], None] | None = None) -> int:
@@ -38,9 +45,7 @@ def serve(settings: Settings, app: ASGIApp, on_stop: Callable[[], None] | None =
     Raises:
         ServerError: The address cannot be bound.
     """
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    configure_logging()
     guarded: ASGIApp = HostGuard(app, settings.allowed_hosts)
     if settings.access_log:
         guarded = AccessLog(guarded)
