@@ -1,0 +1,125 @@
+"""From a command line to a serving keeper: surroundings, signals, and nothing left to chance."""
+
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+from dataclasses import dataclass
+from typing import cast
+
+from orchestra_supervisor.keeper.keeper import Keeper
+from orchestra_supervisor.keeper.loop import say
+from orchestra_supervisor.keeper.spawn import Surroundings, become_subreaper
+from orchestra_supervisor.keeper.tree import check_proc
+
+__all__ = ["Boot", "main", "parse_boot"]
+
+_FILES = 524_288  # descriptors: three a run and two a stray, with room; the kernel's own usual hard limit
+_HANDLED = (
+    signal.SIGCHLD,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR2,
+)
+_EXIT_USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What the keeper is told on its command line."""
+
+    home: str
+    lock_fd: int | None
+    daemon: list[str]
+    logger: list[str]
+
+
+def parse_boot(text: str) -> Boot:
+    """Parse BOOT_JSON.
+
+    Raises:
+        ValueError: It is not JSON of that form; the text says what is wrong.
+    """
+    parsed: object = json.loads(text)
+    if not isinstance(parsed, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004  # one exception for all that is wrong with it
+    boot = cast("dict[str, object]", parsed)
+    home, lock_fd = boot.get("home"), boot.get("lock_fd")
+    if not isinstance(home, str) or not (lock_fd is None or isinstance(lock_fd, int)):
+        raise ValueError("home is a path, lock_fd a number or null")
+    return Boot(home, lock_fd, _command(boot, "daemon"), _command(boot, "logger"))
+
+
+def main(argv: list[str]) -> int:
+    """Run the keeper.
+
+    Args:
+        argv: Command line; the last word is BOOT_JSON.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        boot = parse_boot(argv[1] if len(argv) == 2 else "")
+    except (ValueError, RecursionError) as error:
+        say(f"usage: python -I -S .../keeper/__main__.py BOOT_JSON ({error})")
+        return _EXIT_USAGE
+    around = _surroundings()
+    if not become_subreaper():
+        say("this system has no child subreaper: a process that leaves its session may escape a stop")
+    if not check_proc():
+        say("/proc is missing or shows another pid namespace: only process groups can be stopped")
+    pending: list[int] = []
+    wake = _catch_signals(pending)
+    keeper = Keeper(boot.daemon, boot.logger, around)
+    # What is here now stays: without the collector's marks its pages stay shared with every fork.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    return keeper.run(wake.fileno(), pending)
+
+
+def _surroundings() -> Surroundings:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    while null <= 2:  # started with stdin, stdout or stderr closed: pipes must not get their numbers
+        os.set_inheritable(null, True)  # noqa: FBT003  # os takes it by position only
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    # Whatever was handed down to us (the lock, a terminal's or an init's descriptors) is not for services.
+    inherited = [int(name) for name in os.listdir("/dev/fd") if int(name) > 2]
+    for fd in inherited:
+        try:
+            os.set_inheritable(fd, False)  # noqa: FBT003  # by position only
+        except OSError:
+            continue
+    return Surroundings(null, (soft, hard), max([most, *inherited]))
+
+
+def _catch_signals(pending: list[int]) -> socket.socket:
+    """Turn signals into numbers in `pending` and bytes in the returned socket."""
+    wake, write_end = socket.socketpair()
+    wake.setblocking(False)  # noqa: FBT003  # by position only
+    write_end.setblocking(False)  # noqa: FBT003  # by position only
+    # The bytes only wake: one that finds the socket full is dropped, the numbers are not.
+    signal.set_wakeup_fd(write_end.detach(), warn_on_full_buffer=False)
+    for number in _HANDLED:
+        signal.signal(number, lambda received, _frame: pending.append(received))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return wake
+
+
+def _command(boot: dict[str, object], key: str) -> list[str]:
+    value = boot.get(key)
+    words = cast("list[object]", value) if isinstance(value, list) else []
+    command = [word for word in words if isinstance(word, str) and "\0" not in word]
+    if not command or len(command) != len(words):
+        raise ValueError(f"{key} is a command line")
+    return command

@@ -1,0 +1,320 @@
+"""The keeper itself: its parts put together, and what each message and signal does."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from orchestra_supervisor.keeper.launch import Launcher
+from orchestra_supervisor.keeper.logs import LogPipes
+from orchestra_supervisor.keeper.loop import Loop, say
+from orchestra_supervisor.keeper.reaper import Reaper
+from orchestra_supervisor.keeper.request import (
+    BadMessage,
+    BadSignal,
+    parse_log,
+    parse_plan,
+    parse_signal,
+    parse_spawn,
+    take_text,
+)
+from orchestra_supervisor.keeper.roles import Role, RoleHooks
+from orchestra_supervisor.keeper.runs import Run, RunTable
+from orchestra_supervisor.keeper.shutdown import Shutdown
+from orchestra_supervisor.keeper.spawn import Surroundings
+from orchestra_supervisor.keeper.stop import Stopper, send_signal
+from orchestra_supervisor.wire.frames import VERSION, Message
+
+__all__ = ["Keeper"]
+
+_REPLACE_WAIT = 5.0  # seconds that a daemon has to end before it is killed
+
+
+class Refused(Exception):
+    """A request that is not carried out; becomes an `error` message."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Keeper:
+    """Parent of every service.
+
+    Args:
+        daemon: Command line of the daemon.
+        logger: Command line of the logger.
+        around: What children get of the surroundings.
+    """
+
+    def __init__(self, daemon: list[str], logger: list[str], around: Surroundings) -> None:
+        self._started_wall = time.time()
+        self._loop = Loop()
+        self._table = RunTable()
+        self._is_greeted = False
+        self._untold: dict[str, Message] = {}
+        self._daemon = Role(
+            self._loop,
+            "daemon",
+            daemon,
+            around,
+            dies_with_us=True,
+            hooks=RoleHooks(lambda: None, self._on_daemon, self._daemon_ended),
+        )
+        self._logger = Role(
+            self._loop,
+            "logger",
+            logger,
+            around,
+            dies_with_us=False,
+            hooks=RoleHooks(self._logger_started, self._on_logger, self._logger_ended),
+        )
+        self._logs = LogPipes(self._loop, self._logger.send)
+        self._launcher = Launcher(
+            self._loop,
+            self._table,
+            around,
+            reply=self._outcome,
+            on_live=self._logs.take,
+            on_forked=self._forked,
+        )
+        self._stopper = Stopper(self._loop, emit=self._emit, on_stuck=self._run_stuck)
+        self._reaper = Reaper(
+            self._loop,
+            self._table,
+            emit=self._emit,
+            settle=self._launcher.settle,
+            on_end=self._run_changed,
+            is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
+        )
+        self._shutdown = Shutdown(self._loop, self._table, self._stopper, self._daemon, self._logger)
+        self._verbs: dict[str, Callable[[Message], Message | None]] = {
+            "hello": self._hello,
+            "spawn": self._spawn,
+            "stop": self._stop,
+            "signal": self._signal,
+            "ack": self._ack,
+            "note": self._note,
+            "log_config": self._log_config,
+            "shutdown": self._mark_shutdown,
+            "quit": self._quit,
+            "ping": lambda _message: {"type": "pong"},
+        }
+
+    def run(self, wake_fd: int, pending: list[int]) -> int:
+        """Serve until the fleet is down.
+
+        Args:
+            wake_fd: Becomes readable when a signal came.
+            pending: Signal numbers, appended by the signal handler.
+
+        Returns:
+            The exit status: 0, or 1 when processes were left that SIGKILL does not end.
+        """
+
+        def on_wake(_events: int) -> None:
+            os.read(wake_fd, 4096)
+            self._on_signals(pending)
+
+        self._loop.watch(wake_fd, on_wake)
+        self._logger.start()
+        self._daemon.start()
+        self._loop.run()
+        self._daemon.kill()
+        return 1 if self._shutdown.left_behind else 0
+
+    def _on_signals(self, pending: list[int]) -> None:
+        while pending:
+            number = pending.pop(0)
+            if number == signal.SIGCHLD:
+                self._reaper.child_changed()
+            elif number == signal.SIGHUP:
+                if not self._daemon.send({"type": "reload"}):
+                    self._daemon.replace_at_once()
+            elif number == signal.SIGUSR2:
+                self._replace()
+            else:
+                self._shutdown.request()
+
+    def _replace(self) -> None:
+        old = self._daemon.pid
+        self._daemon.send({"type": "replace"})
+        self._daemon.replace_at_once()
+        if old is not None:
+            self._loop.call_later(_REPLACE_WAIT, lambda: self._kill_daemon(old))
+
+    def _kill_daemon(self, pid: int) -> None:
+        if self._daemon.pid == pid:
+            say(
+                f"daemon {pid} did not make room for its successor within {_REPLACE_WAIT:.0f} s; it is killed"
+            )
+            self._daemon.kill()
+
+    def _emit(self, message: Message) -> None:
+        """Send an event to a daemon that has been greeted; others get it in the snapshot."""
+        if self._is_greeted:
+            self._daemon.send(message)
+
+    def _outcome(self, message: Message) -> None:
+        """Tell how a spawn went. A failure leaves no record, so one that nobody heard of is kept."""
+        if self._is_greeted:
+            self._daemon.send(message)
+        elif message["type"] == "spawn_failed":
+            self._untold[str(message["slot"])] = message
+
+    def _forked(self, run: Run) -> None:
+        self._reaper.watch(run)
+
+    def _run_stuck(self, run: Run) -> None:
+        self._shutdown.changed(run)
+
+    def _run_changed(self, run: Run) -> None:
+        if self._table.in_slot(run.slot) is run:
+            self._stopper.stray_ended(run)
+        else:
+            self._stopper.end(run)
+            self._shutdown.changed()
+
+    def _daemon_ended(self, how: str) -> None:
+        if self._daemon.is_wanted:
+            say(f"the daemon ended: {how}")
+        self._is_greeted = False
+        for run in self._table.present():
+            run.request_id = None  # an answer to it would mean nothing to the next one
+        self._shutdown.daemon_ended()
+
+    def _logger_started(self) -> None:
+        self._emit(
+            {"type": "role", "role": "logger", "event": "started", "pid": self._logger.pid, "text": ""}
+        )
+        self._logs.offer(again=True)
+
+    def _logger_ended(self, how: str) -> None:
+        self._emit(
+            {"type": "role", "role": "logger", "event": "exited", "pid": self._logger.last_pid, "text": how}
+        )
+        self._shutdown.logger_ended()
+
+    def _on_logger(self, message: Message) -> None:
+        if message["type"] == "eof":
+            self._logs.finished(message.get("run"), message.get("stream"))
+        elif message["type"] == "event":
+            self._emit({**message, "type": "logger"})
+
+    def _on_daemon(self, message: Message) -> None:
+        self._shutdown.daemon_spoke()
+        request_id = message.get("id")
+        kind = str(message["type"])
+        verb = self._verbs.get(kind)
+        try:
+            if verb is None:
+                raise Refused("unknown_type", f"there is no message {kind[:80]!r}")
+            if not self._is_greeted and verb != self._hello:
+                raise Refused("bad_message", f"{kind} came before hello")
+            reply = verb(message)
+        except BadSignal as error:
+            reply = _error("bad_signal", str(error))
+        except BadMessage as error:
+            reply = _error("bad_message", str(error))
+        except Refused as error:
+            reply = _error(error.code, str(error))
+        if reply is not None and request_id is not None:
+            self._daemon.send({**reply, "re": request_id})
+
+    def _hello(self, message: Message) -> None:
+        if message.get("version") != VERSION:
+            raise Refused(
+                "bad_message", f"this keeper speaks version {VERSION}, not {message.get('version')!r}"
+            )
+        self._daemon.mark_good()
+        self._is_greeted = True
+        self._daemon.send(
+            {
+                "type": "welcome",
+                "re": message.get("id"),
+                "version": VERSION,
+                "keeper_pid": os.getpid(),
+                "logger_pid": self._logger.pid,
+                "started_wall": self._started_wall,
+                "daemon_starts": self._daemon.starts,
+                "shutdown": self._shutdown.is_going,
+            }
+        )
+        for run in self._table.records():
+            self._daemon.send({"type": "run", **run.to_record()})
+        for slot, note in self._table.notes.items():
+            self._daemon.send({"type": "slot_note", "slot": slot, "note": note})
+        self._daemon.send({"type": "snapshot_end"})
+        for failure in self._untold.values():
+            self._daemon.send(failure)
+        self._untold.clear()
+
+    def _spawn(self, message: Message) -> None:
+        request = parse_spawn(message)
+        holder = self._table.in_slot(request.slot)
+        if self._shutdown.is_going:
+            raise Refused("shutting_down", f"{request.slot}: the fleet is going down")
+        if self._table.get(request.run) is not None:
+            raise Refused("run_exists", f"{request.slot}: there is a run {request.run!r} already")
+        if holder is not None:
+            raise Refused("slot_busy", f"{request.slot}: run {holder.run} (pid {holder.pid}) is not gone")
+        if message.get("note") is not None:
+            self._table.notes[request.slot] = message["note"]
+        self._launcher.launch(request, message.get("id"))
+
+    def _stop(self, message: Message) -> Message:
+        run = self._present(message)
+        plan = message.get("plan")
+        self._stopper.begin(run, run.plan if plan is None else parse_plan(plan))
+        return {"type": "ok"}
+
+    def _signal(self, message: Message) -> Message:
+        run = self._present(message)
+        scope = message.get("scope", "group")
+        if scope not in ("leader", "group", "tree"):
+            raise BadMessage(f"scope is {scope!r}, not leader, group or tree")
+        try:
+            send_signal(run, parse_signal(message.get("signal")), str(scope))
+        except PermissionError as error:
+            raise Refused("not_permitted", f"{run.slot}: the process belongs to another user now") from error
+        return {"type": "ok"}
+
+    def _ack(self, message: Message) -> None:
+        run = self._table.get(message.get("run"))
+        if run is not None and run.phase == "gone":
+            self._table.forget(run)
+
+    def _note(self, message: Message) -> None:
+        slot = take_text(message, "slot")
+        if message.get("note") is None:
+            self._table.notes.pop(slot, None)
+        else:
+            self._table.notes[slot] = message["note"]
+
+    def _log_config(self, message: Message) -> None:
+        target = parse_log(message)
+        self._logger.send(
+            {
+                "type": "log_config",
+                "path": target.path,
+                "max_bytes": target.max_bytes,
+                "backups": target.backups,
+                "compress": target.compress,
+            }
+        )
+
+    def _mark_shutdown(self, _message: Message) -> None:
+        self._shutdown.mark()
+
+    def _quit(self, _message: Message) -> None:
+        self._shutdown.quit()
+
+    def _present(self, message: Message) -> Run:
+        run = self._table.get(message.get("run"))
+        if run is None or run.phase == "gone":
+            raise Refused("no_such_run", f"no run {str(message.get('run'))[:80]!r} is there")
+        return run
+
+
+def _error(code: str, text: str) -> Message:
+    return {"type": "error", "code": code, "message": text}

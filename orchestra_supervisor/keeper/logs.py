@@ -1,0 +1,70 @@
+"""The read ends of the services' output, kept until the logger has written all of it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestra_supervisor.keeper.loop import Loop
+from orchestra_supervisor.keeper.runs import Run
+from orchestra_supervisor.wire.frames import Message
+
+__all__ = ["LogPipes"]
+
+_RETRY_AFTER = 1.0  # seconds until a hand-over that failed for want of descriptors is repeated
+
+
+@dataclass(slots=True, eq=False)
+class _Pipe:
+    fd: int
+    opening: Message
+    is_handed: bool = False
+
+
+class LogPipes:
+    """Hands read ends to the logger, and to every new logger again.
+
+    Args:
+        loop: The keeper's loop.
+        send: Sends a message with descriptors to the logger. Returns False when it could not.
+    """
+
+    def __init__(self, loop: Loop, send: Callable[[Message, list[int]], bool]) -> None:
+        self._loop = loop
+        self._send = send
+        self._pipes: dict[tuple[str, str], _Pipe] = {}
+
+    def take(self, run: Run) -> None:
+        """Take over the streams of a run and hand them on."""
+        log = run.log
+        if log is None:
+            return
+        for stream, fd in run.streams.items():
+            opening: Message = {
+                "type": "open",
+                "run": run.run,
+                "slot": run.slot,
+                "stream": stream,
+                "path": log.path,
+                "max_bytes": log.max_bytes,
+                "backups": log.backups,
+                "compress": log.compress,
+            }
+            self._pipes[run.run, stream] = _Pipe(fd, opening)
+        run.streams = {}
+        self.offer()
+
+    def offer(self, *, again: bool = False) -> None:
+        """Hand over what the logger does not have; everything when it is a new one (`again`)."""
+        ok = True
+        for pipe in self._pipes.values():
+            if again or not pipe.is_handed:
+                pipe.is_handed = self._send(pipe.opening, [pipe.fd])
+                ok &= pipe.is_handed
+        if not ok:
+            self._loop.call_later(_RETRY_AFTER, self.offer)
+
+    def finished(self, run: object, stream: object) -> None:
+        """Close the duplicate of a stream that is all in its file."""
+        pipe = self._pipes.pop((str(run), str(stream)), None)
+        if pipe is not None:
+            os.close(pipe.fd)

@@ -1,0 +1,216 @@
+"""Ends: leaders, strays, and the moment when nothing of a run is left.
+
+Every living process of a run is a descendant of its live leader or of one of our own children,
+because we are the subreaper. So strays are found by reading our own children, never by a scan
+of /proc (docs/adr/0001-a-zombie-pins-the-run.md).
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from orchestra_supervisor.keeper.loop import Loop
+from orchestra_supervisor.keeper.runs import Run, RunTable, Stray
+from orchestra_supervisor.keeper.tree import own_children, read_proc, read_run_id, read_tag, walk
+from orchestra_supervisor.wire.frames import Message
+
+__all__ = ["Reaper", "open_pidfd"]
+
+_RETRY_AFTER = 0.1  # seconds until a look that failed is repeated
+_RSS_UNIT = 1024  # bytes; ru_maxrss counts KiB on Linux
+
+
+class Reaper:
+    """Sees what ends, tells the daemon, and reaps when it is safe.
+
+    Args:
+        loop: The keeper's loop; the reaper looks at the end of each turn in which a child changed.
+        table: All runs.
+        emit: Sends an event to the daemon.
+        settle: Called with a run whose leader ended in phase exec; learns how exec went.
+            False means that the program was never executed and the run is to be dropped.
+        on_end: Called with a run after one of its strays ended, and after it is gone.
+        is_ours: True for a pid that is the daemon or the logger.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        table: RunTable,
+        *,
+        emit: Callable[[Message], None],
+        settle: Callable[[Run], bool],
+        on_end: Callable[[Run], None],
+        is_ours: Callable[[int], bool],
+    ) -> None:
+        self._loop = loop
+        self._table = table
+        self._emit = emit
+        self._settle = settle
+        self._on_end = on_end
+        self._is_ours = is_ours
+        self._ended: dict[str, Run] = {}
+        self._exited: dict[str, Run] = {}
+        self._is_due = False
+        loop.at_turn_end(self.look)
+
+    def watch(self, run: Run) -> None:
+        """Watch the leader of a run."""
+        run.pidfd = open_pidfd(run.pid)
+        if run.pidfd is not None:
+            self._loop.watch(run.pidfd, lambda _events: self._leader_ended(run))
+
+    def child_changed(self) -> None:
+        """Note that SIGCHLD came: look at the end of this turn."""
+        self._is_due = True
+
+    def look(self) -> None:
+        """Find strays, and announce and bury what has ended. Does nothing unless a child changed."""
+        if not self._is_due:
+            return
+        self._is_due = False
+        self._poll_unwatched()
+        ok = self._loop.guarded(self._find_strays)
+        for run in list(self._ended.values()):
+            ok &= self._loop.guarded(self._announce_exit, run)
+        for run in list(self._exited.values()):
+            if not run.strays:
+                ok &= self._loop.guarded(self._bury, run)
+        if not ok:
+            self._loop.call_later(_RETRY_AFTER, self.child_changed)
+
+    def _leader_ended(self, run: Run) -> None:
+        self._unwatch(run)
+        self._ended[run.run] = run
+        self._is_due = True
+
+    def _poll_unwatched(self) -> None:
+        """Ask for the state of those for which there was no pidfd."""
+        for run in self._table.present():
+            if run.pidfd is None and run.phase in ("exec", "live") and _peek(run.pid) is not None:
+                self._ended[run.run] = run
+        for stray in list(self._table.strays.values()):
+            if stray.pidfd is None:
+                self._stray_ended(stray)
+
+    def _find_strays(self) -> None:
+        known = self._table.strays
+        for pid in own_children():
+            if pid not in known and self._table.led_by(pid) is None and not self._is_ours(pid):
+                self._hold(pid)
+
+    def _hold(self, pid: int) -> None:
+        # A child of ours keeps its pid until we reap it, so its identity needs no further check.
+        run = self._owner(pid)
+        stray = Stray(pid, run, open_pidfd(pid))
+        self._table.strays[pid] = stray
+        if run is not None:
+            run.strays[pid] = stray
+        if stray.pidfd is not None:
+            self._loop.watch(stray.pidfd, lambda _events: self._stray_ended(stray))
+        else:
+            self._stray_ended(stray)
+
+    def _owner(self, pid: int) -> Run | None:
+        run = self._table.tagged(read_tag(pid))
+        if run is None:
+            run = self._table.get(read_run_id(pid))
+        proc = read_proc(pid)
+        if run is None and proc is not None:
+            run = self._table.led_by(proc.session)
+        if run is None and proc is not None:
+            runs = self._table.present()
+            run = next((run for run in runs if run.seen.get(pid) == proc.start_ticks), None)
+        return None if run is None or run.phase == "gone" else run
+
+    def _stray_ended(self, stray: Stray) -> None:
+        try:
+            pid, _, usage = os.wait4(stray.pid, os.WNOHANG)
+        except ChildProcessError:
+            pid, usage = stray.pid, None
+        if not pid:
+            return
+        if stray.pidfd is not None:
+            self._loop.unwatch(stray.pidfd)
+            os.close(stray.pidfd)
+        self._table.strays.pop(stray.pid, None)
+        self._is_due = True  # its children, if any, are ours now
+        run = stray.run
+        if run is not None:
+            run.strays.pop(stray.pid, None)
+            if usage is not None:
+                _add_usage(run, usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
+            self._on_end(run)
+
+    def _announce_exit(self, run: Run) -> None:
+        if run.phase == "exec" and not self._settle(run):
+            os.wait4(run.pid, 0)
+            self._ended.pop(run.run, None)
+            self._table.forget(run)
+            self._on_end(run)
+            return
+        status = _peek(run.pid)
+        if status is None:
+            return
+        is_exit = status.si_code == os.CLD_EXITED
+        run.exit_facts = {
+            "code": status.si_status if is_exit else None,
+            "signal": None if is_exit else _signal_name(status.si_status),
+            "core": status.si_code == os.CLD_DUMPED,
+            "at_mono": time.monotonic(),
+            "at_wall": time.time(),
+            "remaining": [proc.pid for proc in walk(run.strays)],
+        }
+        run.phase = "exited"
+        self._ended.pop(run.run, None)
+        self._exited[run.run] = run
+        self._emit({"type": "exit", "run": run.run, "slot": run.slot, "pid": run.pid, **run.exit_facts})
+
+    def _bury(self, run: Run) -> None:
+        _, _, usage = os.wait4(run.pid, 0)
+        _add_usage(run, usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
+        run.phase = "gone"
+        run.seen.clear()
+        run.gone_facts = {
+            "at_mono": time.monotonic(),
+            "utime": round(run.utime, 6),
+            "stime": round(run.stime, 6),
+            "maxrss": run.maxrss,
+        }
+        self._exited.pop(run.run, None)
+        self._table.release(run)
+        self._on_end(run)
+        self._emit({"type": "gone", "run": run.run, "slot": run.slot, **run.gone_facts})
+
+    def _unwatch(self, run: Run) -> None:
+        if run.pidfd is not None:
+            self._loop.unwatch(run.pidfd)
+            os.close(run.pidfd)
+            run.pidfd = None
+
+
+def open_pidfd(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process ends, or None when there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return None
+
+
+def _peek(pid: int) -> os.waitid_result | None:
+    """Return how a child ended and leave it a zombie; None while it lives."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal between SIGRTMIN and SIGRTMAX
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def _add_usage(run: Run, utime: float, stime: float, maxrss: int) -> None:
+    run.utime += utime
+    run.stime += stime
+    run.maxrss = max(run.maxrss, maxrss * _RSS_UNIT)

@@ -1,0 +1,135 @@
+"""What the keeper knows: one record a run, the strays of each, and a note a slot."""
+
+from dataclasses import dataclass, field
+
+from orchestra_supervisor.keeper.loop import Timer
+from orchestra_supervisor.keeper.request import LogTarget, Plan
+from orchestra_supervisor.wire.frames import Message
+
+__all__ = ["Killing", "Run", "RunTable", "Stray"]
+
+
+@dataclass(slots=True, eq=False)
+class Stray:
+    """A process that became our child when its parent ended. Its pid is ours until we reap it."""
+
+    pid: int
+    run: "Run | None"
+    pidfd: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Killing:
+    """A stop that goes on: which step is next, and since when SIGKILL has been sent."""
+
+    plan: Plan
+    next_step: int = 0
+    timer: Timer | None = None
+    due_mono: float = 0.0
+    killing_since: float | None = None
+    pause: float = 0.0
+    is_stuck: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run. Phases: exec (forked), live (executed), exited (the leader is a zombie), gone."""
+
+    run: str
+    slot: str
+    pid: int
+    start_ticks: int
+    started_mono: float
+    started_wall: float
+    plan: Plan
+    stop_order: int
+    tag: int
+    log: LogTarget | None
+    command: tuple[bytes, bytes | None]
+    """Program and working directory, for messages."""
+    request_id: object = None
+    phase: str = "exec"
+    pidfd: int | None = None
+    status_fd: int | None = None
+    streams: dict[str, int] = field(default_factory=dict[str, int])
+    failure: tuple[str, int] | None = None
+    killing: Killing | None = None
+    strays: dict[int, Stray] = field(default_factory=dict[int, Stray])
+    seen: dict[int, int] = field(default_factory=dict[int, int])
+    """Processes that a walk of the tree has met: pid to start ticks."""
+    utime: float = 0.0
+    stime: float = 0.0
+    maxrss: int = 0
+    exit_facts: Message = field(default_factory=Message)
+    gone_facts: Message = field(default_factory=Message)
+
+    def to_record(self) -> Message:
+        """Return the record that the snapshot shows."""
+        record: Message = {
+            "run": self.run,
+            "slot": self.slot,
+            "pid": self.pid,
+            "start_ticks": self.start_ticks,
+            "started_mono": self.started_mono,
+            "started_wall": self.started_wall,
+            "phase": self.phase,
+            "stopping": self.killing is not None,
+        }
+        record |= self.exit_facts
+        record |= {"gone_mono" if key == "at_mono" else key: value for key, value in self.gone_facts.items()}
+        return record
+
+
+class RunTable:
+    """All records and notes, found by run id, slot or process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._by_slot: dict[str, Run] = {}
+        self._by_pid: dict[int, Run] = {}
+        self._by_tag: dict[int, Run] = {}
+        self.strays: dict[int, Stray] = {}
+        self.notes: dict[str, object] = {}
+
+    def add(self, run: Run) -> None:
+        """Take up a run that was just forked."""
+        self._runs[run.run] = run
+        self._by_slot[run.slot] = run
+        self._by_pid[run.pid] = run
+        self._by_tag[run.tag] = run
+
+    def release(self, run: Run) -> None:
+        """Free slot, pid and tag of a run of which nothing is left; its record stays."""
+        if self._by_slot.get(run.slot) is run:
+            del self._by_slot[run.slot]
+        self._by_pid.pop(run.pid, None)
+        self._by_tag.pop(run.tag, None)
+
+    def forget(self, run: Run) -> None:
+        """Drop the record as well."""
+        self.release(run)
+        self._runs.pop(run.run, None)
+
+    def get(self, run: object) -> Run | None:
+        """Return the record of a run id, or None."""
+        return self._runs.get(run) if isinstance(run, str) else None
+
+    def in_slot(self, slot: str) -> Run | None:
+        """Return the run that holds a slot, or None."""
+        return self._by_slot.get(slot)
+
+    def led_by(self, pid: int) -> Run | None:
+        """Return the run whose leader has this pid, be it alive or a zombie."""
+        return self._by_pid.get(pid)
+
+    def tagged(self, tag: int | None) -> Run | None:
+        """Return the run that is not gone and has this tag."""
+        return None if tag is None else self._by_tag.get(tag)
+
+    def records(self) -> list[Run]:
+        """Return every run, gone ones included, oldest first."""
+        return list(self._runs.values())
+
+    def present(self) -> list[Run]:
+        """Return every run that is not gone, oldest first."""
+        return list(self._by_pid.values())

@@ -1,0 +1,404 @@
+"""Fork and exec: everything that happens between the request and the program's first instruction.
+
+The parent prepares all that can fail or take memory; the child only makes system calls. A failure
+comes back as (stage, errno) over a close-on-exec pipe that the parent never blocks on.
+"""
+
+import ctypes
+import errno
+import fcntl
+import grp
+import os
+import pwd
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
+
+from orchestra_supervisor.keeper.request import SpawnRequest
+from orchestra_supervisor.keeper.tree import RUN_VARIABLE, TAG_LIMIT
+from orchestra_supervisor.wire.channel import FD_VARIABLE
+
+__all__ = [
+    "STAGES",
+    "SpawnFailure",
+    "Spawned",
+    "Surroundings",
+    "become_subreaper",
+    "close_all",
+    "read_failure",
+    "spawn_role",
+    "spawn_run",
+]
+
+STAGES = (
+    "pipe",
+    "fork",
+    "session",
+    "stdio",
+    "nice",
+    "oom",
+    "rlimit",
+    "group",
+    "user",
+    "umask",
+    "chdir",
+    "exec",
+)
+"""What may fail, in the order in which it happens. docs/keeper-protocol.md names them."""
+
+_PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while the logger is away; the usual limit for a user
+_REPORT = struct.Struct("!BI")
+_ALL_SIGNALS = signal.valid_signals()
+_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
+
+
+class SpawnFailure(Exception):
+    """A process could not be started, found out before it was forked.
+
+    Attributes:
+        stage: One of STAGES.
+        errno: Why, as the kernel numbers it.
+    """
+
+    def __init__(self, stage: str, number: int, message: str = "") -> None:
+        super().__init__(message or os.strerror(number))
+        self.stage = stage
+        self.errno = number
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the keeper was started with, and gives back to its children.
+
+    Attributes:
+        null: Descriptor of /dev/null, above 2.
+        files: Soft and hard RLIMIT_NOFILE before the keeper raised its own.
+        max_fd: No descriptor of the keeper is higher.
+    """
+
+    null: int
+    files: tuple[int, int]
+    max_fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A forked process. All descriptors are the parent's, non-blocking and close-on-exec.
+
+    Attributes:
+        pid: The process; it may not have executed its program yet.
+        status_fd: End of file when exec has succeeded, else what `read_failure` reads.
+        streams: Read ends by name; empty when the output is discarded.
+        tag: Value of TAG_LIMIT that marks the run.
+    """
+
+    pid: int
+    status_fd: int
+    streams: dict[str, int]
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Ids to change to; None where nothing changes."""
+
+    uid: int | None
+    gid: int | None
+    groups: list[int] | None
+
+
+def spawn_run(request: SpawnRequest, around: Surroundings, serial: int) -> Spawned:
+    """Fork the process of a run.
+
+    Args:
+        request: What to start.
+        around: The keeper's surroundings.
+        serial: Number of the run within this keeper.
+
+    Raises:
+        SpawnFailure: At stage pipe, fork, group or user.
+    """
+    identity = _resolve(request)
+    tag = _tag_base + serial
+    limits = _limits(request, around, tag)
+    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    pipes: list[int] = []
+    try:
+        for _ in range(3 if request.log else 1):
+            pipes += os.pipe()
+    except OSError as error:
+        close_all(pipes)
+        raise SpawnFailure("pipe", error.errno or errno.EMFILE) from error
+    status_read, status_write, *ends = pipes
+    os.set_blocking(status_read, False)  # os takes it by position only
+    for read_end in ends[::2]:
+        os.set_blocking(read_end, False)  # likewise
+        _enlarge(read_end)
+    out, err = (ends[1], ends[3]) if ends else (around.null, around.null)
+
+    def child() -> None:
+        _become(request, identity, limits, (around.null, out, err, status_write), env, around.max_fd)
+
+    try:
+        pid = _fork(child)
+    except OSError as error:
+        close_all(pipes)
+        raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
+    close_all([status_write, *ends[1::2]])
+    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), tag)
+
+
+def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_us: bool) -> int:
+    """Fork the daemon or the logger, with one descriptor besides stdin, stdout and stderr.
+
+    Args:
+        argv: Command line; argv[0] is looked up in our own PATH.
+        fd: The peer's end of the socketpair; its number there is in ORCHESTRA_KEEPER_FD.
+        around: The keeper's surroundings.
+        dies_with_us: The kernel kills it when the keeper ends, however that happens.
+
+    Returns:
+        The pid. When it cannot be executed it says so on stderr and ends with status 127.
+
+    Raises:
+        OSError: No process could be forked.
+    """
+    env = {**os.environb, FD_VARIABLE.encode("ascii"): b"3"}
+    command = [os.fsencode(item) for item in argv]
+    parent = os.getpid()
+
+    def child() -> None:
+        try:
+            os.setsid()
+            if dies_with_us:
+                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != parent:  # the keeper died before the kernel was told
+                    os._exit(1)
+            os.dup2(around.null, 0)
+            os.dup2(fd, 3) if fd != 3 else os.set_inheritable(3, True)  # noqa: FBT003  # by position only
+            os.closerange(4, around.max_fd + 1)
+            _execute(command, env)
+        except OSError as error:
+            os.write(2, f"orchestra keeper: cannot run {argv[0]}: {error.strerror}\n".encode())
+
+    return _fork(child)
+
+
+def read_failure(status_fd: int) -> tuple[str, int] | None:
+    """Return (stage, errno) of a child that failed, or None when it has executed its program.
+
+    Raises:
+        BlockingIOError: Neither has happened yet.
+    """
+    report = os.read(status_fd, _REPORT.size)
+    if len(report) < _REPORT.size:
+        return None
+    stage: int
+    number: int
+    stage, number = _REPORT.unpack(report)
+    return STAGES[stage], number
+
+
+def become_subreaper() -> bool:
+    """Let orphans of our descendants become our children. Returns False where the kernel cannot."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1) == 0
+
+
+def close_all(fds: Sequence[int]) -> None:
+    """Close descriptors."""
+    for fd in fds:
+        os.close(fd)
+
+
+def _fork(child: Callable[[], None]) -> int:
+    # A signal between fork and exec would be written into the wake-up socket that parent and child
+    # share there, and the keeper would take it for its own; so all are held back until handlers are reset.
+    signal.pthread_sigmask(signal.SIG_SETMASK, _ALL_SIGNALS)
+    try:
+        pid = os.fork()
+        if not pid:
+            _run_child(child)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return pid
+
+
+def _run_child(child: Callable[[], None]) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _ALL_SIGNALS:
+            if number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) != signal.SIG_DFL:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        child()
+    finally:
+        os._exit(127)
+
+
+def _become(
+    request: SpawnRequest,
+    identity: _Identity,
+    limits: Sequence[tuple[int, tuple[int, int]]],
+    ends: tuple[int, int, int, int],
+    env: dict[bytes, bytes],
+    max_fd: int,
+) -> None:
+    """Turn a fresh child into the program of a run, or report the stage that failed."""
+    status = ends[3]
+    stage = "session"
+    number = errno.EINVAL
+    try:
+        os.setsid()
+        stage = "stdio"
+        for target, end in enumerate(ends[:3]):
+            os.dup2(end, target)
+        if status != 3:
+            status = os.dup2(status, 3, inheritable=False)
+        os.closerange(4, max_fd + 1)
+        for stage, act in _steps(request, identity, limits):  # noqa: B007  # the stage is reported below
+            act()
+        stage = "exec"
+        _execute(request.argv, env)
+    except OSError as error:
+        number = error.errno or errno.EINVAL
+    except (ValueError, OverflowError, MemoryError):
+        number = errno.EINVAL
+    os.write(status, _REPORT.pack(STAGES.index(stage), number))
+
+
+def _steps(
+    request: SpawnRequest, identity: _Identity, limits: Sequence[tuple[int, tuple[int, int]]]
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what is to be done between stdio and exec, in order: rights are dropped after they are used."""
+    if request.nice is not None:
+        yield "nice", partial(os.setpriority, os.PRIO_PROCESS, 0, request.nice)
+    if request.oom_score_adj is not None:
+        yield "oom", partial(_write_oom, request.oom_score_adj)
+    for name, pair in limits:
+        yield "rlimit", partial(resource.setrlimit, name, pair)
+    if identity.groups is not None:
+        yield "group", partial(os.setgroups, identity.groups)
+    if identity.gid is not None:
+        yield "group", partial(os.setgid, identity.gid)
+    if identity.uid is not None:
+        yield "user", partial(os.setuid, identity.uid)
+    if request.umask is not None:
+        yield "umask", partial(os.umask, request.umask)
+    if request.cwd is not None:
+        yield "chdir", partial(os.chdir, request.cwd)
+
+
+def _execute(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
+    """Replace the process, looking for a name without a slash in the PATH of `env`.
+
+    Raises:
+        OSError: EACCES when a file was found that may not be executed, else the last error.
+    """
+    if b"/" in argv[0]:
+        os.execve(argv[0], argv, env)  # noqa: S606  # the operator's command, without a shell
+    denied: OSError | None = None
+    for directory in env.get(b"PATH", _DEFAULT_PATH).split(b":"):
+        try:
+            os.execve(os.path.join(directory, argv[0]), argv, env)  # noqa: S606  # likewise
+        except PermissionError as error:
+            denied = error
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _limits(request: SpawnRequest, around: Surroundings, tag: int) -> list[tuple[int, tuple[int, int]]]:
+    limits = {resource.RLIMIT_NOFILE: around.files}
+    if sys.platform == "linux" and resource.getrlimit(TAG_LIMIT)[1] == resource.RLIM_INFINITY:
+        limits[TAG_LIMIT] = (tag, resource.RLIM_INFINITY)
+    limits.update(request.rlimits)
+    return list(limits.items())
+
+
+def _resolve(request: SpawnRequest) -> _Identity:
+    """Turn names into ids; what the keeper is already needs no change and no right to change."""
+    uid, gid = None, None
+    entry: pwd.struct_passwd | None = None
+    if request.user is not None:
+        entry = _passwd(request.user)
+        uid = entry.pw_uid if entry else int(request.user)
+        gid = entry.pw_gid if entry else None
+    if request.group is not None:
+        gid = _gid(request.group)
+    elif uid is not None and gid is None:
+        raise SpawnFailure(
+            "group", errno.ENOENT, f"user {uid} has no entry that names a group: give the group"
+        )
+    groups: list[int] | None = None
+    if request.groups is not None:
+        groups = [_gid(group) for group in request.groups]
+    elif entry is not None and gid is not None:
+        groups = os.getgrouplist(entry.pw_name, gid)
+    elif uid is not None and gid is not None:
+        groups = [gid]
+    if (
+        os.geteuid()
+        and groups is not None
+        and set(groups) <= {*os.getgroups(), os.getegid()}
+        and uid in (None, os.geteuid())
+    ):
+        groups = None  # not ours to set without privilege, and nothing would be added
+    return _Identity(
+        None if uid in (os.geteuid(), None) else uid,
+        None if gid in (os.getegid(), None) else gid,
+        groups,
+    )
+
+
+def _passwd(user: str | int) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError as error:
+        if isinstance(user, int):
+            return None
+        raise SpawnFailure("user", errno.ENOENT, f"there is no user {user!r}") from error
+
+
+def _gid(group: str | int) -> int:
+    try:
+        return group if isinstance(group, int) else grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise SpawnFailure("group", errno.ENOENT, f"there is no group {group!r}") from error
+
+
+def _write_oom(value: int) -> None:
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, str(value).encode("ascii"))
+    os.close(fd)
+
+
+def _enlarge(fd: int) -> None:
+    setter = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if setter is not None:
+        with suppress(OSError):  # over the user's share of pipe memory: the usual 64 KiB must do
+            fcntl.fcntl(fd, setter, _PIPE_SIZE)
+
+
+def _load_prctl() -> Callable[[int, int], int]:
+    try:
+        function = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):
+        return lambda _option, _value: -1
+
+    def prctl(option: int, value: int) -> int:
+        unused = ctypes.c_ulong(0)
+        return int(function(option, ctypes.c_ulong(value), unused, unused, unused))
+
+    return prctl
+
+
+_prctl = _load_prctl()

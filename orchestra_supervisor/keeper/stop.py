@@ -1,0 +1,167 @@
+"""Stopping a run: the plan's signals, then SIGKILL, again and again, until nothing is left.
+
+The group may be signalled by number because the leader, alive or a zombie, holds that number. Every
+other process is signalled through a pidfd whose identity was checked by its start time.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from orchestra_supervisor.keeper.loop import Loop
+from orchestra_supervisor.keeper.reaper import open_pidfd
+from orchestra_supervisor.keeper.request import Plan
+from orchestra_supervisor.keeper.runs import Killing, Run
+from orchestra_supervisor.keeper.tree import Proc, read_proc, walk
+from orchestra_supervisor.wire.frames import Message
+
+__all__ = ["STUCK_AFTER", "Stopper", "send_signal"]
+
+STUCK_AFTER = 5.0
+"""Seconds of SIGKILL after which processes that are still there are reported."""
+
+_FIRST_PAUSE = 0.01  # seconds between two rounds of SIGKILL; doubles
+_LONGEST_PAUSE = 0.5
+_SEEN_LIMIT = 65_536  # processes remembered of one run
+
+
+class Stopper:
+    """Carries out stop plans.
+
+    Args:
+        loop: The keeper's loop.
+        emit: Sends an event to the daemon.
+        on_stuck: Called with a run that SIGKILL does not end.
+    """
+
+    def __init__(
+        self, loop: Loop, *, emit: Callable[[Message], None], on_stuck: Callable[[Run], None]
+    ) -> None:
+        self._loop = loop
+        self._emit = emit
+        self._on_stuck = on_stuck
+
+    def begin(self, run: Run, plan: Plan) -> None:
+        """Stop a run by a plan, which takes the place of one that is being carried out."""
+        self.end(run)
+        run.killing = Killing(plan)
+        self._step(run)
+
+    def end(self, run: Run) -> None:
+        """Drop the plan of a run."""
+        if run.killing is not None and run.killing.timer is not None:
+            run.killing.timer.cancel()
+        run.killing = None
+
+    def hurry(self, run: Run, limit: float) -> None:
+        """Cut the wait that goes on to `limit` seconds, and have SIGKILL follow it."""
+        killing = run.killing
+        if killing is None or killing.killing_since is not None:
+            return
+        killing.next_step = len(killing.plan.steps)
+        self._schedule(run, killing, min(limit, max(0.0, killing.due_mono - time.monotonic())))
+
+    def stray_ended(self, run: Run) -> None:
+        """Look again: what was below it is now in reach, and a round of SIGKILL may be due."""
+        if run.killing is not None and run.killing.killing_since is not None and run.phase != "gone":
+            run.killing.pause = 0.0
+            self._schedule(run, run.killing, 0.0)
+
+    def _step(self, run: Run) -> None:
+        killing = run.killing
+        if killing is None:
+            return
+        plan = killing.plan
+        leader_is_over = plan.leader_only and run.phase == "exited"
+        if killing.next_step >= len(plan.steps) or leader_is_over:
+            self._kill(run, killing)
+            return
+        number, wait = plan.steps[killing.next_step]
+        killing.next_step += 1
+        self._schedule(run, killing, wait)  # before anything that may fail: SIGKILL always follows
+        scope = "leader" if plan.leader_only else "tree"
+        send_signal(run, number, scope)
+        if number not in (signal.SIGKILL, signal.SIGCONT, signal.SIGSTOP):
+            send_signal(run, signal.SIGCONT, scope)  # a stopped process acts on no signal until continued
+
+    def _kill(self, run: Run, killing: Killing) -> None:
+        now = time.monotonic()
+        if killing.killing_since is None:
+            killing.killing_since = now
+        killing.pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, killing.pause * 2))
+        self._schedule(run, killing, killing.pause)
+        left = send_signal(run, signal.SIGKILL, "tree")
+        if now - killing.killing_since >= STUCK_AFTER and not killing.is_stuck:
+            killing.is_stuck = True
+            pids = [proc.pid for proc in left]
+            self._emit({"type": "stop_stuck", "run": run.run, "slot": run.slot, "pids": pids})
+            self._on_stuck(run)
+
+    def _schedule(self, run: Run, killing: Killing, delay: float) -> None:
+        if killing.timer is not None:
+            killing.timer.cancel()
+        killing.due_mono = time.monotonic() + delay
+        killing.timer = self._loop.call_later(delay, lambda: self._step(run))
+
+
+def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
+    """Signal a run that is not gone.
+
+    Args:
+        run: The run.
+        number: The signal.
+        scope: `leader`; `group`: its process group; `tree`: group, strays and all their descendants.
+
+    Returns:
+        The processes that were found alive, for scope `tree`.
+
+    Raises:
+        PermissionError: Scope leader or group, and the process changed to a user whom we may not signal.
+    """
+    if scope == "leader":
+        _kill_child(run.pid, number)
+        return []
+    if scope == "group":
+        try:
+            os.killpg(run.pid, number)
+        except ProcessLookupError:  # between fork and setsid: there is no group yet, only the leader
+            _kill_child(run.pid, number)
+        return []
+    procs = [proc for proc in walk([run.pid, *run.strays]) if proc.state not in "ZX"]
+    if len(run.seen) < _SEEN_LIMIT:
+        run.seen.update((proc.pid, proc.start_ticks) for proc in procs)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(run.pid, number)
+    for proc in procs:
+        if proc.pgrp == run.pid:
+            continue
+        try:
+            if proc.pid == run.pid or proc.pid in run.strays:
+                _kill_child(proc.pid, number)
+            else:
+                _kill_stranger(proc, number)
+        except PermissionError:  # reported as stuck in the end
+            continue
+    return procs
+
+
+def _kill_child(pid: int, number: int) -> None:
+    # Our own child: its pid cannot be reused before we reap it, which happens in this thread alone.
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _kill_stranger(proc: Proc, number: int) -> None:
+    pidfd = open_pidfd(proc.pid)
+    if pidfd is None:  # ended, or no descriptor is free: the next round tries again
+        return
+    try:
+        current = read_proc(proc.pid)
+        if current is not None and current.start_ticks == proc.start_ticks:
+            signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
