@@ -2,7 +2,8 @@
 
 The caller waits for readiness and calls `on_readable` and `on_writable`; nothing here ever
 blocks. What cannot be sent at once waits in a bounded queue. A connection that ended, broke the
-protocol or does not read is reported once and for all by `ChannelClosed`.
+protocol or does not read is reported by `ChannelClosed`. What a peer sent before it ended can
+still be read when writing to it has failed.
 """
 
 import array
@@ -53,6 +54,7 @@ class Channel:
         self._queued = 0
         self._send_limit = send_limit
         self._failure = ""
+        self._write_failure = ""
 
     def fileno(self) -> int:
         """Return the socket's descriptor, -1 once closed."""
@@ -61,7 +63,7 @@ class Channel:
     @property
     def wants_write(self) -> bool:
         """True while something waits to be sent: call `on_writable` when the socket is writable."""
-        return bool(self._queue)
+        return bool(self._queue) and not self._failure and not self._write_failure
 
     @property
     def queued(self) -> int:
@@ -81,9 +83,9 @@ class Channel:
             OSError: No descriptor was left for a duplicate. Nothing was sent.
         """
         data = memoryview(encode_frame(message, len(fds)))
-        self._check()
+        self._check_writing()
         if self._queued + len(data) > self._send_limit:
-            self._fail(f"the peer does not read: {self._queued} bytes wait for it")
+            self._fail_writing(f"the peer does not read: {self._queued} bytes wait for it")
         if not self._queue:
             sent = self._transmit([data], fds)
             if sent == len(data):
@@ -99,7 +101,7 @@ class Channel:
         Raises:
             ChannelClosed: The peer is gone.
         """
-        self._check()
+        self._check_writing()
         while self._queue:
             fds = self._queue[0][1]
             buffers = [self._queue[0][0]]
@@ -166,7 +168,7 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            self._fail(f"write failed: {error.strerror}")
+            self._fail_writing(f"write failed: {error.strerror}")
 
     def _discard(self, sent: int) -> None:
         """Drop `sent` bytes from the head of the queue, with the descriptors that went along."""
@@ -195,6 +197,16 @@ class Channel:
     def _check(self) -> None:
         if self._failure:
             raise ChannelClosed(self._failure)
+
+    def _check_writing(self) -> None:
+        if self._write_failure:
+            raise ChannelClosed(self._write_failure)
+        self._check()
+
+    def _fail_writing(self, reason: str) -> NoReturn:
+        # What the peer had sent before can still be read.
+        self._write_failure = reason
+        raise ChannelClosed(reason)
 
     def _fail(self, reason: str) -> NoReturn:
         self._failure = self._failure or reason
