@@ -1,0 +1,145 @@
+"""Rotated segments are packed in a child of low priority, one at a time.
+
+The child holds a lock on its temporary file, so that the child of a killed logger and that of its
+successor never work on the same segment; a temporary file that nobody holds is begun anew.
+"""
+
+import fcntl
+import os
+import selectors
+import signal
+import sys
+import zlib
+from collections import deque
+from contextlib import suppress
+
+from orchestra_supervisor.logfile.segments import GZIP_SUFFIX, TEMP_SUFFIX
+
+__all__ = ["Packer", "pack"]
+
+_BLOCK = 1024 * 1024
+_LEVEL = 6
+_GZIP_WINDOW = 31  # zlib's word for: 32 KiB window, with gzip header and trailer
+_NICE = 19
+_MODE = 0o640
+_MAX_FD = 1 << 20
+
+
+class Packer:
+    """Packs segments, each in its own child.
+
+    Args:
+        selector: Where the end of the child is waited for; the key's data is `on_child`.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self._selector = selector
+        self._queue: deque[str] = deque()
+        self._child = 0
+        self._pipe = -1
+
+    def add(self, path: str) -> None:
+        """Have a segment packed, after those that were added before."""
+        if path not in self._queue:
+            self._queue.append(path)
+        self._start()
+
+    def forget(self, path: str) -> None:
+        """Do not pack a segment that is being deleted; a child that does already will notice."""
+        with suppress(ValueError):
+            self._queue.remove(path)
+
+    def stop(self) -> None:
+        """End the child; what it was at is done again when the log is next opened."""
+        self._queue.clear()
+        if self._child:
+            os.kill(self._child, signal.SIGKILL)  # our own child, not yet waited for
+            self.on_child()
+
+    def on_child(self) -> None:
+        """The child has ended, or is about to: reap it and start the next."""
+        self._selector.unregister(self._pipe)
+        os.close(self._pipe)
+        os.waitpid(self._child, 0)
+        self._child, self._pipe = 0, -1
+        self._start()
+
+    def _start(self) -> None:
+        if self._child or not self._queue:
+            return
+        try:
+            readable, writable = os.pipe()
+        except OSError:
+            return  # no descriptor free: tried again with the next segment
+        path = self._queue.popleft()
+        try:
+            child = os.fork()
+        except OSError as error:
+            os.close(readable)
+            os.close(writable)
+            print(f"orchestra logger: cannot pack {path}: {error.strerror}", file=sys.stderr)  # noqa: T201  # stderr is the log
+            return
+        if child == 0:
+            _child(path, writable)
+        os.close(writable)
+        self._child, self._pipe = child, readable
+        self._selector.register(readable, selectors.EVENT_READ, self.on_child)
+
+
+def _child(path: str, writable: int) -> None:
+    """Pack and end, whatever happens; `writable` tells the parent by its closing."""
+    code = 1
+    try:
+        os.closerange(3, writable)  # the parent's sockets and locks would outlive it in here
+        os.closerange(writable + 1, _MAX_FD)
+        os.nice(_NICE)
+        pack(path)
+        code = 0
+    except OSError as error:
+        print(f"orchestra logger: cannot pack {path}: {error}", file=sys.stderr)  # noqa: T201  # stderr is the log
+    finally:
+        os._exit(code)
+
+
+def pack(path: str) -> None:
+    """Replace a segment by its gzip file. Does nothing when another process is at it.
+
+    Killed at any instant, it leaves the segment, or its pack, or both with the same contents.
+
+    Raises:
+        OSError: It could not be read or written. The segment is as it was.
+    """
+    temp = path + TEMP_SUFFIX
+    fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between open and lock the one who held it may have made it the finished pack.
+        if os.stat(temp).st_ino != os.fstat(fd).st_ino:
+            return
+        os.ftruncate(fd, 0)
+        try:
+            _deflate(path, fd)
+            os.rename(temp, path + GZIP_SUFFIX)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(temp)
+            raise
+        try:
+            os.unlink(path)
+        except FileNotFoundError:  # deleted meanwhile, as too old: so must be the pack
+            os.unlink(path + GZIP_SUFFIX)
+    except (BlockingIOError, FileNotFoundError):
+        return
+    finally:
+        os.close(fd)
+
+
+def _deflate(path: str, target: int) -> None:
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    with open(path, "rb", buffering=0) as source, open(target, "wb", closefd=False) as packed:
+        while block := source.read(_BLOCK):
+            packed.write(packer.compress(block))
+        packed.write(packer.flush())
+        packed.flush()
+        status = os.fstat(source.fileno())
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
