@@ -185,7 +185,7 @@ class _Reader:
         start = self._skip(0)
         if start >= len(self._text):
             raise _SyntaxFault(start, "the file is empty", 'write at least {"services": {}}')
-        root, end = self._value(start, 0, "a value")
+        root, end = self._value(start, 0)
         end = self._skip(end)
         if end < len(self._text):
             found = self._found(end)
@@ -207,13 +207,13 @@ class _Reader:
             return "a word without quotes"
         return f"U+{ord(char):04X}" if not char.isprintable() else f"{char!r}"
 
-    def _value(self, offset: int, depth: int, expected: str) -> tuple[Node, int]:
+    def _value(self, offset: int, depth: int, key: str | None = None) -> tuple[Node, int]:
         match = _SCALAR.match(self._text, offset)
         if match:
             return self._scalar(match, offset), match.end()
         char = self._text[offset : offset + 1]
         if char not in ("{", "["):
-            raise self._no_value(offset, char, expected)
+            raise self._no_value(offset, char, key)
         if depth >= MAX_DEPTH:
             raise _SyntaxFault(offset, f"nested deeper than {MAX_DEPTH} levels", "no dialect needs that many")
         return self._object(offset, depth + 1) if char == "{" else self._array(offset, depth + 1)
@@ -247,8 +247,9 @@ class _Reader:
             raise _SyntaxFault(offset, "a string holds half of a surrogate pair", "write both \\u escapes")
         return value
 
-    def _no_value(self, offset: int, char: str, expected: str) -> _SyntaxFault:
+    def _no_value(self, offset: int, char: str, key: str | None) -> _SyntaxFault:
         hint = ""
+        expected = "a value" if key is None else f"a value for {shown(key)!r}"
         message = f"expected {expected}, found {self._found(offset)}"
         if char == "'":
             hint = "strings stand in double quotes"
@@ -274,12 +275,12 @@ class _Reader:
         while not self._text.startswith("}", offset):
             key_offset = offset
             key, offset = self._key(offset)
-            value, offset = self._value(self._skip(offset), depth, f"a value for {shown(key)!r}")
+            value, offset = self._value(self._skip(offset), depth, key)
             value.key_offset = key_offset
             if key in members:
                 self._duplicate(key, members[key], value)
             members[key] = value
-            offset = self._comma(offset, "}", start, f"after the value of {shown(key)!r}")
+            offset = self._comma(offset, "}", start, key)
         return node, offset + 1
 
     def _key(self, offset: int) -> tuple[str, int]:
@@ -304,12 +305,12 @@ class _Reader:
         node = Node(self._document, "array", start, None, _NO_MEMBERS, items, start)
         offset = self._skip(start + 1)
         while not self._text.startswith("]", offset):
-            item, offset = self._value(offset, depth, "a value or ']'")
+            item, offset = self._value(offset, depth)
             items.append(item)
-            offset = self._comma(offset, "]", start, "after a value")
+            offset = self._comma(offset, "]", start)
         return node, offset + 1
 
-    def _comma(self, offset: int, closing: str, start: int, after: str) -> int:
+    def _comma(self, offset: int, closing: str, start: int, key: str | None = None) -> int:
         """Go past the comma, or to the closing bracket; a comma before it is reported."""
         offset = self._skip(offset)
         if self._text.startswith(",", offset):
@@ -319,6 +320,7 @@ class _Reader:
                 self._note_trailing_comma(comma)
         elif not self._text.startswith(closing, offset):
             line, column = self._document.position(start)
+            after = "after a value" if key is None else f"after the value of {shown(key)!r}"
             raise _SyntaxFault(
                 offset,
                 f"expected ',' or {closing!r} {after}, found {self._found(offset)}",

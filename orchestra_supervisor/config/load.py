@@ -10,18 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestra_supervisor.config.backends import resolve_mcp
+from orchestra_supervisor.config.dependencies import check_dependencies
 from orchestra_supervisor.config.dialects import detect
-from orchestra_supervisor.config.draft import Reading, Source
+from orchestra_supervisor.config.draft import Origin, Reading, Source
+from orchestra_supervisor.config.drift import find_drift
 from orchestra_supervisor.config.files import read_text
 from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.jsonc import parse
-from orchestra_supervisor.config.merge import Candidate, merge, ranked
+from orchestra_supervisor.config.merge import Candidate, merge
 from orchestra_supervisor.config.resolve import FileScope, resolve_head, resolve_service
 from orchestra_supervisor.config.settings import merge_settings
 from orchestra_supervisor.model.errors import ConfigError
 from orchestra_supervisor.model.spec import Fleet
 
-__all__ = ["DEFAULT_FILES", "LoadResult", "Sources", "default_files", "load_fleet"]
+__all__ = ["DEFAULT_FILES", "LoadResult", "Sources", "default_files", "in_order", "load_fleet"]
 
 DEFAULT_FILES = (
     "orchestra.json",
@@ -41,11 +44,15 @@ class Sources:
 
     Attributes:
         files: Every configuration file that was read, included ones too, absolute.
+        shown: The same files as they were given.
         candidates: The description that holds, for each service.
+        origins: The head of each file, the most believed first.
     """
 
     files: tuple[Path, ...] = ()
+    shown: tuple[str, ...] = ()
     candidates: Mapping[str, Candidate] = field(default_factory=dict[str, Candidate])
+    origins: tuple[Origin, ...] = ()
 
     def where(self, service: str, *path: str | int) -> Location:
         """Return the place of a service, or of one of its values by its native key."""
@@ -56,6 +63,11 @@ class Sources:
         """Return the key that the user wrote for a native one."""
         candidate = self.candidates.get(service)
         return candidate.draft.origin.named(path) if candidate else ".".join(map(str, path))
+
+    def setting(self, key: str) -> Location:
+        """Return the place of a fleet-wide setting, or of nothing."""
+        path = ("settings", key)
+        return next((origin.where(path) for origin in self.origins if origin.has(path)), Location(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +147,44 @@ def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResu
         )
     for path in paths:
         intake.take(path, str(path))
-    scopes = {id(scope.reading): scope for scope in intake.scopes}
-    candidates: list[Candidate] = []
-    for reading in ranked([scope.reading for scope in intake.scopes]):
-        for draft in reading.services:
-            spec = resolve_service(draft, scopes[id(reading)], findings)
-            if spec is not None:
-                candidates.append(Candidate(spec, draft, reading.dialect))
+    scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
+    drafts = [(draft, scope) for scope in scopes for draft in scope.reading.services]
+    candidates = [
+        Candidate(spec, draft, scope.reading.dialect)
+        for draft, scope in drafts
+        if (spec := resolve_service(draft, scope, findings)) is not None
+    ]
     merged = merge(candidates)
-    settings = merge_settings([scopes[id(r)] for r in ranked([s.reading for s in intake.scopes])], findings)
+    find_drift(merged.services, merged.unused, findings)
+    check_dependencies(merged.services, {draft.name for draft, _ in drafts}, findings)
     fleet = Fleet(
         services={name: candidate.spec for name, candidate in merged.services.items()},
-        settings=settings,
+        settings=merge_settings(scopes, findings),
+        mcp=resolve_mcp([scope.reading for scope in scopes], merged.services, environ, findings),
         files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
     )
-    return LoadResult(fleet, tuple(findings.items), Sources(tuple(intake.files), merged.services))
+    origins = tuple(scope.reading.origin for scope in scopes)
+    sources = Sources(tuple(intake.files), tuple(intake.shown), merged.services, origins)
+    ordered = in_order(findings.items, intake.shown)
+    return LoadResult(fleet, ordered, sources)
+
+
+def in_order(findings: Sequence[Finding], files: Sequence[str]) -> tuple[Finding, ...]:
+    """Sort findings by file, line and column; those without a place first.
+
+    Args:
+        findings: In any order.
+        files: Names of the files in the order they were read.
+    """
+    order = {name: index for index, name in enumerate(files)}
+
+    def key(finding: Finding) -> tuple[int, int, int]:
+        if not finding.where:
+            return (-1, 0, 0)
+        place = finding.where[0]
+        return (order.get(place.path, len(order)), place.line, place.column)
+
+    return tuple(sorted(findings, key=key))
 
 
 class _Intake:
@@ -159,6 +194,7 @@ class _Intake:
         self._environ = environ
         self._findings = findings
         self.files: list[Path] = []
+        self.shown: list[str] = []
         self.scopes: list[FileScope] = []
 
     def take(self, path: Path, shown_path: str) -> None:
@@ -168,6 +204,7 @@ class _Intake:
         if len(self.files) >= MAX_FILES:
             return
         self.files.append(absolute)
+        self.shown.append(shown_path)
         text = read_text(absolute, shown_path)
         if isinstance(text, Finding):
             self._findings.add(text)

@@ -8,11 +8,11 @@ first. Nothing is mixed from two descriptions; what the other one says different
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestra_supervisor.config.draft import Reading, ServiceDraft
+from orchestra_supervisor.config.draft import ServiceDraft
 from orchestra_supervisor.config.findings import Location
 from orchestra_supervisor.model.spec import ServiceSpec
 
-__all__ = ["Candidate", "Merged", "merge", "ranked"]
+__all__ = ["Candidate", "Merged", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,6 @@ class Merged:
     services: dict[str, Candidate]
     unused: tuple[tuple[Candidate, Candidate], ...]
     """Pairs of (believed, not used)."""
-
-
-def ranked(readings: Sequence[Reading]) -> list[Reading]:
-    """Return the readings with the most believed first; files of one dialect keep their order."""
-    return sorted(readings, key=lambda reading: reading.rank)
 
 
 def merge(candidates: Sequence[Candidate]) -> Merged:

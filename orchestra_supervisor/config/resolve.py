@@ -1,7 +1,7 @@
 """One checked service out of one draft: variables filled in, paths absolute, defaults applied."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -11,14 +11,12 @@ from pydantic import BaseModel, ValidationError
 from orchestra_supervisor.config.draft import Body, KeyPath, Reading, ServiceDraft
 from orchestra_supervisor.config.environment import Layers, Scope, activation, anchor_paths, holds_secret
 from orchestra_supervisor.config.findings import Finding, Findings, Severity, shown
-from orchestra_supervisor.config.form import (
-    DefaultsForm,
-    HeadForm,
+from orchestra_supervisor.config.form import DefaultsForm, HeadForm, ServiceForm
+from orchestra_supervisor.config.form_parts import (
     ProbeForm,
     ProbesForm,
     ProbeTimingForm,
     RestartForm,
-    ServiceForm,
     StopForm,
     StopStepForm,
 )
@@ -42,7 +40,7 @@ from orchestra_supervisor.model.spec import (
 )
 from orchestra_supervisor.model.states import Condition, Kind
 
-__all__ = ["FileScope", "local_port", "resolve_head", "resolve_service"]
+__all__ = ["FileScope", "local_port", "resolve_head", "resolve_service", "service_ports"]
 
 _LITERAL_KEYS = frozenset({"title", "name", "description", "env", "env_files", "command", "probes"})
 """Keys whose texts are not filled in, or are so elsewhere."""
@@ -77,6 +75,21 @@ def local_port(url: str | None) -> int | None:
         return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return None
+
+
+def service_ports(specs: Iterable[ServiceSpec]) -> dict[int, str]:
+    """Return which service owns a port: by its `port`, else by the port of an http probe."""
+    owners: dict[int, str] = {}
+    probed: dict[int, str] = {}
+    for spec in specs:
+        if spec.port is not None:
+            owners.setdefault(spec.port, spec.name)
+        for probe in (spec.probes.readiness, spec.probes.liveness, spec.probes.startup):
+            check = None if probe is None else probe.check
+            port = local_port(check.url) if isinstance(check, HttpCheck) else None
+            if port is not None:
+                probed.setdefault(port, spec.name)
+    return probed | owners
 
 
 @dataclass(frozen=True, slots=True)

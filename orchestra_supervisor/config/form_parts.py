@@ -1,0 +1,318 @@
+"""The parts of the native form that stand inside services: probes, restarts, stops, needs, logs.
+
+None means "not said"; defaults are filled in by `resolve`.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from orchestra_supervisor.config.values import (
+    ByteSize,
+    CommandLine,
+    Duration,
+    Flag,
+    Integer,
+    PortNumber,
+    RestartLimit,
+    ServiceName,
+    StatusRange,
+    Text,
+)
+from orchestra_supervisor.model.spec import StopStep
+
+__all__ = [
+    "BackoffForm",
+    "DependenciesForm",
+    "DependencyForm",
+    "Form",
+    "HttpForm",
+    "LogForm",
+    "ProbeForm",
+    "ProbeTimingForm",
+    "ProbesForm",
+    "RestartForm",
+    "RestartOrPolicy",
+    "StopForm",
+    "StopStepForm",
+    "TcpForm",
+]
+
+
+class Form(BaseModel):
+    """What all forms share: exact types, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _AlsoWritten:
+    """Adds a shorthand to the JSON Schema of a type."""
+
+    shorthand: dict[str, object]
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [self.shorthand, handler(core_schema)]}
+
+
+def _spell_out(key: str) -> BeforeValidator:
+    """Take a plain value as an object with this one key."""
+
+    def to_object(value: object) -> object:
+        return cast("object", value) if isinstance(value, dict) else {key: value}
+
+    return BeforeValidator(to_object)
+
+
+def _to_address(value: object) -> object:
+    if isinstance(value, str):
+        host, _, port = value.rpartition(":")
+        if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII):
+            raise ValueError('must be a port, or "host:port"')
+        address: dict[str, object] = {"port": int(port)}
+        if host:
+            address["host"] = host.removeprefix("[").removesuffix("]")
+        return address
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"port": value}
+    return cast("object", value)
+
+
+def _to_dependency(entry: object) -> object:
+    return {"condition": entry} if isinstance(entry, str) else entry
+
+
+def _to_dependencies(value: object) -> object:
+    """Spell out a list of names, and a condition that stands alone."""
+    if isinstance(value, list):
+        names = cast("list[object]", value)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("must be a list of names, or an object")
+        return {str(name): dict[str, object]() for name in names}
+    if isinstance(value, dict):
+        entries = cast("dict[str, object]", value)
+        return {name: _to_dependency(entry) for name, entry in entries.items()}
+    return value
+
+
+class HttpForm(Form):
+    """An HTTP request and the answer it must get."""
+
+    url: Text = Field(pattern=r"^https?://[^\s/]\S*$", description="http:// or https:// address.")
+    method: Literal["GET", "HEAD", "POST"] | None = Field(None, description="Default: GET.")
+    headers: dict[str, Text] | None = Field(None, description="Sent with the request.")
+    status: StatusRange | None = Field(
+        None, description="Status that counts as healthy, or [lowest, highest]. Default: [200, 299]."
+    )
+    body: Text | None = Field(
+        None, description="Regular expression that must be found in the first 64 KiB of the body."
+    )
+
+    @field_validator("body")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except (re.error, OverflowError, RecursionError) as error:
+                msg = f"is not a regular expression: {error}"
+                raise ValueError(msg) from error
+        return value
+
+
+class TcpForm(Form):
+    """An address that must accept a connection."""
+
+    host: Text | None = Field(None, description="Default: 127.0.0.1.")
+    port: PortNumber = Field(description="TCP port.")
+
+
+class ProbeTimingForm(Form):
+    """When a probe checks, and how many results count."""
+
+    initial_delay: Duration | None = Field(None, description="From spawn to the first check. Default: 0.")
+    period: Annotated[Duration, Field(ge=0.01, le=86_400)] | None = Field(
+        None,
+        description="Between the starts of two checks, 10ms to 1d. Default: 10s. "
+        "Until it first passes, a probe checks more often.",
+    )
+    timeout: Annotated[Duration, Field(ge=0.01, le=3_600)] | None = Field(
+        None, description="A check that takes longer has failed, 10ms to 1h. Default: 5s."
+    )
+    success_threshold: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Passes in a row that count as healthy. Default: 1."
+    )
+    failure_threshold: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Failures in a row that count as unhealthy. Default: 3."
+    )
+
+
+class ProbeForm(ProbeTimingForm):
+    """One probe: exactly one of http, tcp and command, and its timing."""
+
+    http: (
+        Annotated[
+            HttpForm, _spell_out("url"), _AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})
+        ]
+        | None
+    ) = Field(None, description="Passes when the answer has the wanted status and body.")
+    tcp: (
+        Annotated[
+            TcpForm,
+            BeforeValidator(_to_address),
+            _AlsoWritten(
+                {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}
+            ),
+        ]
+        | None
+    ) = Field(None, description="Passes when a connection is accepted: port, host:port, or an object.")
+    command: CommandLine | None = Field(
+        None, description="Passes when it exits with 0; runs with the service's cwd, env and user."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_check(self) -> Self:
+        given = [name for name in ("http", "tcp", "command") if getattr(self, name) is not None]
+        if len(given) != 1:
+            msg = f"must have exactly one of http, tcp and command, not {' and '.join(given) or 'none'}"
+            raise ValueError(msg)
+        return self
+
+
+class ProbesForm(Form):
+    """The probes of one service."""
+
+    startup: ProbeForm | None = Field(
+        None, description="Until it passes, readiness and liveness do not check; its failure ends the run."
+    )
+    readiness: ProbeForm | None = Field(None, description="Decides between ready and unhealthy.")
+    liveness: ProbeForm | None = Field(None, description="Its failure restarts the run.")
+
+
+class BackoffForm(Form):
+    """How long to wait before the next start: initial * multiplier**n, capped, jittered."""
+
+    initial: Duration | None = Field(None, description="First delay. Default: 500ms.")
+    multiplier: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] | None = Field(
+        None, description="Growth from one delay to the next. Default: 2."
+    )
+    cap: Duration | None = Field(None, description="Longest delay. Default: 60s.")
+    jitter: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        None, description="Share of a delay added at random, 0 to 1. Default: 0.1."
+    )
+    first_immediate: Flag | None = Field(
+        None, description="The first restart after a stable spell happens at once. Default: true."
+    )
+
+
+class RestartForm(Form):
+    """When a run that ended is followed by another."""
+
+    policy: Literal["always", "on-failure", "never"] | None = Field(
+        None, description="Default: on-failure for a daemon, never for a once job."
+    )
+    success_exit_codes: list[Annotated[int, Field(ge=0, le=255)]] | None = Field(
+        None, description="Exit codes that are no failure. Default: [0]."
+    )
+    backoff: BackoffForm | None = Field(None, description="Delays between restarts.")
+    max_restarts: RestartLimit | None = Field(
+        None,
+        description='Restarts within `window` before the service is failed, or "unlimited". Default: 10.',
+    )
+    window: Duration | None = Field(None, description="Time over which restarts are counted. Default: 5m.")
+    stable_after: Duration | None = Field(
+        None, description="A run this long resets the backoff. Default: 30s."
+    )
+
+
+class StopStepForm(Form):
+    """One signal and the time it is given."""
+
+    signal: Text | None = Field(None, description="Name of a signal. Default: SIGTERM.")
+    wait: Duration | None = Field(None, description="Until the next step. Default: 10s.")
+
+    @field_validator("signal")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        return None if value is None else StopStep(signal=value).signal
+
+
+class StopForm(Form):
+    """The stop sequence; SIGKILL to all that is left always follows."""
+
+    signal: Text | None = Field(None, description="Shorthand for one step: its signal. Default: SIGTERM.")
+    grace: Duration | None = Field(None, description="Shorthand for one step: its wait. Default: 10s.")
+    steps: list[StopStepForm] | None = Field(
+        None, description="Signals in order, each with its wait. Instead of signal and grace."
+    )
+    scope: Literal["group", "leader"] | None = Field(
+        None, description="Whom the signals reach: the process group, or its leader alone. Default: group."
+    )
+
+    @field_validator("signal")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        return None if value is None else StopStep(signal=value).signal
+
+    @model_validator(mode="after")
+    def _is_one_form(self) -> Self:
+        if self.steps is not None and (self.signal is not None or self.grace is not None):
+            raise ValueError("must have steps, or signal and grace, not both")
+        return self
+
+
+class DependencyForm(Form):
+    """What a service needs of another."""
+
+    condition: Literal["started", "ready", "completed"] | None = Field(
+        None, description="What to wait for. Default: ready."
+    )
+    on_failure: Literal["keep", "stop", "restart"] | None = Field(
+        None, description="When the dependency fails while this service runs. Default: keep."
+    )
+
+
+class LogForm(Form):
+    """Rotation of a service's log."""
+
+    max_bytes: ByteSize | None = Field(
+        None, description="Size at which it is rotated; 0: never. Default: 50MB."
+    )
+    backups: Annotated[Integer, Field(ge=0, le=10_000)] | None = Field(
+        None, description="Rotated segments that are kept. Default: 5."
+    )
+    compress: Flag | None = Field(None, description="Compress rotated segments. Default: true.")
+
+
+RestartOrPolicy = Annotated[
+    RestartForm, _spell_out("policy"), _AlsoWritten({"enum": ["always", "on-failure", "never"]})
+]
+DependenciesForm = Annotated[
+    dict[ServiceName, DependencyForm],
+    BeforeValidator(_to_dependencies),
+    _AlsoWritten(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {
+                    "type": "object",
+                    "additionalProperties": {"enum": ["started", "ready", "completed"]},
+                },
+            ]
+        }
+    ),
+]

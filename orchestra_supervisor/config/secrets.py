@@ -1,0 +1,146 @@
+"""Secret values, read from a file that nobody else may read, at the moment a process needs them.
+
+`secret:NAME` as a whole value, or `${secret:NAME}` inside a longer one, stands for a secret. NAME is a key
+of the file, or keys of nested objects joined by dots. Values appear in no message of ours.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestra_supervisor.config.environment import SECRET_REFERENCE, holds_secret
+from orchestra_supervisor.config.files import MAX_FILE_SIZE
+from orchestra_supervisor.config.jsonc import Node, parse
+from orchestra_supervisor.config.judge import nearest
+from orchestra_supervisor.model.errors import SecretError
+
+__all__ = ["SecretStore", "secret_names"]
+
+_INLINE = re.compile(r"\$\{secret:([^{}]*)\}")
+_Stamp = tuple[int, int, int, int]
+
+
+def secret_names(value: str) -> list[str]:
+    """Return the names of the secrets that a value refers to."""
+    whole = SECRET_REFERENCE.fullmatch(value)
+    return [whole[1]] if whole else _INLINE.findall(value)
+
+
+class SecretStore:
+    """The secrets of one file. The file is read when it is first needed, and again when it has changed.
+
+    Args:
+        path: The file, or None where the fleet has none: then any reference is an error.
+    """
+
+    def __init__(self, path: str | Path | None) -> None:
+        self._path = None if path is None else Path(path)
+        self._stamp: _Stamp | None = None
+        self._values: dict[str, str | None] = {}
+
+    def resolve(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment with references replaced by values. Blocks for the reading of a file.
+
+        Raises:
+            SecretError: A secret is missing or not text; the file is missing, malformed, or open to others.
+        """
+        if not any(holds_secret(value) for value in env.values()):
+            return dict(env)
+        values = self._read()
+        result: dict[str, str] = {}
+        for variable, value in env.items():
+            whole = SECRET_REFERENCE.fullmatch(value)
+            if whole:
+                result[variable] = self._value(values, whole[1], variable)
+            else:
+                result[variable] = _INLINE.sub(
+                    lambda match, to=variable: self._value(values, match[1], to), value
+                )
+        return result
+
+    def _value(self, values: Mapping[str, str | None], name: str, variable: str) -> str:
+        value = values.get(name)
+        if value is not None and "\x00" not in value:
+            return value
+        if name in values:
+            wrong = "is not text" if value is None else "holds a NUL character"
+            hint = "a secret is text, a number or a truth; name nested ones with dots"
+            raise SecretError(
+                f"secret {name!r} for {variable} {wrong} in {self._path}", hint=hint, secret=name
+            )
+        near = nearest(name, values)
+        hint = f"did you mean {near!r}?" if near else f"add {name!r} to {self._path}"
+        raise SecretError(f"secret {name!r} for {variable} is not in {self._path}", hint=hint, secret=name)
+
+    def _read(self) -> dict[str, str | None]:
+        if self._path is None:
+            hint = "name a file in settings.secrets_file"
+            raise SecretError("secrets are used, and the fleet has no secrets file", hint=hint)
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            hint = "check settings.secrets_file"
+            raise SecretError(f"secrets file {self._path} cannot be opened: {reason}", hint=hint) from error
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            self._refuse_open(status)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+            if stamp != self._stamp:
+                self._values = self._parse(file.read(MAX_FILE_SIZE + 1))
+                self._stamp = stamp
+        return self._values
+
+    def _refuse_open(self, status: os.stat_result) -> None:
+        """Refuse a file that others can read or change."""
+        if not stat.S_ISREG(status.st_mode):
+            raise SecretError(f"secrets file {self._path} is not a regular file", hint="check its path")
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & 0o077:
+            raise SecretError(
+                f"secrets file {self._path} has mode {mode:04o}: others may read or change it",
+                hint=f"chmod 600 {self._path}",
+            )
+        if status.st_uid not in (0, os.geteuid()):
+            raise SecretError(
+                f"secrets file {self._path} belongs to user {status.st_uid}, not to root or to us",
+                hint=f"chown {os.geteuid()} {self._path}",
+            )
+
+    def _parse(self, data: bytes) -> dict[str, str | None]:
+        if len(data) > MAX_FILE_SIZE:
+            hint = "is it the right file?"
+            raise SecretError(f"secrets file {self._path} is over {MAX_FILE_SIZE} bytes", hint=hint)
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            # The cause would carry the bytes.
+            raise SecretError(f"secrets file {self._path} is not UTF-8", hint="save it as UTF-8") from None
+        document = parse(text, str(self._path))
+        errors = [finding for finding in document.findings if finding.severity == "error"]
+        if errors or document.root is None:
+            place = errors[0].where[0]
+            fault = f"secrets file {place.path}:{place.line}:{place.column}: {errors[0].message}"
+            raise SecretError(fault, hint=errors[0].hint)
+        if document.root.kind != "object":
+            raise SecretError(
+                f"secrets file {self._path} is not a JSON object", hint='write {"NAME": "value"}'
+            )
+        values: dict[str, str | None] = {}
+        _flatten(document.root, "", values)
+        return values
+
+
+def _flatten(node: Node, prefix: str, values: dict[str, str | None]) -> None:
+    """Collect values under dotted names; None for what is there and is not text."""
+    for key, member in node.members.items():
+        name = f"{prefix}{key}"
+        if member.kind == "object":
+            values.setdefault(name, None)
+            _flatten(member, f"{name}.", values)
+        elif isinstance(member.value, bool):
+            values[name] = "true" if member.value else "false"
+        else:
+            values[name] = None if member.value is None else str(member.value)
