@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 DEFAULT_FILES = (
-    "orchestra_autostart.json",
-    "orchestra_supervisor_config.json",
     "orchestra.json",
+    "orchestra_supervisor_config.json",
+    "orchestra_autostart.json",
     "claude_mcp_config.json",
 )
 """Files that are read where none is named, those that exist."""

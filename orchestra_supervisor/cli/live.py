@@ -30,7 +30,8 @@ def starting_frame(status: StatusView | None, terminal: Terminal, now: float, be
     wanted = [one for one in status.services if one.is_wanted or one.state not in SETTLED]
     good = sum(one.is_good for one in wanted)
     frame = [_headline(f"{good} of {len(wanted)} ready", terminal, now, began)]
-    return frame + _body(wanted, [one for one in wanted if not one.is_good], terminal, now)
+    frame += _body(wanted, [one for one in wanted if not one.is_good], terminal, now)
+    return frame[: max(1, terminal.rows - 1)]
 
 
 def stopping_frame(
@@ -49,7 +50,8 @@ def stopping_frame(
     alive = [one for one in status.services if one.pid or one.state == "stopping"] if status else []
     left = f", {len(alive)} left" if alive else ""
     headline = word + left + (f"  ({offer})" if offer else "")
-    return [_headline(headline, terminal, now, began), *_body(alive, alive, terminal, now)]
+    frame = [_headline(headline, terminal, now, began), *_body(alive, alive, terminal, now)]
+    return frame[: max(1, terminal.rows - 1)]
 
 
 def _headline(text: str, terminal: Terminal, now: float, began: float) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """`orchestra check`: errors, disagreements and what would go wrong, before anything is started."""
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -19,9 +20,10 @@ def configure(parser: CommandParser) -> None:
 
 def run(options: Namespace) -> int:
     """Check; 0 where nothing is wrong, 3 where something is."""
-    # The one command that loads pydantic, and the configuration's own code, into this process.
     from orchestra_supervisor.cli.launch import find_config_files
+
+    # The one command that loads pydantic, and the configuration's own code, into this process.
     from orchestra_supervisor.config.command import run_check
 
-    files = find_config_files(options.files, Path.cwd())
-    return run_check(files, as_json=options.is_json, preflight=not options.no_preflight)
+    files = [str(file) for file in find_config_files(options.files, Path.cwd())]
+    return run_check(files, as_json=options.is_json, preflight=not options.no_preflight, stream=sys.stdout)

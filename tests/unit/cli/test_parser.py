@@ -1,0 +1,114 @@
+"""Command lines are understood, and near misses answered with what was meant."""
+
+import argparse
+from importlib import import_module
+
+import pytest
+
+from orchestra_supervisor.cli.catalog import COMMANDS, GROUPS, help_text
+from orchestra_supervisor.cli.parser import (
+    CommandParser,
+    UsageError,
+    seconds_of,
+    split_command,
+    split_names,
+    whole_of,
+)
+
+
+def parser_of(verb: str) -> CommandParser:
+    parser = CommandParser(verb)
+    import_module(f"orchestra_supervisor.cli.commands.{COMMANDS[verb].module}").configure(parser)
+    return parser
+
+
+def parse(*words: str) -> argparse.Namespace:
+    verb, rest = split_command(list(words))
+    return parser_of(verb).parse(rest)
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_every_command_has_a_module_a_group_and_a_line_of_help(verb: str) -> None:
+    assert parser_of(verb).format_help().startswith(f"usage: orchestra {verb}")
+    assert [verb in names for _, names in GROUPS].count(True) == 1
+    assert f"\n  {verb}" in help_text()
+
+
+@pytest.mark.parametrize(
+    "words", [("--home", "/h", "status"), ("--home=/h", "status"), ("status", "--home", "/h")]
+)
+def test_home_may_stand_before_or_after_the_verb(words: tuple[str, ...]) -> None:
+    assert parse(*words).home == "/h"
+
+
+def test_the_later_home_wins() -> None:
+    assert parse("--home", "/a", "status", "--home=/b").home == "/b"
+
+
+def test_names_and_options_may_be_mixed() -> None:
+    options = parse("restart", "web", "--timeout", "5s", "api,mcp_*", "--with-dependents", "web")
+    assert split_names(options.names) == ["web", "api", "mcp_*"]
+    assert options.timeout == 5.0
+    assert options.with_dependents is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["stauts"], "unknown command 'stauts'", "did you mean `orchestra status`?"),
+        (["zzzzzz"], "unknown command 'zzzzzz'", "`orchestra help` lists the commands"),
+        (["--hoem", "x"], "unknown option --hoem", "did you mean --home?"),
+        (["--home"], "--home needs a directory", "orchestra --home DIR status"),
+        (["status", "--jsn"], "unknown option --jsn", "did you mean --json?"),
+        (
+            ["start", "--with-dependants", "x"],
+            "unknown option --with-dependants",
+            "did you mean --with-dependents?",
+        ),
+        (
+            ["start"],
+            "orchestra start: NAMES is missing",
+            "usage: orchestra start NAMES, where NAMES may be `all`",
+        ),
+        (["version", "now"], "unexpected argument 'now'", "`orchestra version --help`"),
+    ],
+)
+def test_a_near_miss_is_told_what_was_meant(words: list[str], message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(*words)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    "words", [["wait", "web", "--for", "redy"], ["logs", "-n", "x"], ["logs", "--since", "soon"]]
+)
+def test_a_bad_value_is_refused_by_name(words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(*words)
+    assert words[-1] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("1.5", 1.5), ("30s", 30), ("10m", 600), ("2h", 7_200), ("500ms", 0.5), ("1d", 86_400)],
+)
+def test_spans_of_time_are_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "1y", "1 h 3", "9999999999", "٣"])
+def test_what_is_no_span_of_time_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "²", "1" * 30])
+def test_what_is_no_number_of_lines_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        whole_of(text)
+
+
+def test_no_words_are_a_question_for_help() -> None:
+    assert split_command([]) == ("help", [])
+    assert split_command(["-h"]) == ("help", [])
+    assert split_command(["--version"]) == ("version", [])
