@@ -1,13 +1,14 @@
 """The heart of the engine: one inbox, one owner of every service's record.
 
-All services share one inbox and one task (ADR-0003): an input is applied, what it means for
-dependents is applied next, before anything else, and the orders that come of it leave together. So
-what is decided depends on the order of inputs alone, which the simulation replays.
+All services share one inbox and one task (ADR-0003): inputs are applied in order, then what they
+mean for dependents, and the orders that come of it leave together. So what is decided depends on
+the order of inputs alone, which the simulation replays.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import anyio
 
@@ -48,9 +49,11 @@ class Core:
         self._changed = anyio.Event()
         self._due: list[tuple[float, str]] = []
         self._touched: set[str] = set()
+        self._told: dict[str, tuple[tuple[str, str], ...]] = {}
         self._unsure: deque[str] = deque()
-        """Services whose dependencies changed: looked at before the next input, never recursively,
-        for a chain of a thousand dependents is a legal fleet."""
+        """Services whose dependencies changed. They are looked at when the inbox is empty, so that nobody
+        starts on top of a service whose end is already known; and never recursively, for a chain of a
+        thousand dependents is a legal fleet."""
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -76,6 +79,7 @@ class Core:
         """Remove a service that has no run left. `rewire` must follow."""
         assert self._services[name].run is None, "a run would be left that nobody accounts for"
         del self._services[name]
+        self._told.pop(name, None)
 
     def rewire(self, specs: Mapping[str, ServiceSpec]) -> None:
         """Work out anew who depends on whom, and tell each service what is unmet."""
@@ -95,12 +99,12 @@ class Core:
 
     def drain(self) -> set[str]:
         """Apply everything in the inbox and return the names of the services that were touched."""
-        while self._unsure or self._inbox:
-            if self._unsure:
+        while self._inbox or self._unsure:
+            if self._inbox:
+                name, event = self._inbox.popleft()
+                self._apply(name, event)
+            else:
                 self._settle_dependencies(self._unsure.popleft())
-                continue
-            name, event = self._inbox.popleft()
-            self._apply(name, event)
         touched, self._touched = self._touched, set()
         if touched:
             changed, self._changed = self._changed, anyio.Event()
@@ -112,7 +116,9 @@ class Core:
         if before is None:
             return
         now = self.moment(name)
-        result = step(before, event, now)
+        unmet = unmet_of(before.spec, self._services)
+        current = before if unmet == before.unmet else replace(before, unmet=unmet)
+        result = step(current, event, now)
         after = result.service
         self._services[name] = after
         if after is before and not result.effects:
@@ -158,7 +164,8 @@ class Core:
                 self._apply(name, Proceed())
                 service = self._services[name]
         unmet = unmet_of(service.spec, self._services)
-        if unmet != service.unmet or (not unmet and service.refresh):
+        if unmet != self._told.get(name, ()) or (not unmet and service.refresh):
+            self._told[name] = unmet
             self._apply(name, Dependencies(unmet))
 
     # Time.

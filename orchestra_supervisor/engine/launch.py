@@ -1,6 +1,7 @@
 """From a service's spec to the order that the keeper carries out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from orchestra_supervisor.model.spec import CommandCheck, LogSpec, ServiceSpec, StopSpec, StopStep
@@ -77,3 +78,8 @@ class Launcher:
         if spec.port is not None:
             env.setdefault("PORT", str(spec.port))
         return env
+
+    @staticmethod
+    def with_env(order: SpawnOrder, env: dict[str, str]) -> SpawnOrder:
+        """Return the order with another environment: the one with secrets resolved."""
+        return replace(order, env=env)

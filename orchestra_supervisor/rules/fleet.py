@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["failed_required", "is_down", "unsettled"]
+__all__ = ["failed_required", "still_up", "unsettled"]
 
 _DEAD_ENDS = frozenset({State.FAILED, State.STOPPED, State.COMPLETED})
 """States of a dependency that will not meet a condition it does not meet now, by itself."""
@@ -65,6 +65,6 @@ def failed_required(services: Mapping[str, Service]) -> list[str]:
     ]
 
 
-def is_down(services: Mapping[str, Service]) -> bool:
-    """Return whether nothing of the fleet runs, or is wanted to."""
-    return all(service.run is None and service.desired is Desired.DOWN for service in services.values())
+def still_up(services: Mapping[str, Service]) -> list[str]:
+    """Return the services of which something runs, or is wanted to."""
+    return [name for name, one in services.items() if one.run is not None or one.desired is Desired.UP]

@@ -241,9 +241,9 @@ def _exited(service: Service, event: Input, now: Moment) -> Step:
     emit = Emit("service.exited", text, data)
     if service.state is State.STOPPING or not event.remaining:
         return Step(service, (emit,))
-    ending = service.ending or Ending(Then.POLICY, "")
+    ending = replace(service.ending or Ending(Then.POLICY, text), after=())
     left = "1 process" if event.remaining == 1 else f"{event.remaining} processes"
-    ended = end(service, replace(ending, why=f"{text}; stopping {left} it left", after=()), now)
+    ended = end(service, ending, now, f"{text}; stopping {left} it left")
     return Step(ended.service, (emit, *ended.effects))
 
 

@@ -44,14 +44,14 @@ def begin(service: Service, now: Moment, why: str = "") -> Step:
     return Step(enter(service, State.STARTING, why or "starting", now), (Spawn(run.id),))
 
 
-def end(service: Service, ending: Ending, now: Moment) -> Step:
+def end(service: Service, ending: Ending, now: Moment, reason: str = "") -> Step:
     """Begin the stop sequence of the present run, or note that it waits for dependents."""
     run = service.run
     assert run is not None, "only a run can be ended"
     service = replace(service, ending=ending)
     if ending.after:
         return Step(replace(service, reason=f"stops when {', '.join(ending.after)} is down"))
-    return Step(enter(service, State.STOPPING, ending.why, now), (StopRun(run.id),))
+    return Step(enter(service, State.STOPPING, reason or ending.why, now), (StopRun(run.id),))
 
 
 def settle_down(service: Service, now: Moment) -> Step:

@@ -119,7 +119,7 @@ class Service:
     def deadline(self) -> float | None:
         """Instant of the next `Due` input, or None: derived, so that no timer is ever forgotten."""
         if self.state is State.BACKOFF or (self.state is State.WAITING and not self.unmet):
-            return self.next_start
+            return 0.0 if self.next_start is None else self.next_start
         return self.startup_deadline
 
 

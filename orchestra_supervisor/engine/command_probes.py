@@ -1,0 +1,106 @@
+"""Probe commands: run by the keeper like everything else, one at a time for each probe."""
+
+import anyio
+
+from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
+from orchestra_supervisor.model.errors import SecretError
+from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ServiceSpec, StopSpec, TcpCheck
+from orchestra_supervisor.probes.outcome import ProbeOutcome, judge_exit
+from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX
+from orchestra_supervisor.rules.inputs import Exited, Gone, ProbeKind, Spawned, SpawnRefused, Stuck
+
+__all__ = ["CheckCarrier"]
+
+_KILL = StopSpec(steps=())
+
+
+class _Running:
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.gone = anyio.Event()
+        self.outcome: ProbeOutcome | None = None
+
+
+class CheckCarrier:
+    """Carries out a check of any kind: network checks here, commands through the keeper."""
+
+    def __init__(
+        self,
+        *,
+        keeper: KeeperPort,
+        launcher: Launcher,
+        clock: Clock,
+        network: Checker,
+        secrets: SecretResolver,
+    ) -> None:
+        self._keeper = keeper
+        self._launcher = launcher
+        self._clock = clock
+        self._network = network
+        self._secrets = secrets
+        self._running: dict[str, _Running] = {}
+
+    async def run(
+        self,
+        spec: ServiceSpec,
+        kind: ProbeKind,
+        check: HttpCheck | TcpCheck | CommandCheck,
+        timeout: float,  # noqa: ASYNC109  # part of the probe: a late answer is a failed check, not an error
+    ) -> ProbeOutcome:
+        """Carry out one check; a negative result is a value."""
+        if not isinstance(check, CommandCheck):
+            return await self._network(check, timeout)
+        slot = f"{PROBE_SLOT_PREFIX}{spec.name}:{kind}"
+        run = f"{slot}-{self._clock.run_digits()}"
+        order = self._launcher.probe_order(spec, check, slot, run)
+        try:
+            env = await self._secrets(order.env)
+        except SecretError as error:
+            return ProbeOutcome(passed=False, detail=error.message)
+        running = self._running[run] = _Running()
+        try:
+            self._keeper.spawn(self._launcher.with_env(order, env), None)
+            await self._keeper.flush()
+            with anyio.move_on_after(timeout):
+                await running.ended.wait()
+            return running.outcome or ProbeOutcome(passed=False, detail=f"no end within {timeout:g} s")
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._clear(run, running)
+
+    async def _clear(self, run: str, running: _Running) -> None:
+        """Leave nothing of the command behind: its slot must be free for the next check."""
+        if not running.gone.is_set():
+            self._keeper.stop(run, _KILL if running.outcome is None else None)
+            await self._keeper.flush()
+            with anyio.move_on_after(_CLEAR_LIMIT):
+                await running.gone.wait()
+        self._running.pop(run, None)
+
+    def deliver(self, run: str, event: Spawned | SpawnRefused | Exited | Gone | Stuck) -> None:
+        """Take the keeper's news about a probe's command."""
+        running = self._running.get(run)
+        match event:
+            case Exited():
+                if running is not None and running.outcome is None:
+                    running.outcome = judge_exit(event.code, event.signal)
+                    running.ended.set()
+            case SpawnRefused():
+                if running is not None:
+                    detail = f"could not run: {event.message} ({event.stage})"
+                    running.outcome = ProbeOutcome(passed=False, detail=detail)
+                    running.ended.set()
+                    running.gone.set()
+            case Gone():
+                self._keeper.ack(run)
+                if running is not None:
+                    running.ended.set()
+                    running.gone.set()
+            case Spawned() | Stuck():
+                pass
+
+
+_CLEAR_LIMIT = 10.0
+"""Seconds to wait for a killed probe command; one that cannot be killed keeps its slot, and the
+keeper refuses the next check with a reason."""

@@ -1,0 +1,363 @@
+"""The supervisor: carries out what the rules decide, and offers the verbs that control calls."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import anyio
+import anyio.abc
+
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.command_probes import CheckCarrier
+from orchestra_supervisor.engine.core import Core
+from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
+from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.process.orders import (
+    PROBE_SLOT_PREFIX,
+    FleetNews,
+    LoggerNews,
+    ReloadAsked,
+    ReplaceAsked,
+    RoleNews,
+    RunNews,
+    ShutdownAsked,
+    Snapshot,
+)
+from orchestra_supervisor.rules.fleet import failed_required, still_up, unsettled
+from orchestra_supervisor.rules.graph import stop_ranks
+from orchestra_supervisor.rules.inputs import (
+    Ack,
+    Boot,
+    Effect,
+    Gone,
+    Input,
+    Spawn,
+    SpawnRefused,
+    Stop,
+    StopRun,
+)
+from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
+from orchestra_supervisor.rules.service import Service, to_note
+
+__all__ = ["FLEET_SLOT", "Outside", "Phase", "Supervisor"]
+
+_TOO_LATE = "stopped before its start"
+FLEET_SLOT = "fleet:"
+"""Slot of the note about the fleet as a whole; a service's name has no colon."""
+
+
+class Phase(StrEnum):
+    """Where the fleet as a whole stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DOWN = "down"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the supervisor needs of the world.
+
+    Attributes:
+        keeper: Carries out orders and brings news.
+        clock: Time.
+        bus: Where events go.
+        launcher: Makes spawn orders.
+        network: Carries out http and tcp checks.
+        secrets: Resolves secret references of an environment.
+        on_reload: Called when SIGHUP asks for a reload.
+    """
+
+    keeper: KeeperPort
+    clock: Clock
+    bus: EventBus
+    launcher: Launcher
+    network: Checker
+    secrets: SecretResolver
+    on_reload: Callable[[], None]
+
+
+class Supervisor:
+    """Runs one fleet. Verbs are synchronous: they decide now, and the loop carries it out."""
+
+    def __init__(self, fleet: Fleet, outside: Outside) -> None:
+        self.fleet = fleet
+        self.phase = Phase.STARTING
+        self._witness = ""
+        self.exit_status = 0
+        self._out = outside
+        self._keeper = outside.keeper
+        self._bus = outside.bus
+        self.core = Core(clock=outside.clock, bus=outside.bus, carry_out=self._carry_out)
+        self._checks = CheckCarrier(
+            keeper=outside.keeper,
+            launcher=outside.launcher,
+            clock=outside.clock,
+            network=outside.network,
+            secrets=outside.secrets,
+        )
+        self._prober = Prober(clock=outside.clock, check=self._checks.run, post=self.core.post)
+        self._ranks = stop_ranks(fleet.services)
+        self._noted: dict[str, dict[str, object]] = {}
+        self._resolving: dict[str, anyio.CancelScope] = {}
+        self._task_group: anyio.abc.TaskGroup | None = None
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The records of all services."""
+        return self.core.services
+
+    # Taking over.
+
+    async def run(
+        self,
+        snapshot: Snapshot,
+        *,
+        down: Mapping[str, DownReason],
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> Phase:
+        """Take over what the keeper holds and run the fleet until it is down or replaced.
+
+        Args:
+            snapshot: What the keeper holds.
+            down: Services that a fresh start leaves down, and why.
+            task_status: Told when the first orders have been decided.
+
+        Returns:
+            The last phase: `down` (the keeper has been told to quit) or `replaced`.
+
+        Raises:
+            KeeperLost: The keeper is gone.
+        """
+        async with anyio.create_task_group() as task_group:
+            self._task_group = task_group
+            self._take_over(snapshot, down)
+            task_group.start_soon(self._listen)
+            task_status.started()
+            await self._loop(task_group)
+            task_group.cancel_scope.cancel()
+        return self.phase
+
+    def _take_over(self, snapshot: Snapshot, down: Mapping[str, DownReason]) -> None:
+        held: dict[str, list[Held]] = {}
+        for record in snapshot.runs:
+            held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
+        slots = {slot: tuple(records) for slot, records in held.items()}
+        inputs: list[tuple[str, Input]] = []
+        for name, spec in self.fleet.services.items():
+            resumed = resume(spec, snapshot.notes.get(name), slots.get(name, ()))
+            if resumed is None:
+                self.core.put(Service(spec))
+                inputs.append((name, Boot(down.get(name, DownReason.NONE))))
+                continue
+            self.core.put(resumed.service)
+            self._noted[name] = to_note(resumed.service)
+            self._carry_out(resumed.service, resumed.effects)
+            inputs.extend((name, event) for event in resumed.inputs)
+            self.core.watch_deadline(name)
+        for effect in resume_strangers(self.fleet.services, slots):
+            self._order(effect)
+        self.core.rewire(self.fleet.services)
+        for name, event in inputs:
+            self.core.post(name, event)
+        if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
+            self.phase = Phase.RUNNING
+        if snapshot.shutdown:
+            self.core.drain()
+            self.shutdown("the fleet was going down when the last daemon ended")
+
+    async def _loop(self, task_group: anyio.abc.TaskGroup) -> None:
+        while True:
+            touched = self.core.drain()
+            for name in touched:
+                service = self.core.services.get(name)
+                if service is not None:
+                    self._prober.reconcile(service, task_group)
+                    self._leave_note(service)
+            self._watch_phase(touched)
+            await self._keeper.flush()
+            if self.phase in {Phase.DOWN, Phase.REPLACED}:
+                return
+            await self.core.wait()
+
+    async def _listen(self) -> None:
+        async for news in self._keeper.news():
+            if not isinstance(news, RunNews):
+                self._fleet_news(news)
+            elif news.slot.startswith(PROBE_SLOT_PREFIX):
+                self._checks.deliver(news.input.run, news.input)
+                self.core.wake()
+            elif news.slot in self.core.services:
+                self.core.post(news.slot, news.input)
+            elif isinstance(news.input, Gone):
+                self._keeper.ack(news.input.run)
+                self.core.wake()
+
+    def _fleet_news(self, news: FleetNews) -> None:
+        match news:
+            case ShutdownAsked(hurry=False):
+                self.shutdown("a signal asked for it")
+            case ShutdownAsked():
+                self._bus.publish("daemon.stopping", "hurrying: every wait is cut to a second")
+            case ReloadAsked():
+                self._out.on_reload()
+            case ReplaceAsked():
+                self.phase = Phase.REPLACED
+                self.core.wake()
+            case RoleNews(role, event, pid, text):
+                self._bus.publish(f"role.{event}", f"{role} {event}: {text}", data={"role": role, "pid": pid})
+            case LoggerNews(kind, path, data):
+                self._bus.publish(f"log.{kind}", f"{path}: {kind}", data={"path": path, **data})
+
+    # The fleet as a whole.
+
+    def shutdown(self, why: str) -> None:
+        """Stop every service, dependents first; when all are down the keeper is told to quit."""
+        if self.phase in {Phase.STOPPING, Phase.DOWN}:
+            return
+        self.phase, self._witness = Phase.STOPPING, ""
+        self._keeper.shutdown()
+        self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
+        for name in sorted(self.core.services, key=lambda name: -self._ranks.get(name, 0)):
+            after = self.core.dependents(name)
+            self.core.post(name, Stop(DownReason.SHUTDOWN, "the fleet goes down", after))
+        self.core.wake()
+
+    def rewire(self, fleet: Fleet) -> None:
+        """Take another fleet's graph; the services have been put and dropped already."""
+        self.fleet = fleet
+        self._ranks = stop_ranks(fleet.services)
+        self.core.rewire(fleet.services)
+        self.core.wake()
+
+    def forget(self, name: str) -> None:
+        """Let go of a service that is down and no longer configured."""
+        self.core.drop(name)
+        self._prober.forget(name)
+        self._noted.pop(name, None)
+        self._keeper.note(name, None)
+
+    def _watch_phase(self, touched: set[str]) -> None:
+        services = self.core.services
+        if self.phase is Phase.STARTING:
+            if self._has_failed(touched):
+                return
+            if self._is_pending(lambda: unsettled(services)):
+                return
+            self.phase = Phase.RUNNING
+            self._keeper.note(FLEET_SLOT, Phase.RUNNING)
+            ready = sum(service.state in {State.READY, State.COMPLETED} for service in services.values())
+            data: dict[str, object] = {"ready": ready, "services": len(services)}
+            self._bus.publish("fleet.ready", f"{ready} of {len(services)} services are ready", data=data)
+        elif self.phase is Phase.STOPPING:
+            if self._is_pending(lambda: still_up(services)):
+                return
+            self.phase = Phase.DOWN
+            self._bus.publish("fleet.stopped", "every service is down")
+            self._keeper.quit(self.exit_status)
+
+    def _has_failed(self, touched: set[str]) -> bool:
+        suspects = (self.core.services[name] for name in touched if name in self.core.services)
+        if not any(
+            service.spec.required_for_system and service.state in {State.FAILED, State.WAITING}
+            for service in suspects
+        ):
+            return False
+        failed = failed_required(self.core.services)
+        if not failed:
+            return False
+        reasons = "; ".join(f"{name}: {self.core.services[name].reason}" for name in failed)
+        self._bus.publish("fleet.failed", f"required services cannot start: {reasons}")
+        self.exit_status = 1
+        self.shutdown(f"required services cannot start: {', '.join(failed)}")
+        return True
+
+    def _is_pending(self, find: Callable[[], list[str]]) -> bool:
+        """Return whether any service is on the list that `find` makes.
+
+        The list is long to make and asked for after every change, so one member is remembered and
+        the list made again only when that one is through.
+        """
+        witness = self.core.services.get(self._witness)
+        if witness is not None and self._witness_holds(witness):
+            return True
+        found = find()
+        self._witness = found[0] if found else ""
+        return bool(found)
+
+    def _witness_holds(self, witness: Service) -> bool:
+        if self.phase is Phase.STOPPING:
+            return witness.run is not None
+        return witness.run is not None and witness.state in {State.STARTING, State.RUNNING}
+
+    # Carrying out.
+
+    def _carry_out(self, service: Service, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case Spawn(run):
+                    self._spawn(service, run)
+                case StopRun(run) if run in self._resolving:
+                    self._resolving.pop(run).cancel()
+                    self.core.post(
+                        service.spec.name, SpawnRefused(run, "secret", 0, "stopped before its start")
+                    )
+                case StopRun() | Ack():
+                    # The next daemon must know why before the keeper acts, and what was learnt from
+                    # a run before the run is forgotten.
+                    self._leave_note(service)
+                    self._order(effect)
+                case _:
+                    pass
+
+    def _order(self, effect: Effect) -> None:
+        match effect:
+            case StopRun(run):
+                self._keeper.stop(run)
+            case Ack(run):
+                self._keeper.ack(run)
+            case _:
+                pass
+
+    def _leave_note(self, service: Service) -> None:
+        name, note = service.spec.name, to_note(service)
+        if self._noted.get(name) != note:
+            self._noted[name] = note
+            self._keeper.note(name, note)
+
+    def _spawn(self, service: Service, run: str) -> None:
+        spec = service.spec
+        order = self._out.launcher.order(spec, run, stop_order=self._ranks.get(spec.name, 0))
+        if any("secret:" in value for value in order.env.values()):
+            scope = self._resolving[run] = anyio.CancelScope()
+            assert self._task_group is not None, "orders are given only while running"
+            self._task_group.start_soon(self._spawn_with_secrets, service, run, scope)
+            return
+        note = to_note(service)
+        try:
+            self._keeper.spawn(order, note)
+        except OrchestraError as error:
+            self.core.post(spec.name, SpawnRefused(run, "order", 0, error.message))
+            return
+        self._noted[spec.name] = note
+
+    async def _spawn_with_secrets(self, service: Service, run: str, scope: anyio.CancelScope) -> None:
+        with scope:
+            order = self._out.launcher.order(
+                service.spec, run, stop_order=self._ranks.get(service.spec.name, 0)
+            )
+            try:
+                env = await self._out.secrets(order.env)
+                if self._resolving.pop(run, None) is None:
+                    return
+                self._keeper.spawn(self._out.launcher.with_env(order, env), to_note(service))
+                await self._keeper.flush()
+            except OrchestraError as error:
+                self._resolving.pop(run, None)
+                self.core.post(service.spec.name, SpawnRefused(run, "secret", 0, error.message))

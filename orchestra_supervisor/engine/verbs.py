@@ -1,0 +1,150 @@
+"""What can be asked of a running fleet: start, stop, restart, wait, reload.
+
+Each verb works out whom it concerns and posts the inputs in an order in which nobody slips in
+between; the lifecycle does the rest, so that a verb outlives the daemon that took it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.model.errors import ConflictError
+from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.diff import diff_fleets, needs_restart
+from orchestra_supervisor.rules.graph import above, below, stop_ranks
+from orchestra_supervisor.rules.inputs import Boot, Respec, Restart, Start, Stop
+from orchestra_supervisor.rules.service import Service
+
+__all__ = ["Reloaded", "Verbs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload did: names of services, by what became of them."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    restarted: tuple[str, ...]
+    updated: tuple[str, ...]
+    unchanged: int
+
+
+class Verbs:
+    """The verbs of one supervisor. All but the waits are synchronous and cannot be interrupted."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._core = supervisor.core
+
+    def _by_rank(self, names: Iterable[str]) -> list[str]:
+        specs = self._supervisor.fleet.services
+        ranks = stop_ranks(specs)
+        return sorted(names, key=lambda name: (ranks.get(name, 0), name))
+
+    def _check_open(self) -> None:
+        if self._supervisor.phase in {Phase.STOPPING, Phase.DOWN}:
+            raise ConflictError("the fleet is going down", hint="wait for it, then run `orchestra up`")
+
+    def start(self, names: Iterable[str], why: str) -> list[str]:
+        """Start services, and those of their dependencies that are down or failed.
+
+        Returns:
+            Everyone concerned, dependencies first.
+        """
+        self._check_open()
+        wanted = set(names)
+        concerned = [
+            name
+            for name in self._by_rank(below(wanted, self._supervisor.fleet.services))
+            if name in wanted or self._is_down(self._core.services[name])
+        ]
+        for name in concerned:
+            self._core.post(name, Start(why))
+        return concerned
+
+    @staticmethod
+    def _is_down(service: Service) -> bool:
+        return service.desired is Desired.DOWN or service.state is State.FAILED
+
+    def stop(self, names: Iterable[str], why: str, *, with_dependents: bool) -> list[str]:
+        """Stop services; with their dependents, those come first.
+
+        Returns:
+            Everyone concerned, dependents first.
+        """
+        self._check_open()
+        wanted = set(names)
+        concerned = above(wanted, self._supervisor.fleet.services) if with_dependents else wanted
+        ordered = self._by_rank(concerned)[::-1]
+        for name in ordered:
+            after = self._before(name, concerned) if with_dependents else ()
+            self._core.post(name, Stop(DownReason.OPERATOR, why, after))
+        return ordered
+
+    def restart(self, names: Iterable[str], why: str, *, with_dependents: bool) -> list[str]:
+        """Restart services; dependents stop before them and start after them.
+
+        Dependents that are down stay down.
+
+        Returns:
+            Everyone concerned, dependencies first.
+        """
+        self._check_open()
+        wanted = set(names)
+        concerned = wanted
+        if with_dependents:
+            others = above(wanted, self._supervisor.fleet.services) - wanted
+            concerned = wanted | {name for name in others if self._core.services[name].desired is Desired.UP}
+        ordered = self._by_rank(concerned)
+        for name in ordered:
+            self._core.post(name, Restart(why, self._before(name, concerned)))
+        return ordered
+
+    def _before(self, name: str, concerned: set[str]) -> tuple[str, ...]:
+        """Return the dependents among those concerned, which must be down before this one stops."""
+        return tuple(other for other in self._core.dependents(name) if other in concerned)
+
+    def reload(self, fleet: Fleet, down: dict[str, DownReason]) -> Reloaded:
+        """Go over to another fleet: only what changed restarts, what can change live changes live."""
+        self._check_open()
+        diff = diff_fleets(self._supervisor.fleet.services, fleet.services)
+        for name in diff.added:
+            self._core.put(Service(fleet.services[name]))
+        restarted: list[str] = []
+        updated: list[str] = []
+        for name in diff.changed:
+            old, new = self._supervisor.fleet.services[name], fleet.services[name]
+            (restarted if needs_restart(old, new) else updated).append(name)
+        for name in (*restarted, *updated):
+            self._core.post(name, Respec(fleet.services[name]))
+        for name in diff.removed:
+            self._core.post(name, Stop(DownReason.REMOVED, "removed from the configuration"))
+        self._supervisor.rewire(fleet)
+        for name in restarted:
+            service = self._core.services[name]
+            if not fleet.services[name].enabled and service.spec.enabled:
+                self._core.post(name, Stop(DownReason.DISABLED, "disabled in the configuration"))
+            elif service.desired is Desired.UP:
+                self._core.post(name, Restart("its configuration changed"))
+            elif service.down_reason is DownReason.DISABLED and fleet.services[name].enabled:
+                self._core.post(name, Start("enabled in the configuration"))
+        for name in diff.added:
+            self._core.post(name, Boot(down.get(name, DownReason.NONE)))
+        return Reloaded(
+            added=diff.added,
+            removed=diff.removed,
+            restarted=tuple(restarted),
+            updated=tuple(updated),
+            unchanged=len(fleet.services) - len(diff.added) - len(diff.changed),
+        )
+
+    async def forget_removed(self, names: Iterable[str]) -> None:
+        """Wait until removed services are down, and let go of them."""
+        for name in names:
+            while (service := self._core.services.get(name)) is not None:
+                if service.run is None:
+                    self._supervisor.forget(name)
+                    self._supervisor.rewire(self._supervisor.fleet)
+                    break
+                await self._core.wait_changed()

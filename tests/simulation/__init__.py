@@ -1,0 +1,1 @@
+"""The engine under a fake keeper and a virtual clock: random schedules, replayable from a seed."""

@@ -1,0 +1,400 @@
+"""The fake keeper and the processes it holds: they outlive every daemon of a schedule.
+
+It keeps the promises of docs/keeper-protocol.md and checks, from outside the engine, what must
+always hold.
+"""
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.abc
+
+from orchestra_supervisor.model.spec import Fleet, LogSpec, StopSpec
+from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.probes.outcome import ProbeOutcome
+from orchestra_supervisor.process.orders import (
+    HeldRun,
+    News,
+    ReplaceAsked,
+    RunNews,
+    ShutdownAsked,
+    Snapshot,
+    SpawnOrder,
+)
+from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
+
+BASE_PORT = 10_000
+
+
+class Violation(AssertionError):
+    """Something that must never happen has happened."""
+
+
+@dataclass
+class Nature:
+    """How a run will behave."""
+
+    exec_delay: float = 0.001
+    exec_errno: int = 0
+    lifetime: float | None = None
+    code: int | None = 0
+    signal: str | None = None
+    leaves_behind: int = 0
+    obeys_after: float | None = 0.01
+    """Seconds from the stop signal to the end; None: it has to be killed."""
+    dies_after_kill: float = 0.01
+    healthy_after: float | None = 0.05
+    healthy_until: float | None = None
+
+
+@dataclass
+class Record:
+    run: str
+    slot: str
+    stop: StopSpec
+    nature: Nature
+    phase: str = "exec"
+    stopping: bool = False
+    spawned: Spawned | None = None
+    exited: Exited | None = None
+    born: float = 0.0
+    passed: bool = False
+    stop_scope: anyio.CancelScope | None = None
+
+
+@dataclass
+class World:
+    """Truth."""
+
+    rng: random.Random
+    fleet: Fleet
+    faults: bool = True
+    records: dict[str, Record] = field(default_factory=dict)
+    notes: dict[str, object] = field(default_factory=dict)
+    shutdown: bool = False
+    quit_status: int | None = None
+    link: "Link | None" = None
+    tasks: anyio.abc.TaskGroup | None = None
+    orders: int = 0
+    spawns: dict[str, list[float]] = field(default_factory=dict)
+    interventions: dict[str, list[float]] = field(default_factory=dict)
+    completed: set[str] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+    next_pid: int = 100
+    daemon_starts: int = 0
+
+    def say(self, text: str) -> None:
+        self.log.append(f"{anyio.current_time():10.4f} {text}")
+
+    def fail(self, text: str) -> None:
+        self.say(f"VIOLATION {text}")
+        raise Violation(text)
+
+    def live(self, slot: str) -> Record | None:
+        for record in self.records.values():
+            if record.slot == slot and record.phase != "gone":
+                return record
+        return None
+
+    # Orders from a daemon.
+
+    def spawn(self, order: SpawnOrder, note: object) -> None:
+        self.orders += 1
+        now = anyio.current_time()
+        self.say(f"spawn {order.run}")
+        if self.live(order.slot) is not None:
+            self.fail(f"two live runs of {order.slot}")
+        if self.shutdown:
+            self.tell(order.slot, SpawnRefused(order.run, "keeper", 0, "shutting_down"))
+            return
+        self.notes[order.slot] = note
+        self.spawns.setdefault(order.slot, []).append(now)
+        record = Record(order.run, order.slot, order.stop, self.draw_nature(order.slot), born=now)
+        self.records[order.run] = record
+        assert self.tasks is not None
+        self.tasks.start_soon(self._live_through, record)
+
+    def check_dependencies(self, slot: str, told: "dict[str, Known]") -> None:
+        """Hold an order against what the daemon that gives it has been told so far."""
+        for name, wanted in self.fleet.services[slot].depends_on.items():
+            spec = self.fleet.services[name]
+            if wanted.condition is Condition.COMPLETED or (
+                spec.kind is Kind.ONCE and wanted.condition is Condition.READY
+            ):
+                if name not in self.completed:
+                    self.fail(f"{slot} started although {name} has not completed")
+                continue
+            known = told.get(name)
+            if spec.kind is Kind.ONCE and name in self.completed:
+                continue
+            if known is None or known.phase in {"exec", "gone"} or known.told_end:
+                self.fail(f"{slot} started although {name} is known not to run")
+            if known.stopping:
+                self.fail(f"{slot} started although {name} is being stopped")
+            if wanted.condition is Condition.READY and spec.probes.readiness and not known.record.passed:
+                self.fail(f"{slot} started although {name} was never ready in this run")
+
+    def stop(self, run: str, stop: StopSpec | None) -> None:
+        self.orders += 1
+        record = self.records.get(run)
+        if record is None or record.phase == "gone":
+            return
+        self.say(f"stop {run}")
+        if self.shutdown and record.phase == "live" and not record.stopping:
+            self._check_dependents_down(record.slot)
+        record.stopping = True
+        if record.stop_scope is not None:
+            record.stop_scope.cancel()
+        assert self.tasks is not None
+        self.tasks.start_soon(self._stop, record, record.stop if stop is None else stop)
+
+    def _check_dependents_down(self, slot: str) -> None:
+        for name, spec in self.fleet.services.items():
+            if slot in spec.depends_on and self.live(name) is not None:
+                self.fail(f"{slot} is stopped in the shutdown before its dependent {name}")
+
+    def ack(self, run: str) -> None:
+        self.orders += 1
+        record = self.records.get(run)
+        if record is not None:
+            if record.phase != "gone":
+                self.fail(f"{run} acknowledged while it lives")
+            del self.records[run]
+
+    # Lives.
+
+    def draw_nature(self, slot: str) -> Nature:
+        rng, spec = self.rng, self.fleet.services[slot]
+        nature = Nature(exec_delay=rng.choice([0.0005, 0.002, 0.01]))
+        if spec.kind is Kind.ONCE:
+            nature.lifetime = rng.uniform(0.01, 3.0)
+        if not self.faults:
+            return nature
+        if rng.random() < 0.1:
+            nature.exec_errno = 2
+        if rng.random() < 0.1:
+            nature.exec_delay = rng.uniform(0.1, 2.0)
+        if rng.random() < 0.4:
+            nature.lifetime = rng.choice([0.0, 0.002, 0.5, 5.0, 40.0]) * rng.uniform(0.5, 1.5)
+        nature.code, nature.signal = rng.choice([(0, None), (1, None), (3, None), (None, "SIGSEGV")])
+        nature.leaves_behind = rng.choice([0, 0, 0, 2])
+        nature.obeys_after = rng.choice([0.0, 0.01, 1.0, None])
+        nature.dies_after_kill = rng.choice([0.0, 0.01, 8.0])
+        nature.healthy_after = rng.choice([0.0, 0.05, 1.0, 15.0, None])
+        nature.healthy_until = rng.choice([None, None, 30.0, 90.0])
+        return nature
+
+    async def _live_through(self, record: Record) -> None:
+        nature = record.nature
+        await anyio.sleep(nature.exec_delay)
+        if record.phase != "exec":
+            return
+        if nature.exec_errno:
+            del self.records[record.run]
+            self.tell(record.slot, SpawnRefused(record.run, "exec", nature.exec_errno, "No such file"))
+            return
+        now = anyio.current_time()
+        self.next_pid += 1
+        record.phase, record.born = "live", now
+        record.spawned = Spawned(record.run, self.next_pid, now, now)
+        self.tell(record.slot, record.spawned)
+        if nature.lifetime is not None:
+            await anyio.sleep(nature.lifetime)
+            self.end(record, nature.code, nature.signal)
+
+    def end(self, record: Record, code: int | None, signal: str | None) -> None:
+        if record.phase not in {"live", "exec"}:
+            return
+        now = anyio.current_time()
+        left = record.nature.leaves_behind if not record.stopping else 0
+        record.phase = "exited"
+        if record.spawned is None:
+            self.next_pid += 1
+            record.spawned = Spawned(record.run, self.next_pid, now, now)
+            self.tell(record.slot, record.spawned)
+        record.exited = Exited(record.run, code, signal, now, now, left)
+        if code == 0:
+            self.completed.add(record.slot)
+        else:
+            self.completed.discard(record.slot)
+        self.tell(record.slot, record.exited)
+        if not left:
+            self.vanish(record)
+
+    def vanish(self, record: Record) -> None:
+        if record.phase != "gone":
+            record.phase = "gone"
+            self.tell(record.slot, Gone(record.run))
+
+    async def _stop(self, record: Record, stop: StopSpec) -> None:
+        with anyio.CancelScope() as scope:
+            record.stop_scope = scope
+            grace = sum(step.wait for step in stop.steps)
+            obeys = record.nature.obeys_after
+            if stop.steps and obeys is not None and obeys <= grace:
+                await anyio.sleep(obeys)
+                self.end(record, None, "SIGTERM")
+                self.vanish(record)
+                return
+            await anyio.sleep(grace)
+            if record.nature.dies_after_kill > 5:
+                await anyio.sleep(5)
+                self.tell(record.slot, Stuck(record.run, (1,)))
+            await anyio.sleep(record.nature.dies_after_kill)
+            self.end(record, None, "SIGKILL")
+            self.vanish(record)
+
+    # To the daemon.
+
+    def tell(self, slot: str, news: Spawned | SpawnRefused | Exited | Gone | Stuck) -> None:
+        self.say(f"news {news}")
+        if self.link is not None:
+            self.link.send(RunNews(slot, news))
+
+    def snapshot(self) -> Snapshot:
+        self.daemon_starts += 1
+        runs: list[HeldRun] = []
+        for record in self.records.values():
+            told: list[Spawned | Exited | Gone] = []
+            if record.phase != "exec":
+                assert record.spawned is not None
+                told.append(record.spawned)
+            if record.exited is not None:
+                told.append(record.exited)
+            if record.phase == "gone":
+                told.append(Gone(record.run))
+            runs.append(HeldRun(record.run, record.slot, record.stopping, tuple(told)))
+        return Snapshot(1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes))
+
+    # Health.
+
+    async def check(self, check: object, timeout: float) -> ProbeOutcome:
+        port: int = check.port  # type: ignore[attr-defined]  # the schedules use tcp checks alone
+        slot = f"s{port - BASE_PORT}"
+        await anyio.sleep(0.001)
+        record = self.live(slot)
+        if record is None or record.phase != "live":
+            return ProbeOutcome(passed=False, detail="connection refused")
+        age, nature = anyio.current_time() - record.born, record.nature
+        healthy = nature.healthy_after is not None and age >= nature.healthy_after
+        if healthy and nature.healthy_until is not None and age > nature.healthy_until and self.faults:
+            healthy = False
+        if healthy:
+            record.passed = True
+        return ProbeOutcome(passed=healthy, detail="ok" if healthy else "connection refused")
+
+
+@dataclass
+class Known:
+    """What one daemon has been told of a slot's latest run."""
+
+    record: Record
+    phase: str
+    told_end: bool = False
+    stopping: bool = False
+
+
+class Link:
+    """One daemon's connection: a KeeperPort whose unsent orders die with the daemon."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.buffer: list[tuple[object, ...]] = []
+        self.known: dict[str, Known] = {}
+        self._send, self._receive = anyio.create_memory_object_stream[News](float("inf"))
+        for record in world.records.values():
+            known = self.known[record.slot] = Known(record, record.phase)
+            known.told_end = record.exited is not None
+            known.stopping = record.stopping
+        world.link = self
+
+    def send(self, news: News) -> None:
+        self._send.send_nowait(news)
+
+    async def news(self) -> AsyncIterator[News]:
+        async for item in self._receive:
+            if isinstance(item, RunNews):
+                self._learn(item)
+            yield item
+
+    def _learn(self, item: RunNews) -> None:
+        record = self.world.records.get(item.input.run)
+        match item.input:
+            case Spawned() if record is not None:
+                self.known[item.slot] = Known(record, "live")
+            case Exited():
+                if item.slot in self.known:
+                    self.known[item.slot].told_end = True
+            case Gone() | SpawnRefused():
+                self.known.pop(item.slot, None)
+            case _:
+                pass
+
+    def spawn(self, order: SpawnOrder, note: object) -> None:
+        self.world.check_dependencies(order.slot, self.known)
+        self.buffer.append(("spawn", order, note))
+
+    def stop(self, run: str, stop: StopSpec | None = None) -> None:
+        for known in self.known.values():
+            if known.record.run == run:
+                known.stopping = True
+        self.buffer.append(("stop", run, stop))
+
+    def ack(self, run: str) -> None:
+        self.buffer.append(("ack", run))
+
+    def note(self, slot: str, note: object) -> None:
+        self.buffer.append(("note", slot, note))
+
+    def log_config(self, path: str, rotation: LogSpec) -> None:
+        raise AssertionError
+
+    def shutdown(self) -> None:
+        self.buffer.append(("shutdown",))
+
+    def quit(self, status: int) -> None:
+        self.buffer.append(("quit", status))
+
+    async def signal(self, run: str, signal: str, scope: str) -> None:
+        raise AssertionError
+
+    async def flush(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.deliver(len(self.buffer))
+
+    def deliver(self, number: int) -> None:
+        """Hand the first `number` buffered orders to the world."""
+        orders, self.buffer = self.buffer[:number], self.buffer[number:]
+        for order in orders:
+            self._hand_over(order)
+
+    def _hand_over(self, order: tuple[object, ...]) -> None:
+        world = self.world
+        match order:
+            case ("spawn", SpawnOrder() as spawn, note):
+                world.spawn(spawn, note)
+            case ("stop", str(run), stop):
+                world.stop(run, stop)  # type: ignore[arg-type]  # as put in above
+            case ("ack", str(run)):
+                world.ack(run)
+            case ("note", str(slot), note):
+                world.orders += 1
+                if note is None:
+                    world.notes.pop(slot, None)
+                else:
+                    world.notes[slot] = note
+            case ("shutdown",):
+                world.shutdown = True
+                world.say("shutdown")
+            case ("quit", int(status)):
+                world.say(f"quit {status}")
+                if any(record.phase != "gone" for record in world.records.values()):
+                    world.fail("the daemon quits while something runs")
+                world.quit_status = status
+            case _:
+                raise AssertionError(order)
+
+
+__all__ = ["BASE_PORT", "Link", "ReplaceAsked", "ShutdownAsked", "Violation", "World"]
