@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from orchestra_supervisor.keeper.launch import Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
@@ -52,6 +53,7 @@ class Keeper:
         self._loop = Loop()
         self._table = RunTable()
         self._is_greeted = False
+        self._is_reload_due = False
         self._untold: dict[str, Message] = {}
         self._daemon = Role(
             self._loop,
@@ -87,7 +89,9 @@ class Keeper:
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
         )
-        self._shutdown = Shutdown(self._loop, self._table, self._stopper, self._daemon, self._logger)
+        self._shutdown = Shutdown(
+            self._loop, self._table, self._stopper, self._daemon, self._logger, self._emit
+        )
         self._verbs: dict[str, Callable[[Message], Message | None]] = {
             "hello": self._hello,
             "spawn": self._spawn,
@@ -113,7 +117,8 @@ class Keeper:
         """
 
         def on_wake(_events: int) -> None:
-            os.read(wake_fd, 4096)
+            with suppress(BlockingIOError):
+                os.read(wake_fd, 4096)
             self._on_signals(pending)
 
         self._loop.watch(wake_fd, on_wake)
@@ -129,19 +134,27 @@ class Keeper:
             if number == signal.SIGCHLD:
                 self._reaper.child_changed()
             elif number == signal.SIGHUP:
-                if not self._daemon.send({"type": "reload"}):
-                    self._daemon.replace_at_once()
+                self._reload()
             elif number == signal.SIGUSR2:
                 self._replace()
             else:
                 self._shutdown.request()
 
+    def _reload(self) -> None:
+        if self._is_greeted:
+            self._emit({"type": "reload"})
+            return
+        self._is_reload_due = True  # the one that comes may have read the files already
+        if self._daemon.is_broken:
+            self._daemon.replace_at_once()
+
     def _replace(self) -> None:
         old = self._daemon.pid
-        self._daemon.send({"type": "replace"})
+        self._emit({"type": "replace"})
         self._daemon.replace_at_once()
         if old is not None:
-            self._loop.call_later(_REPLACE_WAIT, lambda: self._kill_daemon(old))
+            wait = _REPLACE_WAIT if self._is_greeted else 0.0
+            self._loop.call_later(wait, lambda: self._kill_daemon(old))
 
     def _kill_daemon(self, pid: int) -> None:
         if self._daemon.pid == pid:
@@ -165,8 +178,8 @@ class Keeper:
     def _forked(self, run: Run) -> None:
         self._reaper.watch(run)
 
-    def _run_stuck(self, run: Run) -> None:
-        self._shutdown.changed(run)
+    def _run_stuck(self, _run: Run) -> None:
+        self._shutdown.changed()
 
     def _run_changed(self, run: Run) -> None:
         if self._table.in_slot(run.slot) is run:
@@ -248,6 +261,9 @@ class Keeper:
         for failure in self._untold.values():
             self._daemon.send(failure)
         self._untold.clear()
+        if self._is_reload_due:
+            self._is_reload_due = False
+            self._daemon.send({"type": "reload"})
 
     def _spawn(self, message: Message) -> None:
         request = parse_spawn(message)
@@ -264,8 +280,10 @@ class Keeper:
 
     def _stop(self, message: Message) -> Message:
         run = self._present(message)
-        plan = message.get("plan")
-        self._stopper.begin(run, run.plan if plan is None else parse_plan(plan))
+        given = message.get("plan")
+        plan = run.plan if given is None else parse_plan(given)
+        if not (self._shutdown.is_hurried and run.killing):  # what hurries is not slowed down again
+            self._stopper.begin(run, plan)
         return {"type": "ok"}
 
     def _signal(self, message: Message) -> Message:

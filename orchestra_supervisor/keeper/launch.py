@@ -5,10 +5,11 @@ import os
 import time
 from collections.abc import Callable
 
+from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.request import SpawnRequest
 from orchestra_supervisor.keeper.runs import Run, RunTable
-from orchestra_supervisor.keeper.spawn import SpawnFailure, Surroundings, close_all, read_failure, spawn_run
+from orchestra_supervisor.keeper.spawn import Surroundings, close_all, read_failure, spawn_run
 from orchestra_supervisor.keeper.tree import read_proc
 from orchestra_supervisor.wire.frames import Message
 
@@ -71,7 +72,7 @@ class Launcher:
             request_id=request_id,
             status_fd=spawned.status_fd,
             streams=spawned.streams,
-            command=(request.argv[0], request.cwd),
+            places=_places(request),
         )
         self._table.add(run)
         self._on_forked(run)
@@ -102,6 +103,7 @@ class Launcher:
         if proc is not None and not proc.executed:
             return  # killed before exec; its end tells
         run.phase = "live"
+        run.places = {}
         self._reply(
             {
                 "type": "spawned",
@@ -119,10 +121,21 @@ class Launcher:
         close_all(list(run.streams.values()))
         run.streams = {}
         stage, number = run.failure or ("exec", errno.EINVAL)
-        program, cwd = (os.fsdecode(item or b"") for item in run.command)
-        where = {"exec": f"{program}: ", "chdir": f"{cwd}: "}.get(stage, "")
-        text = "stopped before its program was executed" if number == errno.ECANCELED else os.strerror(number)
-        self._reply(_failed(run.request_id, run.run, run.slot, stage, number, where + text))
+        text = "ended before its program was executed" if number == errno.ECANCELED else os.strerror(number)
+        text = f"{run.places.get(stage, stage)}: {text}"
+        self._reply(_failed(run.request_id, run.run, run.slot, stage, number, text))
+
+
+def _places(request: SpawnRequest) -> dict[str, str]:
+    return {
+        "nice": f"nice {request.nice}",
+        "oom": f"oom_score_adj {request.oom_score_adj}",
+        "rlimit": "rlimits",
+        "group": f"group {request.group}, groups {request.groups}",
+        "user": f"user {request.user}",
+        "chdir": f"cwd {(request.cwd or b'').decode('utf-8', 'replace')}",
+        "exec": request.argv[0].decode("utf-8", "replace"),
+    }
 
 
 def _failed(request_id: object, run: str, slot: str, stage: str, number: int, message: str) -> Message:

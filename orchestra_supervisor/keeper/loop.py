@@ -16,6 +16,7 @@ from contextlib import suppress
 __all__ = ["Loop", "Timer", "say"]
 
 _RETRY_AFTER = 0.1  # seconds a descriptor rests after its callback failed, so that a fault cannot spin
+_TIMERS = 256  # entries of the heap that are not worth a look for cancelled ones
 _LINE_LIMIT = 4000  # bytes; below PIPE_BUF, so a pipe that polls as writable takes it without blocking
 
 
@@ -50,6 +51,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._serial = 0
+        self._compact_at = _TIMERS
         self._hooks: list[Callable[[], None]] = []
         self._running = False
 
@@ -73,6 +75,10 @@ class Loop:
         """Call once after `delay` seconds."""
         timer = Timer(time.monotonic() + delay, callback)
         self._serial += 1
+        if len(self._timers) >= self._compact_at:  # cancelled ones may be due in a year
+            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._compact_at = max(_TIMERS, 2 * len(self._timers))
         heapq.heappush(self._timers, (timer.due_mono, self._serial, timer))
         return timer
 

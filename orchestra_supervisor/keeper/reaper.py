@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.runs import Run, RunTable, Stray
+from orchestra_supervisor.keeper.spawn import is_reserved
 from orchestra_supervisor.keeper.tree import own_children, read_proc, read_run_id, read_tag, walk
 from orchestra_supervisor.wire.frames import Message
 
@@ -52,13 +53,16 @@ class Reaper:
         self._is_ours = is_ours
         self._ended: dict[str, Run] = {}
         self._exited: dict[str, Run] = {}
+        self._unwatched: set[Run | Stray] = set()
         self._is_due = False
         loop.at_turn_end(self.look)
 
     def watch(self, run: Run) -> None:
         """Watch the leader of a run."""
         run.pidfd = open_pidfd(run.pid)
-        if run.pidfd is not None:
+        if run.pidfd is None:
+            self._unwatched.add(run)
+        else:
             self._loop.watch(run.pidfd, lambda _events: self._leader_ended(run))
 
     def child_changed(self) -> None:
@@ -75,7 +79,7 @@ class Reaper:
         for run in list(self._ended.values()):
             ok &= self._loop.guarded(self._announce_exit, run)
         for run in list(self._exited.values()):
-            if not run.strays:
+            if not run.strays and ok:  # whoever could not look must not say that nothing is left
                 ok &= self._loop.guarded(self._bury, run)
         if not ok:
             self._loop.call_later(_RETRY_AFTER, self.child_changed)
@@ -87,12 +91,12 @@ class Reaper:
 
     def _poll_unwatched(self) -> None:
         """Ask for the state of those for which there was no pidfd."""
-        for run in self._table.present():
-            if run.pidfd is None and run.phase in ("exec", "live") and _peek(run.pid) is not None:
-                self._ended[run.run] = run
-        for stray in list(self._table.strays.values()):
-            if stray.pidfd is None:
-                self._stray_ended(stray)
+        for child in list(self._unwatched):
+            if isinstance(child, Stray):
+                self._stray_ended(child)
+            elif _peek(child.pid) is not None:
+                self._unwatched.discard(child)
+                self._leader_ended(child)
 
     def _find_strays(self) -> None:
         known = self._table.strays
@@ -110,6 +114,7 @@ class Reaper:
         if stray.pidfd is not None:
             self._loop.watch(stray.pidfd, lambda _events: self._stray_ended(stray))
         else:
+            self._unwatched.add(stray)
             self._stray_ended(stray)
 
     def _owner(self, pid: int) -> Run | None:
@@ -134,6 +139,7 @@ class Reaper:
         if stray.pidfd is not None:
             self._loop.unwatch(stray.pidfd)
             os.close(stray.pidfd)
+        self._unwatched.discard(stray)
         self._table.strays.pop(stray.pid, None)
         self._is_due = True  # its children, if any, are ours now
         run = stray.run
@@ -191,11 +197,18 @@ class Reaper:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when the process ends, or None when there is none."""
+    """Return a descriptor that becomes readable when the process ends, or None when there is none to give.
+
+    The last descriptors are not given away: without them /proc could not be read.
+    """
     try:
-        return os.pidfd_open(pid)
+        fd = os.pidfd_open(pid)
     except (OSError, AttributeError):
         return None
+    if is_reserved(fd):
+        os.close(fd)
+        return None
+    return fd
 
 
 def _peek(pid: int) -> os.waitid_result | None:

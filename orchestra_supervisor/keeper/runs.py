@@ -45,8 +45,8 @@ class Run:
     stop_order: int
     tag: int
     log: LogTarget | None
-    command: tuple[bytes, bytes | None]
-    """Program and working directory, for messages."""
+    places: dict[str, str]
+    """What each stage of the spawn is about, for messages; empty once it has succeeded."""
     request_id: object = None
     phase: str = "exec"
     pidfd: int | None = None

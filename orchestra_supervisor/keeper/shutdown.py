@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from orchestra_supervisor.keeper.loop import Loop, Timer, say
 from orchestra_supervisor.keeper.roles import Role
-from orchestra_supervisor.keeper.runs import Run, RunTable
+from orchestra_supervisor.keeper.runs import RunTable
 from orchestra_supervisor.keeper.stop import Stopper
+from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Shutdown"]
 
@@ -13,6 +14,8 @@ _DAEMON_SILENCE = 5.0  # seconds in which a daemon must show that it heard
 _HURRY_WAIT = 1.0  # seconds before SIGKILL once somebody is in a hurry
 _LOGGER_WAIT = 10.0  # seconds for the logger to write what is left
 _DAEMON_WAIT = 5.0  # seconds for the daemon to end by itself once its connection is closed
+_USELESS_DAEMON_WAIT = 1.0  # the same for one that did not bring the fleet down
+_DAEMON_ENDS = 3  # daemons that may end on the way down before the keeper goes on alone
 
 
 class Shutdown:
@@ -24,9 +27,19 @@ class Shutdown:
         stopper: Carries out plans.
         daemon: Told first, and given time.
         logger: Told last.
+        tell: Sends an event to the daemon, if it has been greeted.
     """
 
-    def __init__(self, loop: Loop, table: RunTable, stopper: Stopper, daemon: Role, logger: Role) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        table: RunTable,
+        stopper: Stopper,
+        daemon: Role,
+        logger: Role,
+        tell: Callable[[Message], None],
+    ) -> None:
+        self._tell = tell
         self._loop = loop
         self._table = table
         self._stopper = stopper
@@ -34,7 +47,8 @@ class Shutdown:
         self._logger = logger
         self._watch: Timer | None = None
         self._requests = 0
-        self._stuck: set[str] = set()
+        self._daemon_ends = 0
+        self._daemon_wait = _DAEMON_WAIT
         self._after_runs: Callable[[], None] | None = None
         self._next: Callable[[], None] | None = None
         self._is_closing = False
@@ -50,7 +64,7 @@ class Shutdown:
         """SIGTERM, SIGINT or SIGQUIT came: the second one hurries."""
         self._requests += 1
         self.is_going = True
-        self._daemon.send({"type": "shutdown", "hurry": self.is_hurried})
+        self._tell({"type": "shutdown", "hurry": self.is_hurried})
         if self.is_hurried:
             self._take_over("in a hurry")
         elif self._daemon.is_broken:
@@ -74,7 +88,8 @@ class Shutdown:
         if self._is_closing:
             self._loop.stop()
         elif self.is_going and self._after_runs is None and self._next is None:
-            if self._daemon.is_broken:
+            self._daemon_ends += 1
+            if self._daemon.is_broken or self._daemon_ends >= _DAEMON_ENDS:
                 self._take_over("the daemon cannot be started")
             elif self._watch is None:
                 self._expect_word()
@@ -84,10 +99,8 @@ class Shutdown:
         self.is_going = True
         self._take_over("")
 
-    def changed(self, run: Run | None = None) -> None:
-        """A run is gone, or (when given) SIGKILL does not end it: perhaps the next step is due."""
-        if run is not None:
-            self._stuck.add(run.run)
+    def changed(self) -> None:
+        """A run is gone, or SIGKILL does not end it: perhaps the next step is due."""
         if self._after_runs is not None:
             self._loop.guarded(self._after_runs)
 
@@ -111,11 +124,12 @@ class Shutdown:
         if why and self._after_runs is None:
             say(f"{why}; the keeper stops {len(self._table.present())} runs itself")
         self._daemon.retire()
+        self._daemon_wait = _USELESS_DAEMON_WAIT if why else _DAEMON_WAIT
         self._after_runs = self._next_wave
         self._next_wave()
 
     def _next_wave(self) -> None:
-        present = [run for run in self._table.present() if run.run not in self._stuck]
+        present = [run for run in self._table.present() if not (run.killing and run.killing.is_stuck)]
         if not present:
             self._after_runs = None
             self._end_logger()
@@ -150,4 +164,4 @@ class Shutdown:
         if self._daemon.pid is None:
             self._loop.stop()
             return
-        self._loop.call_later(_DAEMON_WAIT, self._loop.stop)
+        self._loop.call_later(self._daemon_wait, self._loop.stop)

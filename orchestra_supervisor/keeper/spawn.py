@@ -7,9 +7,7 @@ comes back as (stage, errno) over a close-on-exec pipe that the parent never blo
 import ctypes
 import errno
 import fcntl
-import grp
 import os
-import pwd
 import resource
 import signal
 import struct
@@ -20,17 +18,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
+from orchestra_supervisor.keeper.identity import Identity, SpawnFailure, resolve_identity
 from orchestra_supervisor.keeper.request import SpawnRequest
 from orchestra_supervisor.keeper.tree import RUN_VARIABLE, TAG_LIMIT
 from orchestra_supervisor.wire.channel import FD_VARIABLE
 
 __all__ = [
     "STAGES",
-    "SpawnFailure",
     "Spawned",
     "Surroundings",
     "become_subreaper",
     "close_all",
+    "is_reserved",
     "read_failure",
     "spawn_role",
     "spawn_run",
@@ -53,26 +52,13 @@ STAGES = (
 """What may fail, in the order in which it happens. docs/keeper-protocol.md names them."""
 
 _PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while the logger is away; the usual limit for a user
+_RESERVE = 16
 _REPORT = struct.Struct("!BI")
 _ALL_SIGNALS = signal.valid_signals()
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
-
-
-class SpawnFailure(Exception):
-    """A process could not be started, found out before it was forked.
-
-    Attributes:
-        stage: One of STAGES.
-        errno: Why, as the kernel numbers it.
-    """
-
-    def __init__(self, stage: str, number: int, message: str = "") -> None:
-        super().__init__(message or os.strerror(number))
-        self.stage = stage
-        self.errno = number
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +93,6 @@ class Spawned:
     tag: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """Ids to change to; None where nothing changes."""
-
-    uid: int | None
-    gid: int | None
-    groups: list[int] | None
-
-
 def spawn_run(request: SpawnRequest, around: Surroundings, serial: int) -> Spawned:
     """Fork the process of a run.
 
@@ -127,7 +104,7 @@ def spawn_run(request: SpawnRequest, around: Surroundings, serial: int) -> Spawn
     Raises:
         SpawnFailure: At stage pipe, fork, group or user.
     """
-    identity = _resolve(request)
+    identity = resolve_identity(request)
     tag = _tag_base + serial
     limits = _limits(request, around, tag)
     env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
@@ -135,6 +112,8 @@ def spawn_run(request: SpawnRequest, around: Surroundings, serial: int) -> Spawn
     try:
         for _ in range(3 if request.log else 1):
             pipes += os.pipe()
+        if is_reserved(max(pipes)):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     except OSError as error:
         close_all(pipes)
         raise SpawnFailure("pipe", error.errno or errno.EMFILE) from error
@@ -213,6 +192,11 @@ def become_subreaper() -> bool:
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1) == 0
 
 
+def is_reserved(fd: int) -> bool:
+    """True for one of the last descriptors that the limit allows: those are kept for looking at /proc."""
+    return fd >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVE
+
+
 def close_all(fds: Sequence[int]) -> None:
     """Close descriptors."""
     for fd in fds:
@@ -246,7 +230,7 @@ def _run_child(child: Callable[[], None]) -> NoReturn:
 
 def _become(
     request: SpawnRequest,
-    identity: _Identity,
+    identity: Identity,
     limits: Sequence[tuple[int, tuple[int, int]]],
     ends: tuple[int, int, int, int],
     env: dict[bytes, bytes],
@@ -276,19 +260,22 @@ def _become(
 
 
 def _steps(
-    request: SpawnRequest, identity: _Identity, limits: Sequence[tuple[int, tuple[int, int]]]
+    request: SpawnRequest, identity: Identity, limits: Sequence[tuple[int, tuple[int, int]]]
 ) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what is to be done between stdio and exec, in order: rights are dropped after they are used."""
+    """Yield what is to be done between stdio and exec, in order: rights are dropped after they are used.
+
+    Groups that come with the user fail as stage user: that is the key which asked for them.
+    """
     if request.nice is not None:
         yield "nice", partial(os.setpriority, os.PRIO_PROCESS, 0, request.nice)
     if request.oom_score_adj is not None:
         yield "oom", partial(_write_oom, request.oom_score_adj)
     for name, pair in limits:
-        yield "rlimit", partial(resource.setrlimit, name, pair)
+        yield "rlimit", partial(resource.prlimit, 0, name, pair)  # tells EPERM from EINVAL, unlike setrlimit
     if identity.groups is not None:
-        yield "group", partial(os.setgroups, identity.groups)
+        yield "user" if request.groups is None else "group", partial(os.setgroups, identity.groups)
     if identity.gid is not None:
-        yield "group", partial(os.setgid, identity.gid)
+        yield "user" if request.group is None else "group", partial(os.setgid, identity.gid)
     if identity.uid is not None:
         yield "user", partial(os.setuid, identity.uid)
     if request.umask is not None:
@@ -322,57 +309,6 @@ def _limits(request: SpawnRequest, around: Surroundings, tag: int) -> list[tuple
         limits[TAG_LIMIT] = (tag, resource.RLIM_INFINITY)
     limits.update(request.rlimits)
     return list(limits.items())
-
-
-def _resolve(request: SpawnRequest) -> _Identity:
-    """Turn names into ids; what the keeper is already needs no change and no right to change."""
-    uid, gid = None, None
-    entry: pwd.struct_passwd | None = None
-    if request.user is not None:
-        entry = _passwd(request.user)
-        uid = entry.pw_uid if entry else int(request.user)
-        gid = entry.pw_gid if entry else None
-    if request.group is not None:
-        gid = _gid(request.group)
-    elif uid is not None and gid is None:
-        raise SpawnFailure(
-            "group", errno.ENOENT, f"user {uid} has no entry that names a group: give the group"
-        )
-    groups: list[int] | None = None
-    if request.groups is not None:
-        groups = [_gid(group) for group in request.groups]
-    elif entry is not None and gid is not None:
-        groups = os.getgrouplist(entry.pw_name, gid)
-    elif uid is not None and gid is not None:
-        groups = [gid]
-    if (
-        os.geteuid()
-        and groups is not None
-        and set(groups) <= {*os.getgroups(), os.getegid()}
-        and uid in (None, os.geteuid())
-    ):
-        groups = None  # not ours to set without privilege, and nothing would be added
-    return _Identity(
-        None if uid in (os.geteuid(), None) else uid,
-        None if gid in (os.getegid(), None) else gid,
-        groups,
-    )
-
-
-def _passwd(user: str | int) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
-    except KeyError as error:
-        if isinstance(user, int):
-            return None
-        raise SpawnFailure("user", errno.ENOENT, f"there is no user {user!r}") from error
-
-
-def _gid(group: str | int) -> int:
-    try:
-        return group if isinstance(group, int) else grp.getgrnam(group).gr_gid
-    except KeyError as error:
-        raise SpawnFailure("group", errno.ENOENT, f"there is no group {group!r}") from error
 
 
 def _write_oom(value: int) -> None:

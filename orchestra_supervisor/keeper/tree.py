@@ -1,7 +1,6 @@
 """What /proc says about processes: identity, children, and which run a stranger belongs to."""
 
 import os
-import resource
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,19 +102,26 @@ def read_run_id(pid: int) -> str | None:
 
 
 def read_tag(pid: int) -> int | None:
-    """Return the soft value of TAG_LIMIT of a process, or None when it cannot be read."""
-    try:
-        return resource.prlimit(pid, TAG_LIMIT)[0]
-    except (OSError, ValueError, AttributeError):
-        return None
+    """Return the soft value of TAG_LIMIT of a process, or None when it is unlimited or cannot be read.
+
+    Unlike prlimit(2) and `environ`, the file may be read whoever the process has become.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        _, _, line = _read(f"{_root}/{pid}/limits").partition(b"\nMax file locks")
+        return int(line.split()[0])
+    return None
 
 
 def own_children() -> list[int]:
-    """Return the pids of our direct children, zombies included."""
+    """Return the pids of our direct children, zombies included.
+
+    Raises:
+        OSError: /proc could not be read now: what is not seen may still be there.
+    """
     try:
         return _children_of_task(f"{_root}/self/task/{os.getpid()}/children")
-    except OSError:
-        return _children_by_scan({os.getpid()})
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN, or no /proc at all
+        return _children_by_scan({os.getpid()}) if os.path.exists(f"{_root}/self") else []
 
 
 def walk(roots: Iterable[int]) -> list[Proc]:
@@ -156,10 +162,8 @@ def _children_of_task(path: str) -> list[int]:
 
 
 def _children_by_scan(parents: set[int]) -> list[int]:
-    with suppress(OSError):
-        procs = (read_proc(int(name)) for name in os.listdir(_root) if name.isdecimal())
-        return [proc.pid for proc in procs if proc is not None and proc.ppid in parents]
-    return []
+    procs = (read_proc(int(name)) for name in os.listdir(_root) if name.isdecimal())
+    return [proc.pid for proc in procs if proc is not None and proc.ppid in parents]
 
 
 def _read(path: str) -> bytes:

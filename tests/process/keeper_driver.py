@@ -40,15 +40,14 @@ DEADLINE = 10.0
 KEEPER_MAIN = str(Path(keeper_package).with_name("__main__.py"))
 
 _RELAY = """
-import os, socket, sys, signal
+import os, socket, sys
 with socket.socket(socket.AF_UNIX) as there:
     there.connect(sys.argv[1])
     fd = int(os.environ["ORCHESTRA_KEEPER_FD"])
-    socket.send_fds(there, [b"%d" % os.getpid()], [fd])
+    socket.send_fds(there, [b"x"], [fd])
     os.close(fd)
     there.recv(1)
-    if there.recv(1):
-        sys.exit(int(sys.argv[2]))
+    there.recv(1)
 """
 
 
@@ -175,6 +174,8 @@ class Keeper:
         logger: Likewise.
         lock_fd: Passed on.
         prefix: Words put before the command line, e.g. `unshare --pid --fork --mount-proc`.
+        daemon_prefix: Words put before the relay that stands for the daemon.
+        python: Interpreter of keeper and relays.
     """
 
     def __init__(
@@ -185,7 +186,10 @@ class Keeper:
         logger: list[str] | None = None,
         lock_fd: int | None = None,
         prefix: list[str] | None = None,
+        daemon_prefix: list[str] | None = None,
+        python: str = sys.executable,
     ) -> None:
+        self._python = python
         self.home = home
         self._peers: list[Peer] = []
         self._doors: dict[str, socket.socket] = {}
@@ -194,11 +198,11 @@ class Keeper:
         boot = {
             "home": str(home),
             "lock_fd": lock_fd,
-            "daemon": daemon or self._door("daemon"),
+            "daemon": daemon or [*(daemon_prefix or []), *self._door("daemon")],
             "logger": logger or self._door("logger"),
         }
         self.process = subprocess.Popen(
-            [*(prefix or []), sys.executable, "-I", "-S", KEEPER_MAIN, json.dumps(boot)],
+            [*(prefix or []), python, "-I", "-S", KEEPER_MAIN, json.dumps(boot)],
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,
             stderr=self._stderr,
@@ -264,18 +268,24 @@ class Keeper:
         door.listen()
         self._doors[role] = door
         code = _RELAY.replace("sys.argv[1]", repr(name))
-        return [sys.executable, "-I", "-S", "-c", code, "-", "1"]
+        return [self._python, "-I", "-S", "-c", code]
 
     def _accept(self, role: str, deadline: float) -> Peer:
         door = self._doors[role]
-        ready = select.select([door], [], [], deadline)[0]
-        assert ready, f"no {role} was started within {deadline} s; the keeper says {self.stderr()!r}"
+        wait_until(
+            lambda: bool(select.select([door], [], [], 0.05)[0]) or self.process.poll() is not None,
+            f"a {role} is started",
+            deadline,
+        )
+        assert self.process.poll() is None, f"the keeper ended: {self.stderr()}"
         relay, _ = door.accept()
         relay.settimeout(deadline)
-        pid, fds, _, _ = socket.recv_fds(relay, 32, 1)
+        _, fds, _, _ = socket.recv_fds(relay, 32, 1)
+        credentials = relay.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid = int.from_bytes(credentials[:4], sys.byteorder)  # as we number it, whatever its pid namespace
         sock = socket.socket(fileno=fds[0])
         relay.send(b"k")  # got it
-        peer = Peer(sock, relay, int(pid))
+        peer = Peer(sock, relay, pid)
         self._peers.append(peer)
         return peer
 
