@@ -45,6 +45,7 @@ class Core:
         self._services: dict[str, Service] = {}
         self._dependents: dict[str, tuple[str, ...]] = {}
         self._inbox: deque[tuple[str, Input]] = deque()
+        self._news: deque[tuple[str, Input]] = deque()
         self._wake = anyio.Event()
         self._changed = anyio.Event()
         self._due: list[tuple[float, str]] = []
@@ -93,15 +94,20 @@ class Core:
         self._inbox.append((name, event))
         self._wake.set()
 
+    def post_news(self, name: str, event: Input) -> None:
+        """Put what the keeper says before everything that is still to be decided."""
+        self._news.append((name, event))
+        self._wake.set()
+
     def wake(self) -> None:
         """Let the loop go round once."""
         self._wake.set()
 
     def drain(self) -> set[str]:
         """Apply everything in the inbox and return the names of the services that were touched."""
-        while self._inbox or self._unsure:
-            if self._inbox:
-                name, event = self._inbox.popleft()
+        while self._news or self._inbox or self._unsure:
+            if self._news or self._inbox:
+                name, event = (self._news or self._inbox).popleft()
                 self._apply(name, event)
             else:
                 self._settle_dependencies(self._unsure.popleft())
@@ -164,7 +170,7 @@ class Core:
                 self._apply(name, Proceed())
                 service = self._services[name]
         unmet = unmet_of(service.spec, self._services)
-        if unmet != self._told.get(name, ()) or (not unmet and service.refresh):
+        if unmet != self._told.get(name, ()) or (not unmet and service.refresh and service.ending is None):
             self._told[name] = unmet
             self._apply(name, Dependencies(unmet))
 
@@ -173,7 +179,7 @@ class Core:
     async def wait(self) -> None:
         """Wait for an input or for the next deadline, and post what has become due."""
         deadline = self._next_deadline()
-        if not self._inbox:
+        if not (self._news or self._inbox):
             with anyio.CancelScope(deadline=deadline):
                 await self._wake.wait()
         if self._wake.is_set():

@@ -151,7 +151,7 @@ class Supervisor:
         slots = {slot: tuple(records) for slot, records in held.items()}
         inputs: list[tuple[str, Input]] = []
         for name, spec in self.fleet.services.items():
-            resumed = resume(spec, snapshot.notes.get(name), slots.get(name, ()))
+            resumed = resume(spec, snapshot.notes.get(name), slots.get(name, ()), self.core.moment(name))
             if resumed is None:
                 self.core.put(Service(spec))
                 inputs.append((name, Boot(down.get(name, DownReason.NONE))))
@@ -194,7 +194,7 @@ class Supervisor:
                 self._checks.deliver(news.input.run, news.input)
                 self.core.wake()
             elif news.slot in self.core.services:
-                self.core.post(news.slot, news.input)
+                self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
                 self._keeper.ack(news.input.run)
                 self.core.wake()

@@ -110,8 +110,8 @@ def stop_ranks(specs: Mapping[str, ServiceSpec]) -> dict[str, int]:
 
 
 def is_met(condition: Condition, dependency: Service) -> bool:
-    """Return whether a dependency meets a condition now. One that is about to leave meets nothing."""
-    if dependency.ending is not None:
+    """Return whether a dependency meets a condition now. One that leaves or has ended meets nothing."""
+    if dependency.ending is not None or (dependency.run is not None and dependency.run.leader_ended):
         return False
     state, once = dependency.state, dependency.spec.kind is Kind.ONCE
     match condition:

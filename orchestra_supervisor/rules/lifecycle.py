@@ -64,7 +64,7 @@ def step(service: Service, event: Input, now: Moment) -> Step:
     Raises:
         IllegalTransition: The table lacks the pair, which a test shows to be impossible.
     """
-    if isinstance(event, Dependencies):
+    if isinstance(event, Dependencies) and event.unmet != service.unmet:
         service = replace(service, unmet=event.unmet)
     try:
         rule = TABLE[type(event)][service.state]

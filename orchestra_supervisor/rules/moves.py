@@ -10,7 +10,7 @@ from orchestra_supervisor.rules.inputs import Effect, Spawn, StopRun
 from orchestra_supervisor.rules.restart import GiveUp, decide_restart, wants_restart
 from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then
 
-__all__ = ["Step", "after_run", "begin", "end", "enter", "enter_running", "settle_down"]
+__all__ = ["Step", "after_run", "begin", "begin_anew", "end", "enter", "enter_running", "settle_down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,19 @@ def enter_running(service: Service, now: Moment) -> Step:
     if service.spec.probes.readiness is not None or service.spec.kind is Kind.ONCE:
         return Step(enter(service, State.RUNNING, "running", now))
     return Step(enter(replace(service, run=replace(service.run, was_ready=True)), State.READY, "ready", now))
+
+
+def begin_anew(service: Service, now: Moment) -> Service:
+    """Forget a run whose spawn order left no trace: come to rest, or wait to be begun again.
+
+    A daemon died between deciding and hearing: no process is there, and whether one was refused is
+    not known, so nothing is counted against the service.
+    """
+    ending = service.ending
+    service = replace(service, run=None, ending=None, next_start=None)
+    if service.desired is Desired.DOWN or (ending is not None and ending.then is Then.DOWN):
+        return settle_down(service, now).service
+    return enter(service, State.WAITING, "about to start again", now)
 
 
 def after_run(service: Service, now: Moment, *, lasted: float, success: bool) -> Step:

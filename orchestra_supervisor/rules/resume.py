@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import State
-from orchestra_supervisor.rules.inputs import Ack, Effect, Exited, Gone, Input, Spawn, Spawned, StopRun
-from orchestra_supervisor.rules.service import Service, from_note
+from orchestra_supervisor.rules.inputs import Ack, Effect, Exited, Gone, Input, Spawned, StopRun
+from orchestra_supervisor.rules.moves import begin_anew
+from orchestra_supervisor.rules.service import Moment, Service, from_note
 
 __all__ = ["Held", "Resumed", "resume", "resume_strangers"]
 
@@ -39,13 +40,14 @@ class Resumed:
     inputs: tuple[Input, ...] = ()
 
 
-def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...]) -> Resumed | None:
+def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment) -> Resumed | None:
     """Return a service taken over, or None when the keeper knows nothing of it.
 
     Args:
         spec: The service as configured.
         note: The slot's note, or None.
         held: The keeper's records of the slot, oldest first.
+        now: The present moment.
     """
     if note is None:
         return None
@@ -57,8 +59,7 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...]) -> Resumed |
     others = _forget(tuple(record for record in held if record.run != run.id))
     if mine is None:
         if run.pid is None:
-            # The order never arrived, or failed and left nothing: in either case no process is there.
-            return Resumed(service, (*others, Spawn(run.id)))
+            return Resumed(begin_anew(service, now), others)
         return Resumed(service, others, (_unknown_end(service, run.id), Gone(run.id)))
     effects = others
     if service.state is State.STOPPING and not mine.stopping:
