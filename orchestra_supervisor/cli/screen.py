@@ -1,5 +1,7 @@
 """One place where lines are said: above the live region on a terminal, plainly anywhere else."""
 
+import os
+
 from orchestra_supervisor.cli.live import Frame
 from orchestra_supervisor.cli.terminal import LiveRegion, Terminal
 
@@ -34,7 +36,7 @@ class Screen:
             try:
                 self._region.draw(frame)
             except OSError:
-                self._is_gone = True
+                self._lose()
 
     def say(self, lines: list[str]) -> None:
         """Write lines that stay, above the region."""
@@ -47,7 +49,7 @@ class Screen:
             if self._region is not None and self._frame:
                 self._region.draw(self._frame)
         except OSError:
-            self._is_gone = True
+            self._lose()
 
     def end_region(self, *, is_kept: bool = False) -> None:
         """Take the region away, or leave it as it is and go on below it."""
@@ -58,5 +60,10 @@ class Screen:
                 else:
                     self._region.clear()
             except OSError:
-                self._is_gone = True
+                self._lose()
         self._frame = []
+
+    def _lose(self) -> None:
+        self._is_gone = True
+        # What is still in the stream's buffer would fail again, and loudly, when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.terminal.stream.fileno())

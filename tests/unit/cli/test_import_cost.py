@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from orchestra_supervisor.cli.catalog import COMMANDS
 from tests.e2e.cli.runner import ROOT, environment
 
 HEAVY = {
@@ -71,7 +72,5 @@ def test_status_loads_no_module_of_another_command(tmp_path: object) -> None:
 
 
 def test_every_command_module_is_named_in_the_catalog() -> None:
-    from orchestra_supervisor.cli.catalog import COMMANDS
-
     files = {path.stem for path in (ROOT / "orchestra_supervisor" / "cli" / "commands").glob("[a-z]*.py")}
     assert files == {command.module for command in COMMANDS.values()}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra_supervisor.cli import launch
 from orchestra_supervisor.cli.connection import keeper_pid_of
 from orchestra_supervisor.cli.launch import (
     DEFAULT_FILES,
@@ -20,6 +21,7 @@ from orchestra_supervisor.cli.launch import (
     prepare_home,
 )
 from orchestra_supervisor.cli.parser import UsageError
+from orchestra_supervisor.config.load import DEFAULT_FILES as CHECKED
 from orchestra_supervisor.model.errors import ConflictError, OrchestraError
 
 
@@ -140,7 +142,7 @@ def test_what_the_keeper_starts_finds_this_package_from_anywhere(tmp_path: Path)
     env = plan.environment()
     assert env["ORCHESTRA_HOME"] == str(tmp_path)
     found = subprocess.run(
-        [sys.executable, "-P", "-c", "import orchestra_supervisor as o; print(o.__file__)"],
+        [sys.executable, "-P", "-c", "import orchestra_supervisor.cli.launch as o; print(o.__file__)"],
         cwd=tmp_path,
         env=env,
         capture_output=True,
@@ -149,9 +151,7 @@ def test_what_the_keeper_starts_finds_this_package_from_anywhere(tmp_path: Path)
         timeout=20,
         check=True,
     )
-    import orchestra_supervisor
-
-    assert Path(found.stdout.strip()).samefile(orchestra_supervisor.__file__)
+    assert Path(found.stdout.strip()).samefile(launch.__file__)
 
 
 def test_a_large_supervisor_log_is_set_aside(tmp_path: Path) -> None:
@@ -164,6 +164,4 @@ def test_a_large_supervisor_log_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_check_and_up_read_the_same_files_where_none_is_named() -> None:
-    from orchestra_supervisor.config.load import DEFAULT_FILES as CHECKED
-
     assert CHECKED == DEFAULT_FILES

@@ -1,6 +1,7 @@
 """Frames fit every terminal, and a large fleet does not flood it."""
 
 import io
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,8 +118,6 @@ def test_a_frame_always_fits_the_terminal(
 
 
 def test_painting_adds_only_colour() -> None:
-    import re
-
     screen = Screen(80, 24)
     screen.is_color = True
     rows = [shapes.service(state, state) for state in STATES]

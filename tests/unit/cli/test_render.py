@@ -1,6 +1,7 @@
 """What people read: tables and lines at a fixed clock and width, without colour."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -108,8 +109,6 @@ def test_a_home_or_reason_with_control_characters_is_shown_harmless() -> None:
 
 
 def test_colour_changes_nothing_but_colour() -> None:
-    import re
-
     view = StatusView(shapes.status("/h", fleet()))
     bare = status_lines(view, plain(), NOW)
     coloured = status_lines(view, plain(FORCE_COLOR="1"), NOW)

@@ -1,5 +1,6 @@
 """Text is safe to show, measured right, and cut to fit."""
 
+import time
 import unicodedata
 
 import pytest
@@ -77,8 +78,6 @@ def test_spans_are_short_and_never_jump_at_their_borders(seconds: float, text: s
 
 
 def test_instants_carry_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     try:
