@@ -1,0 +1,203 @@
+"""What services write is in the files, all of it and in order, and quickly."""
+
+import os
+import random
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process.logger.logger_driver import KeeperStandIn, all_lines, log_bytes, texts, wait_until
+
+WRITE_LINES = "import sys\nfor n in range(int(sys.argv[1])): print('line', n, flush=True)"
+
+
+@pytest.fixture
+def keeper(tmp_path: Path):
+    with KeeperStandIn(tmp_path) as standing_in:
+        yield standing_in
+
+
+def test_bytes_of_a_writer_process_are_in_the_file_as_they_are(keeper: KeeperStandIn, tmp_path: Path) -> None:
+    stream = keeper.open(tmp_path / "logs" / "web.log")
+    writer = subprocess.Popen([sys.executable, "-c", WRITE_LINES, "2000"], stdout=stream.write_fd)
+    stream.close()
+    assert writer.wait(10) == 0
+    keeper.wait_eof(stream)
+    expected = b"".join(b"line %d\n" % number for number in range(2000))
+    assert log_bytes(tmp_path / "logs" / "web.log") == expected
+    assert keeper.events == []
+
+
+def test_two_streams_interleaved_at_random_keep_every_byte_in_its_order(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    streams = [keeper.open(path, stream=name) for name in ("stdout", "stderr")]
+    chance = random.Random(7)
+    sent = [b"", b""]
+    for _ in range(3000):
+        which = chance.randrange(2)
+        data = bytes(chance.choices(b"ab\n\x00\xff", k=chance.randrange(1, 60)))
+        streams[which].write(data)
+        sent[which] += data
+    for stream in streams:
+        stream.close()
+    keeper.wait_eof(*streams)
+    assert sorted(log_bytes(path)) == sorted(sent[0] + sent[1])
+    for name, data in zip(("stdout", "stderr"), sent, strict=True):
+        mine = b"\n".join(line.data for line in all_lines(path) if line.stream == name)
+        assert mine == data.removesuffix(b"\n")
+
+
+def test_a_line_of_a_megabyte_and_a_last_line_without_end_are_kept(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path)
+    stream.write(b"x" * 1_048_576 + b"\n" + b"\xff\xfe\x00 no end")
+    stream.close()
+    keeper.wait_eof(stream)
+    lines = all_lines(path)
+    assert [(len(line.data), line.complete) for line in lines] == [(1_048_576, True), (10, False)]
+    assert lines[1].data == b"\xff\xfe\x00 no end"
+    assert lines[0].run == "0000000000a1"
+
+
+def test_two_hundred_services_are_written_side_by_side(keeper: KeeperStandIn, tmp_path: Path) -> None:
+    streams = [keeper.open(tmp_path / "logs" / f"s{n}.log", run=f"s-{n + 1:012x}") for n in range(200)]
+    for _ in range(5):
+        for stream in streams:
+            stream.write(stream.run.encode() * 20 + b"\n")
+    for stream in streams:
+        stream.close()
+    keeper.wait_eof(*streams)
+    for stream in streams:
+        assert log_bytes(Path(stream.path)) == (stream.run.encode() * 20 + b"\n") * 5
+
+
+def test_a_service_that_floods_does_not_starve_another(keeper: KeeperStandIn, tmp_path: Path) -> None:
+    noisy = keeper.open(
+        tmp_path / "logs" / "noisy.log", run="noisy-00000000000b", max_bytes=8_000_000, backups=0
+    )
+    quiet = keeper.open(tmp_path / "logs" / "quiet.log", run="quiet-00000000000c")
+    flood = "import os, itertools\nfor _ in itertools.repeat(0): os.write(1, b'y' * 65536)"
+    writer = subprocess.Popen([sys.executable, "-c", flood], stdout=noisy.write_fd)
+    try:
+        keeper.wait_event("rotated", 2)
+        quiet.write(b"still heard\n")
+        wait_until(lambda: texts(quiet.path) == [b"still heard"], "the quiet service's line", 2.0)
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+def test_files_and_directories_are_made_for_owner_and_group_alone(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep" / "er" / "web.log"
+    stream = keeper.open(path)
+    stream.write(b"one\n")
+    wait_until(lambda: log_bytes(path) == b"one\n", "the line")
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
+    for name in ("web.log", "web.log.idx", ".logger.lock"):
+        assert stat.S_IMODE((path.parent / name).stat().st_mode) == 0o640
+
+
+def test_an_idle_logger_is_never_woken(keeper: KeeperStandIn, tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path)
+    stream.write(b"then silence\n")
+    wait_until(lambda: log_bytes(path) == b"then silence\n", "the line")
+    status = Path(f"/proc/{keeper.process.pid}/status")
+
+    def switches() -> str:
+        return next(line for line in status.read_text().splitlines() if line.startswith("voluntary"))
+
+    wait_until(
+        lambda: (tmp_path / "logs" / "web.log").exists() and "S (sleeping)" in status.read_text(), "sleep"
+    )
+    before = switches()
+    keeper.pump(1.0)
+    assert switches() == before
+
+
+def test_quit_writes_what_the_pipes_hold_and_ends(keeper: KeeperStandIn, tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path)
+    os.write(stream.write_fd, b"last words\n" * 5000)
+    keeper.send({"type": "quit"})
+    assert keeper.wait_end() == 0
+    assert log_bytes(path) == b"last words\n" * 5000
+
+
+def test_without_its_keeper_it_drains_until_every_writer_has_gone(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path)
+    stream.write(b"before\n")
+    wait_until(lambda: log_bytes(path), "the first line")
+    keeper.channel.close()
+    stream.write(b"after\n")
+    wait_until(lambda: log_bytes(path) == b"before\nafter\n", "the line after the keeper's death")
+    assert keeper.process.poll() is None
+    stream.close()
+    assert keeper.process.wait(10) == 0
+
+
+def test_a_keeper_that_talks_nonsense_ends_the_logger_and_the_bytes_wait(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path)
+    os.write(keeper.channel.fileno(), b"not a frame at all")
+    assert keeper.process.wait(10) == 1
+    assert "orchestra logger: the keeper broke the protocol" in keeper.stderr()
+    stream.write(b"waits in the pipe\n")
+    keeper.restart()
+    stream.close()
+    keeper.wait_eof(stream)
+    assert log_bytes(path) == b"waits in the pipe\n"
+
+
+def test_a_message_that_makes_no_sense_is_told_and_harms_nobody(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    good = keeper.open(tmp_path / "logs" / "web.log")
+    keeper.send({"type": "open", "path": "relative.log", "max_bytes": 0, "backups": 0, "compress": False})
+    keeper.send({"type": "open"})
+    keeper.send({"type": "something_new"})
+    good.write(b"fine\n")
+    good.close()
+    keeper.wait_eof(good)
+    assert log_bytes(tmp_path / "logs" / "web.log") == b"fine\n"
+    assert keeper.stderr().count("makes no sense") == 2
+
+
+def test_signals_of_a_terminal_or_a_shutdown_do_not_end_it(keeper: KeeperStandIn, tmp_path: Path) -> None:
+    stream = keeper.open(tmp_path / "logs" / "web.log")
+    stream.write(b"started\n")
+    wait_until(lambda: log_bytes(tmp_path / "logs" / "web.log"), "the first line")
+    for number in (1, 2, 3, 15):
+        keeper.process.send_signal(number)
+    stream.write(b"still here\n")
+    stream.close()
+    keeper.wait_eof(stream)
+    assert keeper.process.poll() is None
+
+
+def test_a_start_without_a_keeper_is_refused_with_the_way_out(keeper: KeeperStandIn) -> None:
+    result = subprocess.run(
+        [*keeper.process.args[:4]],  # type: ignore[index]  # a list: see the driver
+        check=False,
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=10,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("orchestra logger: no socket of a keeper in ORCHESTRA_KEEPER_FD")
+    assert "hint:" in result.stderr
