@@ -79,26 +79,36 @@ class Follower:
     def poll(self) -> list[LogLine]:
         """Return the lines that have ended since the last poll, at once.
 
-        Much output is handed out in several polls: poll until nothing comes.
+        Much output is handed out in several polls: when a poll returns lines, another may find more. (With
+        a pattern, also when it returns none.)
 
         Raises:
             OSError: The log exists and cannot be read.
         """
         lines: list[LogLine] = []
         budget = _POLL_LIMIT
-        while budget > 0:
+        has_seen = False
+        while budget > 0 or not has_seen:  # a poll that finds nothing has read to the end
             if self._segment is None:
                 self._enter(open_current(self._path))
             if self._segment is None:
                 break
             segment = self._segment
             has_moved = self._has_moved(segment)  # asked first: nothing is added after a move
-            budget -= self._read(segment, budget, lines)
-            if self._segment is segment and budget > 0 and not (has_moved and self._enter_next(segment)):
+            got: list[LogLine] = []
+            size = self._read(segment, max(budget, _BLOCK), got)
+            budget -= size
+            has_seen = has_seen or bool(got)
+            lines += self._wanted(got)
+            # All of it has been read, and no other segment follows it.
+            if self._segment is segment and not size and not (has_moved and self._enter_next(segment)):
                 break
-        if self._pattern is not None:
-            lines = [line for line in lines if self._pattern.search(line.data)]
         return lines
+
+    def _wanted(self, lines: list[LogLine]) -> list[LogLine]:
+        if self._pattern is None:
+            return lines
+        return [line for line in lines if self._pattern.search(line.data)]
 
     def _enter(self, segment: OpenSegment | None) -> None:
         self.close()

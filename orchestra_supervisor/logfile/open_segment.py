@@ -55,11 +55,12 @@ class OpenSegment:
         """Open the index if that has not been possible so far; return whether it is open now."""
         if self._index_fd < 0:
             with suppress(OSError):
-                self._index_fd = os.open(self._index_path, os.O_RDONLY | os.O_CLOEXEC)
-                self.segment_id = decode_header(pread_exactly(self._index_fd, HEADER_SIZE, 0))
+                fd = _open_regular(self._index_path)
+                self.segment_id = decode_header(pread_exactly(fd, HEADER_SIZE, 0))
                 if self.segment_id is None:
-                    os.close(self._index_fd)
-                    self._index_fd = -1
+                    os.close(fd)
+                else:
+                    self._index_fd = fd
         return self._index_fd >= 0
 
     def close(self) -> None:
@@ -177,7 +178,7 @@ def open_segment(segment: Segment) -> OpenSegment | None:
         # A damaged pack still gives what comes before the damage.
         damage = suppress(EOFError, zlib.error, gzip.BadGzipFile)
         with damage, os.fdopen(os.dup(fd), "rb") as raw, gzip.open(raw) as packed:
-            while block := packed.read(_COPY):
+            while block := packed.read1(_COPY):  # read() would lose what precedes the damage
                 unpacked.write(block)
         opened = OpenSegment(fd, segment.path + INDEX_SUFFIX, unpacked)
         stack.pop_all()
