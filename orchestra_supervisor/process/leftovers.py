@@ -39,7 +39,7 @@ class Leftover:
         run: Id of its run.
         service: The run's service.
         name: Its command name.
-        command: Its command line, shortened.
+        command: Its command line, shortened. For a terminal, not for events: it may hold a secret.
         how: What gave it away: `environment`, `journal`, `session` or `descendant`.
     """
 

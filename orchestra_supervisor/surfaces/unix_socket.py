@@ -83,10 +83,14 @@ def bind_unix_socket(path: Path, *, mode: int = 0o600, group: str | None = None)
         pointer = path.with_name(path.stem + ".path")
         _refuse_others(place)
         bound = _bind(place, mode, gid, None if place == path else pointer)
-        if place == path:
-            pointer.unlink(missing_ok=True)
-        else:
-            _write_pointer(pointer, place)
+        try:
+            if place == path:
+                pointer.unlink(missing_ok=True)
+            else:
+                _write_pointer(pointer, place)
+        except OSError:
+            bound.release()
+            raise
     except OSError as error:
         raise ConflictError(
             f"{path}: the control socket cannot be made: {error.strerror}",
@@ -203,5 +207,9 @@ def _make_own(folder: Path, mode: int) -> None:
 
 def _write_pointer(pointer: Path, place: Path) -> None:
     fresh = pointer.with_name(f".{pointer.name}.{os.getpid():x}")
-    fresh.write_text(f"{place}\n", encoding="utf-8")
-    fresh.replace(pointer)
+    try:
+        fresh.write_text(f"{place}\n", encoding="utf-8")
+        fresh.replace(pointer)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise

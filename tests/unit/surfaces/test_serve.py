@@ -141,6 +141,18 @@ async def test_a_path_over_the_limit_is_served_under_a_short_one(
     assert list(folder.iterdir()) == []
 
 
+async def test_a_short_path_that_cannot_be_made_known_is_not_served(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    home = tmp_path / ("h" * MAX_SOCKET_PATH)
+    (home / "control.path").mkdir(parents=True)
+    with pytest.raises(ConflictError, match="cannot be made"):
+        await serve_unix(APP, home / "control.sock")
+    assert [file.name for file in home.iterdir()] == ["control.path"]
+    assert list(folder.iterdir()) == []
+
+
 async def test_a_short_place_that_somebody_else_prepared_is_not_used(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
