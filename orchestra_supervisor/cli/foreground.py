@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.follow import FleetLogs, Layout
+from orchestra_supervisor.cli.follow import FleetLogs, Layout, poll_interval
 from orchestra_supervisor.cli.launch import LOG_NAME, Plan, spawn_keeper
 from orchestra_supervisor.cli.live import starting_frame, stopping_frame
 from orchestra_supervisor.cli.logview import LogPainter
@@ -27,7 +27,6 @@ __all__ = ["is_settled", "keeper_lost", "tail_of", "watch_foreground"]
 
 HURRIED = 130
 _FRAME = 0.1  # seconds between frames
-_LOG_TICK = 0.1  # seconds between two looks at the log files
 _TAIL = 5  # lines of supervisor.log that are shown when something of ours failed
 _LINES_SHOWN = 60  # lines of all services from before the table that a terminal is given
 _LINES_PLAIN = 1_000  # likewise, of each service, where the output goes to a file
@@ -107,7 +106,9 @@ class _Foreground:
         )
         if not signals and not session.is_over():
             self._show_table()
-            signals = session.run_until(lambda: False, _LOG_TICK, self._on_run)
+            session.is_awaited = session.status is None
+            signals = session.run_until(lambda: False, self._tick(), self._on_run)
+            session.is_awaited = True
         if signals:
             return self._stop(signals)
         if session.keeper.returncode == 0:
@@ -126,6 +127,9 @@ class _Foreground:
             self.screen.show(starting_frame(self.session.status, terminal, now, self.session.began))
         else:
             self._say_events()
+
+    def _tick(self) -> float:
+        return poll_interval(len(self.session.status.services) if self.session.status else 0)
 
     def _show_table(self) -> None:
         self.screen.end_region()
@@ -166,6 +170,7 @@ class _Foreground:
 
     def _show_late_table(self) -> None:
         if self.session.status is not None:
+            self.session.is_awaited = False
             self._show_table()
 
     def _new_lines(self) -> list[str]:

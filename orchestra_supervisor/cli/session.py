@@ -18,7 +18,7 @@ from orchestra_supervisor.control_client import ControlClient, ControlError, soc
 __all__ = ["STOP_SIGNALS", "Session", "SignalBox"]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_REFRESH = 1.0  # seconds after which status is asked for even when no event came
+_REFRESH = 1.0  # seconds after which status is asked for even when no event came, while somebody waits
 _MOST_OFTEN = 0.05  # seconds between two questions for status while events pour in
 
 
@@ -33,7 +33,11 @@ class SignalBox:
     def __enter__(self) -> Self:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in (*STOP_SIGNALS, signal.SIGWINCH):
-            self._before[number] = signal.signal(number, self._catch)
+            before = signal.getsignal(number)
+            if number == signal.SIGHUP and before == signal.SIG_IGN:
+                continue  # nohup: the user wants us to outlive the terminal
+            self._before[number] = before
+            signal.signal(number, self._catch)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,6 +78,8 @@ class Session:
         self.keeper = keeper
         self.began = began
         self.status: StatusView | None = None
+        self.is_awaited = True
+        """False while nothing is waited for: then status is asked for when an event came, and else never."""
         self.events: list[EventView] = []
         """Those that came with the last step."""
         self._box = box
@@ -101,7 +107,8 @@ class Session:
         self._selector.select(timeout)
         self.events = self._feed.take()
         now = time.monotonic()
-        self._is_stale = self._is_stale or bool(self.events) or now - self._asked > _REFRESH
+        is_old = self.is_awaited and now - self._asked > _REFRESH
+        self._is_stale = self._is_stale or bool(self.events) or is_old
         if self._is_stale and now - self._asked >= _MOST_OFTEN:
             self._ask()
         return self._box.take()
@@ -133,5 +140,10 @@ class Session:
             answer = ControlClient(socket_path(self.home), timeout=5.0).status()
         except (ControlError, ValueError):
             return  # between two daemons the last answer is the best there is
-        self.status = StatusView(answer)
-        self._is_stale = False
+        status = StatusView(answer)
+        if status.daemon.keeper_pid in {
+            None,
+            self.keeper.pid,
+        }:  # else: left over from a keeper that was killed
+            self.status = status
+            self._is_stale = False

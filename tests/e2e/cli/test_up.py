@@ -261,3 +261,22 @@ def test_two_ups_at_once_start_one_fleet(bench: Bench) -> None:
         child.communicate(timeout=20)
     assert sorted(child.returncode for child in children) == [0, 8, 8, 8]
     assert json.loads((bench.home / "layout.json").read_text(encoding="utf-8"))["services"] == ["web"]
+
+
+def test_nohup_is_respected(bench: Bench) -> None:
+    bench.play({"web": READY})
+    with subprocess.Popen(
+        ["nohup", *argv("up")],
+        cwd=bench.path,
+        env=environment(**bench.env),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        while "1 ready of 1" not in child.stdout.readline():
+            pass
+        child.send_signal(signal.SIGHUP)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=10)
+    assert child.returncode == 0, "a SIGHUP that counted would have made the SIGINT hurry"
+    assert out.count("stopping in order") == 1
