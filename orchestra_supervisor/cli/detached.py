@@ -12,7 +12,7 @@ from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.foreground import is_settled, keeper_lost, tail_of
 from orchestra_supervisor.cli.launch import LOG_NAME, Plan, spawn_keeper
 from orchestra_supervisor.cli.live import starting_frame
-from orchestra_supervisor.cli.render import note_of, status_lines
+from orchestra_supervisor.cli.render import note_of, summary_lines
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.session import Session, SignalBox
 from orchestra_supervisor.cli.shapes import ServiceView, StatusView
@@ -65,7 +65,7 @@ def watch_detached(plan: Plan, lock_fd: int, timeout: float) -> int:
     # The keeper goes on without us; its exit is for init to collect.
     keeper.returncode = 0
     sys.stdout.write(
-        "\n".join(status_lines(session.status, Terminal(sys.stdout, os.environ), time.time())) + "\n"
+        "\n".join(summary_lines(session.status, Terminal(sys.stdout, os.environ), time.time())) + "\n"
     )
     sys.stdout.flush()
     if signals:

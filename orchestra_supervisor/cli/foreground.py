@@ -16,7 +16,7 @@ from orchestra_supervisor.cli.follow import FleetLogs, Layout, poll_interval
 from orchestra_supervisor.cli.launch import LOG_NAME, Plan, spawn_keeper
 from orchestra_supervisor.cli.live import starting_frame, stopping_frame
 from orchestra_supervisor.cli.logview import LogPainter
-from orchestra_supervisor.cli.render import event_line, status_lines
+from orchestra_supervisor.cli.render import event_line, summary_lines
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.session import Session, SignalBox
 from orchestra_supervisor.cli.shapes import EventView
@@ -87,6 +87,12 @@ def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed:
     )
 
 
+def _told(event: EventView) -> str:
+    text = make_visible(event.message or event.kind)
+    name = make_visible(event.service)
+    return text if not name or text.startswith(name) else f"{name}: {text}"
+
+
 class _Foreground:
     """The three phases of a fleet in the foreground."""
 
@@ -95,7 +101,7 @@ class _Foreground:
         self.screen = screen
         self._logs: FleetLogs | None = None
         self._painter: LogPainter | None = None
-        self._is_table_due = True
+        self._table_at = 0.0
 
     def run(self, timeout: float) -> int:
         """Go through the phases."""
@@ -140,7 +146,8 @@ class _Foreground:
                 [f"no answer from the daemon yet; see {home / LOG_NAME}", *tail_of(home / LOG_NAME, _TAIL)]
             )
             return
-        self.screen.say([*status_lines(status, self.screen.terminal, time.time()), ""])
+        self._table_at = time.time()
+        self.screen.say([*summary_lines(status, self.screen.terminal, self._table_at), ""])
         self._open_logs()
 
     def _open_logs(self) -> None:
@@ -160,12 +167,9 @@ class _Foreground:
             self._say_events()
             return
         prefix = self._painter.prefix("orchestra")
-        said = [
-            prefix
-            + (f"{event.service}: " if event.service else "")
-            + make_visible(event.message or event.kind)
-            for event in self._notable()
-        ]
+        # What the table has shown already need not be said again.
+        news = [event for event in self._notable() if not self.screen.is_live or event.at > self._table_at]
+        said = [prefix + _told(event) for event in news]
         self.screen.say([*self._new_lines(), *said])
 
     def _show_late_table(self) -> None:

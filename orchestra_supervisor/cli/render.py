@@ -21,6 +21,7 @@ __all__ = [
     "result_line",
     "status_lines",
     "style_of",
+    "summary_lines",
     "table_lines",
 ]
 
@@ -102,6 +103,17 @@ def status_lines(status: StatusView, terminal: Terminal, now: float) -> list[str
     if status.services:
         lines += ["", *_service_table(status.services, terminal, now)]
     return lines
+
+
+def summary_lines(status: StatusView, terminal: Terminal, now: float) -> list[str]:
+    """Return what `status_lines` does, and of a fleet too large for the terminal only what is not there."""
+    if not terminal.is_live or len(status.services) <= terminal.rows:
+        return status_lines(status, terminal, now)
+    lines = _header_lines(status, terminal)
+    missing = [service for service in status.services if not service.is_good and service.is_wanted]
+    if missing:
+        lines += ["", *_service_table(missing[: terminal.rows], terminal, now)]
+    return [*lines, "", f"{counts_text(status.services)}; `orchestra status` shows all"]
 
 
 def _header_lines(status: StatusView, terminal: Terminal) -> list[str]:

@@ -123,6 +123,10 @@ def test_two_hundred_services_do_not_flood_the_terminal(bench: Bench) -> None:
         start = seat.text.split("orchestra 0.1.0")[0]
         seat.press(b"\x03")
         assert seat.end() == 0
+    assert "200 ready; `orchestra status` shows all" in seat.text
+    assert (
+        len(re.findall(r"s\d{3} ", seat.text.split("orchestra 0.1.0")[1].split("stopping in order")[0])) < 5
+    )
     frames = start.split("\x1b[J")
     assert max(frame.count("\n") for frame in frames) <= 23
 
