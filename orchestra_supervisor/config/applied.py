@@ -10,7 +10,7 @@ __all__ = ["dump_fleet", "parse_fleet"]
 
 def dump_fleet(fleet: Fleet) -> str:
     """Return a fleet as JSON. It holds references to secrets, never their values."""
-    return fleet.model_dump_json(exclude_defaults=True)
+    return fleet.model_dump_json()
 
 
 def parse_fleet(text: str) -> Fleet:

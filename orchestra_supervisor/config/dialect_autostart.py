@@ -229,7 +229,7 @@ class _Reader:
         members = {key: node for key, node in self._root.members.items() if key != "services"}
         head = _Service("", self._root, {key: node.to_python() for key, node in members.items()})
         extra = _B_HEAD if self._form == "B" else frozenset[str]()
-        known = extra | set(keys_of(HeadForm))
+        known = extra | set(keys_of(HeadForm)) | {"services"}
         for key in [key for key in head.body if key not in known]:
             place = members[key].key_location
             self._findings.append(

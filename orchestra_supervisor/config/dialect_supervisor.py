@@ -70,7 +70,7 @@ class SupervisorDialect:
             body.setdefault("restart", "always")
             drafts.append(ServiceDraft(name, body, Origin(source, node)))
         head: Body = {key: node.to_python() for key, node in root.members.items() if key != "services"}
-        findings += _drop_unknown(head, root, keys_of(HeadForm), "the file", "")
+        findings += _drop_unknown(head, root, [*keys_of(HeadForm), "services"], "the file", "")
         return Reading(
             source,
             self.name,

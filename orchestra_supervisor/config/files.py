@@ -2,14 +2,45 @@
 
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestra_supervisor.config.findings import Finding, Location, Severity
 
-__all__ = ["MAX_FILE_SIZE", "read_text"]
+__all__ = ["MAX_FILE_SIZE", "opened", "read_all", "read_text"]
 
 MAX_FILE_SIZE = 8 * 1024 * 1024
 """Bytes; 2,000 services are about 1 MB."""
+
+
+@contextmanager
+def opened(path: Path) -> Generator[int]:
+    """Open a file for reading, without waiting for the writer of a FIFO.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: The path holds a NUL character.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_all(descriptor: int) -> bytes:
+    """Read a regular file to its end, but not more than one byte over MAX_FILE_SIZE.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    chunks: list[bytes] = []
+    wanted = MAX_FILE_SIZE + 1
+    while wanted and (chunk := os.read(descriptor, min(wanted, 1 << 20))):
+        chunks.append(chunk)
+        wanted -= len(chunk)
+    return b"".join(chunks)
 
 
 def read_text(path: Path, shown: str) -> str | Finding:
@@ -27,23 +58,18 @@ def read_text(path: Path, shown: str) -> str | Finding:
         return Finding(Severity.ERROR, code, message, (Location(shown, line, column),), hint=hint)
 
     try:
-        # O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with opened(path) as descriptor:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                return fault("file.directory", "is a directory, not a file", "name a file in it")
+            if not stat.S_ISREG(status.st_mode):
+                return fault("file.special", "is not a regular file")
+            data = read_all(descriptor)
     except FileNotFoundError:
         return fault("file.missing", "no such file", "check the name and the folder")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return fault("file.unreadable", f"cannot be opened: {reason}")
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            return fault("file.directory", "is a directory, not a file", "name a file in it")
-        if not stat.S_ISREG(status.st_mode):
-            return fault("file.special", "is not a regular file")
-        try:
-            data = file.read(MAX_FILE_SIZE + 1)
-        except OSError as error:
-            return fault("file.unreadable", f"cannot be read: {error.strerror}")
+        return fault("file.unreadable", f"cannot be read: {reason}")
     if len(data) > MAX_FILE_SIZE:
         return fault(
             "file.too_large",

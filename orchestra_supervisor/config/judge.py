@@ -94,7 +94,14 @@ def unknown_key(
 
 
 def judge(
-    form: type[Form], body: Body, origin: Origin, findings: Findings, *, subject: str, service: str = ""
+    form: type[Form],
+    body: Body,
+    origin: Origin,
+    findings: Findings,
+    *,
+    subject: str,
+    service: str = "",
+    beside: Iterable[str] = (),
 ) -> Form | None:
     """Validate a body.
 
@@ -105,6 +112,7 @@ def judge(
         findings: Gets one error for each fault.
         subject: What the body is, to begin messages with: `service api`, `settings`.
         service: The service it describes, or empty.
+        beside: Keys that may stand beside the body's own and are checked elsewhere.
 
     Returns:
         The model, or None when there are faults.
@@ -113,24 +121,38 @@ def judge(
         return form.model_validate(body)
     except ValidationError as error:
         for fault in error.errors(include_url=False):
-            findings.add(_to_finding(form, cast("dict[str, Any]", fault), origin, subject, service))
+            fault = cast("dict[str, Any]", fault)
+            if fault["type"] == "extra_forbidden":
+                findings.add(_to_unknown(form, fault, origin, subject, service, beside))
+            else:
+                findings.add(_to_finding(fault, origin, subject, service))
         return None
 
 
-def _to_finding(
-    form: type[BaseModel], fault: dict[str, Any], origin: Origin, subject: str, service: str
+def _to_unknown(
+    form: type[BaseModel],
+    fault: dict[str, Any],
+    origin: Origin,
+    subject: str,
+    service: str,
+    beside: Iterable[str],
 ) -> Finding:
+    *above, key = cast("list[str | int]", [*fault["loc"]])
+    inside = _form_at(form, tuple(above))
+    known = keys_of(inside) if inside else []
+    if above:
+        subject = f"{subject}: {origin.named(tuple(above))}"
+    else:
+        known = [*known, *beside]
+    place = origin.where((*above, key), key=True)
+    return unknown_key(str(key), known, place, subject=subject, service=service, severity=Severity.ERROR)
+
+
+def _to_finding(fault: dict[str, Any], origin: Origin, subject: str, service: str) -> Finding:
     kind = str(fault["type"])
     path = cast("KeyPath", fault["loc"])
     if path and path[-1] == "[key]":
         path = path[:-1]
-    if kind == "extra_forbidden":
-        key = str(path[-1])
-        inside = _form_at(form, path[:-1])
-        place = origin.where(path, key=True)
-        full = f"{subject}: {origin.named(path[:-1])}" if len(path) > 1 else subject
-        known = keys_of(inside) if inside else []
-        return unknown_key(key, known, place, subject=full, service=service, severity=Severity.ERROR)
     name = origin.named(path) if path else ""
     if kind == "missing":
         name = ".".join(str(step) for step in origin.written(path))

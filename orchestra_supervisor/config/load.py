@@ -150,7 +150,7 @@ def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResu
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
     drafts = [(draft, scope) for scope in scopes for draft in scope.reading.services]
     candidates = [
-        Candidate(spec, draft, scope.reading.dialect)
+        Candidate(spec, draft, scope.reading.dialect, scope.reading.origin)
         for draft, scope in drafts
         if (spec := resolve_service(draft, scope, findings)) is not None
     ]

@@ -8,7 +8,7 @@ first. Nothing is mixed from two descriptions; what the other one says different
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestra_supervisor.config.draft import ServiceDraft
+from orchestra_supervisor.config.draft import Origin, ServiceDraft
 from orchestra_supervisor.config.findings import Location
 from orchestra_supervisor.model.spec import ServiceSpec
 
@@ -23,14 +23,20 @@ class Candidate:
         spec: What it comes to.
         draft: How it was written.
         dialect: Name of the dialect.
+        head: What its file says for all services.
     """
 
     spec: ServiceSpec
     draft: ServiceDraft
     dialect: str
+    head: Origin
 
     def where(self, *path: str | int) -> Location:
         """Return the place of a value, given by its native key."""
+        if path[:1] == ("env",) and not self.draft.origin.has(path):
+            shared = ("settings", "environment", *path[1:])
+            if self.head.has(shared):
+                return self.head.where(shared)
         return self.draft.origin.where(path, key=not path)
 
 

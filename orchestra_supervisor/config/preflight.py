@@ -146,7 +146,9 @@ class _Look:
                 self.note(Severity.WARNING, "path.foreign", message, ("command", index), word)
         for name in sorted(PATH_VARIABLES & self.spec.env.keys() - {"PATH"}):
             for entry in self.spec.env[name].split(os.pathsep):
-                if entry.startswith("/") and not _exists(Path(entry)):
+                place = self.sources.where(self.spec.name, "env", name)
+                known = any(f.where == (place,) and f.values == (shown(entry),) for f in self.findings.items)
+                if entry.startswith("/") and not known and not _exists(Path(entry)):
                     message = f"{name} holds {shown(entry)}: this path does not exist here"
                     self.note(Severity.WARNING, "path.foreign", message, ("env", name), entry)
 

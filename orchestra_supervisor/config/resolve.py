@@ -145,7 +145,7 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         body["settings"] = members
     if "include" in body:
         body["include"] = scope.tree(body["include"], ("include",))
-    head = judge(HeadForm, body, reading.origin, findings, subject="the file")
+    head = judge(HeadForm, body, reading.origin, findings, subject="the file", beside=("services",))
     if head is None:
         head = HeadForm.model_validate({})
     added = dict(layers.added)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestra_supervisor.config.environment import SECRET_REFERENCE, holds_secret
-from orchestra_supervisor.config.files import MAX_FILE_SIZE
+from orchestra_supervisor.config.files import MAX_FILE_SIZE, opened, read_all
 from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.judge import nearest
 from orchestra_supervisor.model.errors import SecretError
@@ -79,18 +79,17 @@ class SecretStore:
             hint = "name a file in settings.secrets_file"
             raise SecretError("secrets are used, and the fleet has no secrets file", hint=hint)
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with opened(self._path) as descriptor:
+                status = os.fstat(descriptor)
+                self._refuse_open(status)
+                stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+                if stamp != self._stamp:
+                    self._values = self._parse(read_all(descriptor))
+                    self._stamp = stamp
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             hint = "check settings.secrets_file"
-            raise SecretError(f"secrets file {self._path} cannot be opened: {reason}", hint=hint) from error
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            self._refuse_open(status)
-            stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-            if stamp != self._stamp:
-                self._values = self._parse(file.read(MAX_FILE_SIZE + 1))
-                self._stamp = stamp
+            raise SecretError(f"secrets file {self._path} cannot be read: {reason}", hint=hint) from error
         return self._values
 
     def _refuse_open(self, status: os.stat_result) -> None:
