@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from orchestra_supervisor.cli.shapes import EventView
+from orchestra_supervisor.cli.trail import EventTrail
 from orchestra_supervisor.control_client import ControlClient, ControlError, rows, socket_path
 
 __all__ = ["EventFeed"]
@@ -59,19 +60,19 @@ class EventFeed:
                 os.write(self._writer, b".")
 
     def _run(self) -> None:
-        after: int | None = None
+        trail: EventTrail | None = None
         while True:
             try:
                 client = ControlClient(socket_path(self._home))
-                if after is None:
+                if trail is None:
                     answer = client.events(limit=_CATCH_UP)
-                    for row in rows(answer, "events"):
-                        self._put(EventView(row))
                     last = answer.get("last")
-                    after = last if isinstance(last, int) else 0
-                for event in client.follow_events(after=after):
-                    after = int(event.id) if event.id.isdecimal() else after
-                    self._put(EventView(event.data))
+                    trail = EventTrail(last if isinstance(last, int) else 0)
+                    for row in rows(answer, "events"):
+                        trail.note(row)
+                        self._put(EventView(row))
+                for row in trail.stream(client):
+                    self._put(EventView(row))
             except (ControlError, ValueError):
                 pass  # no daemon, one that ends, or half an answer of it: the next one has it all
             time.sleep(_RETRY_EVERY)

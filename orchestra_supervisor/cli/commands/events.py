@@ -13,6 +13,7 @@ from orchestra_supervisor.cli.parser import CommandParser, whole_of
 from orchestra_supervisor.cli.render import event_line
 from orchestra_supervisor.cli.shapes import EventView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.trail import EventTrail
 from orchestra_supervisor.control_client import Json, NoDaemon, rows
 
 __all__ = ["configure", "follow", "run"]
@@ -61,13 +62,13 @@ def follow(home: Path, after: int, service: str | None = None, kind: str | None 
     Raises:
         NoDaemon: The keeper holds the home and no daemon came back for a while.
     """
+    trail = EventTrail(after)
     silent_since = time.monotonic()
     while True:
         try:
-            for event in client_of(home).follow_events(after=after, service=service, kind=kind):
-                after = int(event.id) if event.id.isdecimal() else after
+            for row in trail.stream(client_of(home), service, kind):
                 silent_since = time.monotonic()
-                yield event.data
+                yield row
         except NoDaemon:
             if keeper_pid_of(home) is None:
                 return

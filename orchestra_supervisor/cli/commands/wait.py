@@ -10,7 +10,7 @@ from orchestra_supervisor.cli.parser import CommandParser, seconds_of, split_nam
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
-from orchestra_supervisor.control_client import WAIT_TIMEOUT, rows
+from orchestra_supervisor.control_client import WAIT_TIMEOUT, ControlClient, ControlError, Json, rows
 from orchestra_supervisor.model.errors import WaitTimeout
 
 __all__ = ["configure", "run"]
@@ -36,9 +36,12 @@ def run(options: Namespace) -> int:
     """Wait; 0 when the condition is met, 7 when it was not in time."""
     names = split_names(options.names)
     # A wait changes nothing, so it may be asked again after a daemon was replaced.
-    answer = ask(
-        home_of(options.home), lambda client: client.wait(names, options.condition, timeout=options.timeout)
-    )
+    try:
+        answer = ask(home_of(options.home), lambda client: _wait(client, names, options))
+    except ControlError as error:
+        if "results" not in error.context:
+            raise
+        answer = {"met": False, "results": error.context["results"]}
     results = [ResultView(row) for row in rows(answer, "results")]
     if options.is_json:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
@@ -54,3 +57,7 @@ def run(options: Namespace) -> int:
         f"not {options.condition} within {options.timeout:g} s{what}",
         hint="`orchestra status` says what they wait for; --timeout allows more",
     )
+
+
+def _wait(client: ControlClient, names: list[str], options: Namespace) -> Json:
+    return client.wait(names, options.condition, timeout=options.timeout)

@@ -181,6 +181,16 @@ def test_an_unknown_signal_is_told_the_nearest(tmp_path: Path) -> None:
     assert "did you mean SIGHUP?" in done.stderr
 
 
+def test_a_wait_that_is_refused_as_late_shows_its_results(daemon: Daemon, tmp_path: Path) -> None:
+    refusal = shapes.error("timeout", "not ready: web is starting", "orchestra status shows why")
+    refusal["error"]["context"] = {"results": [shapes.result("web", "starting", "starting", ok=False)]}  # type: ignore[index]
+    daemon.answers["POST /v1/wait"] = (408, refusal)
+    done = orchestra("wait", "web", "--timeout", "3", cwd=tmp_path)
+    assert done.returncode == 7
+    assert done.stdout == "✗ web  starting\n"
+    assert "not ready within 3 s: web is starting" in done.stderr
+
+
 @pytest.mark.parametrize(("met", "http", "status"), [(True, 200, 0), (False, 408, 7)])
 def test_wait_ends_with_7_when_the_condition_is_not_met(
     daemon: Daemon, tmp_path: Path, met: bool, http: int, status: int
@@ -227,14 +237,20 @@ def test_events_are_printed_oldest_first(daemon: Daemon, tmp_path: Path) -> None
 
 
 def test_events_are_followed_from_one_daemon_to_the_next_without_a_gap(tmp_path: Path) -> None:
-    every = [shapes.event(seq, "service.ready", f"event {seq}", "web") for seq in range(1, 7)]
-    known = 2
+    def made(seq: int, text: str) -> dict[str, object]:
+        return shapes.event(seq, "service.ready", text, "web")
+
+    # The first daemon dies before it has written its event 4; the second one uses that number again.
+    first = [made(1, "a"), made(2, "b"), made(3, "c"), made(4, "lost")]
+    second = [*first[:3], made(4, "d"), made(5, "e")]
+    lives = iter([first, second])
 
     def answer(_method: str, path: str, query: dict[str, str], _body: object) -> object:
         if path == "/v1/events":
-            return 200, {"events": every[:known], "last": known}
-        after = int(query["after"])
-        return iter(every[after : after + 2])  # this daemon ends after two more
+            return 200, {"events": first[:2], "last": 2}
+        return iter(
+            [event for event in next(lives, [*second, made(6, "f")]) if event["seq"] > int(query["after"])]
+        )
 
     with (
         holding_lock(tmp_path),
@@ -247,10 +263,10 @@ def test_events_are_followed_from_one_daemon_to_the_next_without_a_gap(tmp_path:
         ) as child,
     ):
         assert child.stdout is not None
-        seen = [json.loads(child.stdout.readline())["seq"] for _ in range(6)]
+        seen = [json.loads(child.stdout.readline())["message"] for _ in range(7)]
         child.send_signal(signal.SIGINT)
         assert child.wait(10) == 130
-    assert seen == [1, 2, 3, 4, 5, 6]
+    assert seen == ["a", "b", "c", "lost", "d", "e", "f"]
 
 
 @pytest.fixture
