@@ -112,7 +112,7 @@ class Peer:
             assert left > 0, f"not within {deadline} s: {what}; there were {[m for m, _ in self.inbox]}"
             self._read(left)
 
-    def event(self, kind: str, deadline: float = DEADLINE, **facts: object) -> Message:
+    def event(self, kind: str, /, deadline: float = DEADLINE, **facts: object) -> Message:
         """Return the first message of a type whose keys have the given values."""
 
         def match(message: Message) -> bool:
@@ -126,7 +126,8 @@ class Peer:
         assert welcome["type"] == "welcome", welcome
         snapshot: list[Message] = []
         while True:
-            message, _ = self.expect(lambda _: True, "the snapshot")
+            kinds = ("run", "slot_note", "snapshot_end")
+            message, _ = self.expect(lambda m: m["type"] in kinds, "the snapshot")
             if message["type"] == "snapshot_end":
                 return welcome, snapshot
             snapshot.append(message)
@@ -175,6 +176,7 @@ class Keeper:
         lock_fd: Passed on.
         prefix: Words put before the command line, e.g. `unshare --pid --fork --mount-proc`.
         daemon_prefix: Words put before the relay that stands for the daemon.
+        logger_prefix: Likewise for the logger.
         python: Interpreter of keeper and relays.
     """
 
@@ -187,6 +189,7 @@ class Keeper:
         lock_fd: int | None = None,
         prefix: list[str] | None = None,
         daemon_prefix: list[str] | None = None,
+        logger_prefix: list[str] | None = None,
         python: str = sys.executable,
     ) -> None:
         self._python = python
@@ -199,7 +202,7 @@ class Keeper:
             "home": str(home),
             "lock_fd": lock_fd,
             "daemon": daemon or [*(daemon_prefix or []), *self._door("daemon")],
-            "logger": logger or self._door("logger"),
+            "logger": logger or [*(logger_prefix or []), *self._door("logger")],
         }
         self.process = subprocess.Popen(
             [*(prefix or []), python, "-I", "-S", KEEPER_MAIN, json.dumps(boot)],
