@@ -1,7 +1,6 @@
 """Events on their way out: numbered, journalled, and handed to whoever listens."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -22,7 +21,9 @@ class EventBus:
 
     log: EventLog
     clock: Clock
-    _listeners: set[MemoryObjectSendStream[Event]] = field(default_factory=set[MemoryObjectSendStream[Event]])
+    _listeners: dict[MemoryObjectSendStream[Event], Callable[[Event], bool]] = field(
+        default_factory=dict[MemoryObjectSendStream[Event], Callable[[Event], bool]]
+    )
 
     def publish(
         self,
@@ -41,26 +42,21 @@ class EventBus:
 
     def hand_on(self, event: Event) -> None:
         """Give an event that is already numbered to the listeners."""
-        for listener in tuple(self._listeners):
+        for listener, wants in tuple(self._listeners.items()):
+            if not wants(event):
+                continue
             try:
                 listener.send_nowait(event)
-            except anyio.WouldBlock:
-                self._cut_off(listener)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                self._listeners.discard(listener)
+            except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                # Too slow, or gone: the stream ends, and the journal has what was missed.
+                del self._listeners[listener]
+                listener.close()
 
-    def _cut_off(self, listener: MemoryObjectSendStream[Event]) -> None:
-        self._listeners.discard(listener)
-        listener.close()
+    def subscribe(self, wants: Callable[[Event], bool]) -> MemoryObjectReceiveStream[Event]:
+        """Return a stream of the wanted events from now on.
 
-    @contextmanager
-    def listen(self) -> Generator[MemoryObjectReceiveStream[Event]]:
-        """Yield a stream of events from now on; it ends early when the listener lags too far behind."""
+        Close it to unsubscribe. It ends early when its reader lags too far behind.
+        """
         send, receive = anyio.create_memory_object_stream[Event](SUBSCRIBER_BUFFER)
-        self._listeners.add(send)
-        try:
-            yield receive
-        finally:
-            self._listeners.discard(send)
-            send.close()
-            receive.close()
+        self._listeners[send] = wants
+        return receive

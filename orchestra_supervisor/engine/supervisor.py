@@ -72,6 +72,7 @@ class Outside:
         network: Carries out http and tcp checks.
         secrets: Resolves secret references of an environment.
         on_reload: Called when SIGHUP asks for a reload.
+        on_run: Called with all news of services' runs, for the journal's ledger.
     """
 
     keeper: KeeperPort
@@ -81,6 +82,7 @@ class Outside:
     network: Checker
     secrets: SecretResolver
     on_reload: Callable[[], None]
+    on_run: Callable[[RunNews], None]
 
 
 class Supervisor:
@@ -140,7 +142,7 @@ class Supervisor:
             self._take_over(snapshot, down)
             task_group.start_soon(self._listen)
             task_status.started()
-            await self._loop(task_group)
+            await self._loop()
             task_group.cancel_scope.cancel()
         return self.phase
 
@@ -172,28 +174,38 @@ class Supervisor:
             self.core.drain()
             self.shutdown("the fleet was going down when the last daemon ended")
 
-    async def _loop(self, task_group: anyio.abc.TaskGroup) -> None:
+    async def _loop(self) -> None:
         while True:
-            touched = self.core.drain()
-            for name in touched:
-                service = self.core.services.get(name)
-                if service is not None:
-                    self._prober.reconcile(service, task_group)
-                    self._leave_note(service)
-            self._watch_phase(touched)
+            self.decide()
             await self._keeper.flush()
             if self.phase in {Phase.DOWN, Phase.REPLACED}:
                 return
             await self.core.wait()
 
+    def decide(self) -> None:
+        """Apply all that is in the inbox now, and order what follows; the loop sends it."""
+        assert self._task_group is not None, "decisions are made only while running"
+        touched = self.core.drain()
+        for name in touched:
+            service = self.core.services.get(name)
+            if service is not None:
+                self._prober.reconcile(service, self._task_group)
+                self._leave_note(service)
+        self._watch_phase(touched)
+        if touched:
+            self.core.wake()
+
     async def _listen(self) -> None:
         async for news in self._keeper.news():
             if not isinstance(news, RunNews):
                 self._fleet_news(news)
-            elif news.slot.startswith(PROBE_SLOT_PREFIX):
+                continue
+            if news.slot.startswith(PROBE_SLOT_PREFIX):
                 self._checks.deliver(news.input.run, news.input)
                 self.core.wake()
-            elif news.slot in self.core.services:
+                continue
+            self._out.on_run(news)
+            if news.slot in self.core.services:
                 self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
                 self._keeper.ack(news.input.run)

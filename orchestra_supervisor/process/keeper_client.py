@@ -266,7 +266,13 @@ def _held_run(message: Message) -> HeldRun:
 
 
 def _spawned(held: dict[str, Any]) -> Spawned:
-    return Spawned(held["run"], int(held["pid"]), float(held["started_mono"]), float(held["started_wall"]))
+    return Spawned(
+        run=held["run"],
+        pid=int(held["pid"]),
+        started_mono=float(held["started_mono"]),
+        started_wall=float(held["started_wall"]),
+        start_ticks=int(held.get("start_ticks") or 0),
+    )
 
 
 def _exited(held: dict[str, Any]) -> Exited:

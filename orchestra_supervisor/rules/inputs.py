@@ -94,6 +94,8 @@ class Spawned:
     pid: int
     started_mono: float
     started_wall: float
+    start_ticks: int = 0
+    """Field 22 of /proc/PID/stat: with the pid, the process's identity after everything of ours has died."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class Schedule:
                 network=self.world.check,
                 secrets=_no_secrets,
                 on_reload=lambda: None,
+                on_run=lambda _: None,
             ),
         )
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)

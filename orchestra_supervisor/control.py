@@ -1,0 +1,362 @@
+"""The only verbs that outsiders may call: who may, what happens, and what is written down.
+
+Every surface (HTTP API, XML-RPC, the gateway behind it) goes through here, so that roles, names,
+waiting and the audit exist once.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+
+import anyio
+
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.ports import Clock, KeeperPort
+from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
+from orchestra_supervisor.model.errors import (
+    ConflictError,
+    ControlDenied,
+    InvalidRequest,
+    JournalError,
+    WaitTimeout,
+)
+from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.report import ServiceReport
+from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.service import Service, to_report
+
+__all__ = ["Ask", "Control", "Goal", "Principal", "Role", "VerbResult"]
+
+Goal = Callable[[Service], bool | None]
+"""What a caller waits for: True met, False it will not be met by itself, None not yet."""
+
+
+class Role(IntEnum):
+    """What a caller may do; each role may do what the lower ones may."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls.
+
+    Attributes:
+        name: For the audit: `alice (uid 1000, pid 4711)`.
+        role: What they may do.
+    """
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a verb is wanted.
+
+    Attributes:
+        wait: Answer when the goal is reached (ready, stopped), not when the verb is taken.
+        patience: Seconds to wait for it at most.
+        reason: The caller's words, for the audit.
+        with_dependents: Whatever depends on the named services comes along.
+    """
+
+    wait: bool = True
+    patience: float = 60.0
+    reason: str = ""
+    with_dependents: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    who: Principal
+    verb: str
+    names: list[str]
+    ask: Ask
+    before: dict[str, str]
+    goal: Goal | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerbResult:
+    """What became of one service in a verb."""
+
+    name: str
+    before: str
+    after: str
+    ok: bool
+    changed: bool
+    message: str
+    took: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form of the control API."""
+        return asdict(self)
+
+
+@dataclass
+class Control:
+    """The verbs of one daemon.
+
+    Attributes:
+        supervisor: Runs the fleet.
+        verbs: Its verbs.
+        keeper: For signals.
+        journal: Where the audit goes.
+        bus: Where events go.
+        clock: Time.
+        load: Reads the configuration files anew and applies them; raises ConfigError.
+    """
+
+    supervisor: Supervisor
+    verbs: Verbs
+    keeper: KeeperPort
+    journal: AnyJournal
+    bus: EventBus
+    clock: Clock
+    load: Callable[[], Awaitable[Reloaded]]
+
+    # Reading.
+
+    def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
+        """Return the named services as they stand, or all."""
+        chosen = self.resolve(names) if names else list(self.supervisor.services)
+        return [
+            to_report(self.supervisor.services[name], self.supervisor.core.moment(name)) for name in chosen
+        ]
+
+    async def events(self, query: EventQuery) -> list[Event]:
+        """Return events from the journal."""
+        return await self.journal.events(query)
+
+    def resolve(self, names: Iterable[str]) -> list[str]:
+        """Return the services that names, globs and `all` mean, each once, in the order given.
+
+        Raises:
+            InvalidRequest: No name was given.
+            UnknownService: A name or glob matches nothing; the hint has the nearest name.
+        """
+        return resolve_names(names, self.supervisor.services)
+
+    # Changing.
+
+    async def start(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
+        """Start services and the dependencies they need; a service that is up is left alone."""
+        chosen = self._allowed(who, names)
+        before = self._states()
+        concerned = self.verbs.start(chosen, _why("started", who, ask))
+        for name in concerned:
+            await self._clear_hold(name)
+        return await self._carry(_Deed(who, "start", concerned, ask, before, _is_ready))
+
+    async def stop(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
+        """Stop services; they stay down until somebody starts them."""
+        chosen = self._allowed(who, names)
+        before = self._states()
+        if self.supervisor.fleet.settings.remember_stops:
+            for name in chosen:
+                await self.journal.set_hold(Hold(name, self.clock.wall(), who.name, ask.reason))
+        why = _why("stopped", who, ask)
+        concerned = self.verbs.stop(chosen, why, with_dependents=ask.with_dependents)
+        return await self._carry(_Deed(who, "stop", concerned, ask, before, _is_down))
+
+    async def restart(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
+        """Give services a new run; with dependents, those stop first and start last."""
+        chosen = self._allowed(who, names)
+        before = self._states()
+        runs = {name: one.run.id for name, one in self.supervisor.services.items() if one.run}
+        why = _why("restarted", who, ask)
+        concerned = self.verbs.restart(chosen, why, with_dependents=ask.with_dependents)
+        for name in concerned:
+            await self._clear_hold(name)
+
+        def is_anew(service: Service) -> bool | None:
+            if service.run is not None and service.run.id == runs.get(service.spec.name):
+                return None
+            return _is_ready(service)
+
+        return await self._carry(_Deed(who, "restart", concerned, ask, before, is_anew))
+
+    async def signal(self, who: Principal, names: Iterable[str], signal: str, scope: str) -> list[VerbResult]:
+        """Send a signal to the runs of services.
+
+        Raises:
+            ConflictError: A service has no run, or the keeper refuses.
+        """
+        chosen = self._allowed(who, names)
+        before = self._states()
+        for name in chosen:
+            run = self.supervisor.services[name].run
+            if run is None or run.pid is None:
+                raise ConflictError(f"{name} is not running", hint=f"orchestra start {name}")
+        for name in chosen:
+            run = self.supervisor.services[name].run
+            if run is not None:
+                await self.keeper.signal(run.id, signal, scope)
+        return await self._carry(_Deed(who, f"signal {signal}", chosen, Ask(wait=False), before, None))
+
+    async def wait(self, names: Iterable[str], goal: str, patience: float) -> list[VerbResult]:
+        """Wait for services to be ready, stopped or completed.
+
+        Raises:
+            WaitTimeout: Not all are there in time, or one will not get there by itself.
+        """
+        goals: dict[str, Goal] = {"ready": _is_ready, "stopped": _is_down, "completed": _is_completed}
+        if goal not in goals:
+            raise InvalidRequest(f"cannot wait for {goal!r}", hint="ready, stopped or completed")
+        chosen = self.resolve(names)
+        results = await self._results(chosen, self._states(), goals[goal], patience)
+        if not all(result.ok for result in results):
+            missing = ", ".join(f"{one.name} is {one.after}" for one in results if not one.ok)
+            raise WaitTimeout(
+                f"not {goal}: {missing}",
+                hint="orchestra status shows why",
+                results=[one.to_dict() for one in results],
+            )
+        return results
+
+    async def reload(self, who: Principal) -> Reloaded:
+        """Read the configuration anew and go over to it; a bad file changes nothing."""
+        self._require(who, Role.ADMIN)
+        done = await self.load()
+        await self._audit(who, "reload", (), "", asdict(done))
+        return done
+
+    async def shutdown(self, who: Principal, reason: str) -> int:
+        """Take the fleet down. Returns how many services were up."""
+        self._require(who, Role.ADMIN)
+        up = sum(service.run is not None for service in self.supervisor.services.values())
+        await self._audit(who, "shutdown", (), reason, {"stopping": up})
+        self.supervisor.shutdown(_why("asked", who, Ask(reason=reason)))
+        return up
+
+    # Parts of the verbs.
+
+    def _allowed(self, who: Principal, names: Iterable[str]) -> list[str]:
+        self._require(who, Role.OPERATOR)
+        return self.resolve(names)
+
+    @staticmethod
+    def _require(who: Principal, role: Role) -> None:
+        if who.role < role:
+            raise ControlDenied(
+                f"{who.name} is {who.role.name.lower()}, this needs {role.name.lower()}",
+                hint="the owner of the fleet, or a member of settings.control_group, may do this",
+            )
+
+    def _states(self) -> dict[str, str]:
+        return {name: service.state.value for name, service in self.supervisor.services.items()}
+
+    async def _clear_hold(self, name: str) -> None:
+        if name in self.journal.holds():
+            await self.journal.clear_hold(name)
+
+    async def _carry(self, deed: _Deed) -> list[VerbResult]:
+        self._announce(deed)
+        self.supervisor.decide()
+        goal = deed.goal if deed.ask.wait else None
+        results = await self._results(deed.names, deed.before, goal, deed.ask.patience)
+        told: dict[str, object] = {one.name: one.message for one in results}
+        await self._audit(deed.who, deed.verb, deed.names, deed.ask.reason, told)
+        return results
+
+    def _announce(self, deed: _Deed) -> None:
+        data: dict[str, object] = {"who": deed.who.name, "names": deed.names, "reason": deed.ask.reason}
+        kind = f"control.{deed.verb.split(' ', maxsplit=1)[0]}"
+        self.bus.publish(kind, f"{deed.who.name}: {deed.verb} {', '.join(deed.names)}", data=data)
+
+    async def _audit(
+        self, who: Principal, verb: str, names: Iterable[str], reason: str, result: dict[str, object]
+    ) -> None:
+        data: dict[str, object] = {"who": who.name, "verb": verb, "names": list(names), "reason": reason}
+        data["result"] = result
+        event = Event("control.result", f"{who.name}: {verb} done", self.clock.wall(), data=data)
+        try:
+            self.bus.hand_on(await self.journal.record(event))
+        except JournalError:
+            # The deed is done and the event waits in memory; the journal itself reports its trouble.
+            return
+
+    async def _results(
+        self,
+        names: list[str],
+        before: dict[str, str],
+        goal: Goal | None,
+        patience: float,
+    ) -> list[VerbResult]:
+        began = self.clock.mono()
+        done: dict[str, VerbResult] = {}
+
+        def look() -> bool:
+            for name in names:
+                if name not in done:
+                    result = self._judge(name, before.get(name, ""), goal, self.clock.mono() - began)
+                    if result is not None:
+                        done[name] = result
+            return len(done) == len(names)
+
+        with anyio.move_on_after(patience):
+            while not look():
+                await self.supervisor.core.wait_changed()
+        took = self.clock.mono() - began
+        for name in names:
+            if name not in done:
+                done[name] = self._late(name, before.get(name, ""), took)
+        return [done[name] for name in names]
+
+    def _judge(self, name: str, before: str, goal: Goal | None, took: float) -> VerbResult | None:
+        service = self.supervisor.services.get(name)
+        if service is None:
+            return VerbResult(name, before, "removed", ok=True, changed=True, message="removed", took=took)
+        met = True if goal is None else goal(service)
+        if met is None:
+            return None
+        after = service.state.value
+        return VerbResult(name, before, after, met, after != before or took > 0, _words(service), took)
+
+    def _late(self, name: str, before: str, took: float) -> VerbResult:
+        service = self.supervisor.services[name]
+        message = f"still {service.state} after {took:.1f} s: {_words(service)}"
+        return VerbResult(
+            name, before, service.state.value, ok=False, changed=True, message=message, took=took
+        )
+
+    def is_stopping(self) -> bool:
+        """Return whether the fleet goes down."""
+        return self.supervisor.phase in {Phase.STOPPING, Phase.DOWN}
+
+
+def _words(service: Service) -> str:
+    pid = f" (pid {service.run.pid})" if service.run is not None and service.run.pid else ""
+    return f"{service.reason or service.state}{pid}"
+
+
+def _why(done: str, who: Principal, ask: Ask) -> str:
+    return f"{done} by {who.name}" + (f": {ask.reason}" if ask.reason else "")
+
+
+def _is_ready(service: Service) -> bool | None:
+    if service.state in {State.READY, State.COMPLETED} and service.ending is None:
+        return True
+    if service.state is State.FAILED:
+        return False
+    if service.state is State.STOPPED and service.down_reason is not DownReason.NONE:
+        return False
+    return None
+
+
+def _is_down(service: Service) -> bool | None:
+    if service.run is None and service.state in {State.STOPPED, State.COMPLETED, State.FAILED}:
+        return True
+    return None
+
+
+def _is_completed(service: Service) -> bool | None:
+    if service.state is State.COMPLETED:
+        return True
+    return False if service.state is State.FAILED else None

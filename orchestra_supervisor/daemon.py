@@ -1,0 +1,363 @@
+"""The process that decides: takes over from the last daemon, runs the fleet, answers the control API.
+
+Started by the keeper alone. It may be killed at any instant: what it knows is with the keeper (notes and
+runs), in `fleet.json` (the fleet as applied) and in the journal.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from orchestra_supervisor._version import VERSION
+from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
+from orchestra_supervisor.config.load import load_fleet
+from orchestra_supervisor.config.secrets import SecretStore
+from orchestra_supervisor.control import Control
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
+from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.journal.journal import Journal
+from orchestra_supervisor.journal.memory import MemoryJournal
+from orchestra_supervisor.journal.records import AnyJournal, RunRow
+from orchestra_supervisor.model.errors import (
+    ConfigError,
+    ConflictError,
+    JournalError,
+    KeeperLost,
+    OrchestraError,
+)
+from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.probes.run import run_check
+from orchestra_supervisor.process.identity import ProcessIdentity, boot_id
+from orchestra_supervisor.process.keeper_client import KeeperClient
+from orchestra_supervisor.process.leftovers import Leftover, RecordedRun, find_leftovers
+from orchestra_supervisor.process.orders import RunNews, Snapshot
+from orchestra_supervisor.process.stopping import stop_leftovers
+from orchestra_supervisor.rules.graph import below, find_cycle
+from orchestra_supervisor.rules.inputs import Gone, Spawned
+from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
+from orchestra_supervisor.surfaces.serve import serve_unix
+
+__all__ = ["main"]
+
+LEFTOVER_GRACE = 10.0
+"""Seconds between SIGTERM and SIGKILL for what a killed keeper left behind."""
+_JOURNAL_NAME = "journal.sqlite3"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the keeper starts the daemon with: absolute paths, and the names that --only selected."""
+
+    home: Path
+    files: tuple[Path, ...]
+    only: tuple[str, ...]
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def mono(self) -> float:
+        """Return seconds of CLOCK_MONOTONIC."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Return seconds since the epoch."""
+        return time.time()  # noqa: TID251  # the one place where wall time is read
+
+    def run_digits(self) -> str:
+        """Return 12 fresh random hex digits."""
+        return secrets.token_hex(6)
+
+
+class Daemon:
+    """One daemon, from its greeting of the keeper to its end."""
+
+    def __init__(
+        self, options: Options, keeper: KeeperClient, snapshot: Snapshot, journal: AnyJournal
+    ) -> None:
+        self._options = options
+        self._keeper = keeper
+        self._snapshot = snapshot
+        self._journal = journal
+        self._clock = SystemClock()
+        self._bus = EventBus(journal, self._clock)
+        self._started = self._clock.wall()
+        self._secrets = SecretStore(None)
+        self._limiter = anyio.CapacityLimiter(2)
+        self._reload_asked = anyio.Event()
+
+    @property
+    def _is_fresh(self) -> bool:
+        """True when this keeper holds nothing yet: the fleet starts, it is not taken over."""
+        return not self._snapshot.notes and not self._snapshot.runs
+
+    async def run(self) -> None:
+        """Run the fleet until it is down or the keeper replaces this daemon."""
+        if self._is_fresh:
+            await self._deal_with_leftovers()
+        fleet = await self._first_fleet()
+        self._apply(fleet)
+        log_directory = self._log_directory(fleet)
+        launcher = Launcher(home=self._options.home, log_directory=log_directory, environ=os.environ)
+        outside = Outside(
+            keeper=self._keeper,
+            clock=self._clock,
+            bus=self._bus,
+            launcher=launcher,
+            network=run_check,
+            secrets=self._resolve_secrets,
+            on_reload=self._ask_reload,
+            on_run=self._note_run,
+        )
+        supervisor = Supervisor(fleet, outside)
+        verbs = Verbs(supervisor)
+        control = Control(
+            supervisor=supervisor,
+            verbs=verbs,
+            keeper=self._keeper,
+            journal=self._journal,
+            bus=self._bus,
+            clock=self._clock,
+            load=partial(self._reload, supervisor, verbs),
+        )
+        describe = partial(self._describe, supervisor, log_directory)
+        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
+        text = "started" if self._is_fresh else "took over"
+        self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
+        async with anyio.create_task_group() as tasks:
+            socket = await tasks.start(self._serve, app, fleet)
+            self._write_layout(fleet, socket)
+            tasks.start_soon(self._reload_on_signal, control)
+            last = await supervisor.run(self._snapshot, down=self._down(fleet))
+            if last is Phase.REPLACED:
+                self._bus.publish("daemon.replaced", "the next daemon takes over")
+            tasks.cancel_scope.cancel()
+
+    async def _serve(self, app: object, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
+        group = fleet.settings.control_group
+        path = self._options.home / "control.sock"
+        mode = 0o660 if group else 0o600
+        await serve_unix(app, path, mode=mode, group=group, task_status=task_status)  # type: ignore[arg-type]
+
+    # What the fleet is.
+
+    async def _first_fleet(self) -> Fleet:
+        """Return the fleet to run: as last applied when taken over, else as the files say now."""
+        applied = self._options.home / "fleet.json"
+        if not self._is_fresh and applied.exists():
+            return parse_fleet(applied.read_text(encoding="utf-8"))
+        return await self._load()
+
+    async def _load(self) -> Fleet:
+        load = partial(load_fleet, self._options.files, environ=os.environ)
+        result = await to_thread.run_sync(load, limiter=self._limiter)
+        result.raise_for_errors()
+        cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
+        if cycle:
+            raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
+        return result.fleet
+
+    def _apply(self, fleet: Fleet) -> None:
+        """Make the fleet the applied one: what the next daemon goes on with."""
+        _write_private(self._options.home / "fleet.json", dump_fleet(fleet))
+        self._secrets = SecretStore(fleet.settings.secrets_file)
+
+    def _log_directory(self, fleet: Fleet) -> Path:
+        return Path(fleet.settings.log_directory or self._options.home / "logs")
+
+    def _write_layout(self, fleet: Fleet, socket: Path) -> None:
+        layout = {
+            "log_directory": str(self._log_directory(fleet)),
+            "services": list(fleet.services),
+            "control": str(socket),
+        }
+        _write_private(self._options.home / "layout.json", json.dumps(layout))
+
+    def _down(self, fleet: Fleet) -> dict[str, DownReason]:
+        """Return the services that a fresh start leaves down."""
+        down = {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
+        if self._options.only:
+            chosen = below(resolve_names(self._options.only, fleet.services), fleet.services)
+            down |= {name: DownReason.NOT_SELECTED for name in fleet.services if name not in chosen}
+        if fleet.settings.remember_stops:
+            down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
+        return down
+
+    async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
+        try:
+            fleet = await self._load()
+        except OrchestraError as error:
+            self._bus.publish("config.refused", f"nothing changed: {error.message}", data=error.to_dict())
+            raise
+        old = supervisor.fleet
+        self._apply(fleet)
+        done = verbs.reload(fleet, self._down(fleet))
+        supervisor.decide()
+        self._write_layout(fleet, self._options.home / "control.sock")
+        for name, spec in fleet.services.items():
+            if name in old.services and old.services[name].log != spec.log:
+                self._keeper.log_config(str(self._log_directory(fleet) / f"{name}.log"), spec.log)
+        text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
+        self._bus.publish("config.reloaded", text)
+        await verbs.forget_removed(done.removed)
+        return done
+
+    def _ask_reload(self) -> None:
+        self._reload_asked.set()
+
+    async def _reload_on_signal(self, control: Control) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked = anyio.Event()
+            try:
+                await control.load()
+            except OrchestraError as error:
+                _say(f"reload refused: {error.message}")
+
+    async def _resolve_secrets(self, env: dict[str, str]) -> dict[str, str]:
+        return await to_thread.run_sync(self._secrets.resolve, env, limiter=self._limiter)
+
+    # What is left of an earlier fleet.
+
+    async def _deal_with_leftovers(self) -> None:
+        rows = [
+            RecordedRun(row.run, row.service, ProcessIdentity(row.pid, row.start_ticks, row.boot_id))
+            for row in self._journal.open_runs()
+        ]
+        own = [self._snapshot.keeper_pid, *([self._snapshot.logger_pid] if self._snapshot.logger_pid else [])]
+        look = partial(find_leftovers, str(self._options.home), (), rows, own)
+        found: list[Leftover] = await to_thread.run_sync(look, limiter=self._limiter)
+        for one in found:
+            text = f"left by an earlier fleet: {one.name} (pid {one.identity.pid}) of {one.service}"
+            data: dict[str, object] = {"pid": one.identity.pid, "how": one.how}
+            self._bus.publish("leftover.found", text, service=one.service, run=one.run, data=data)
+            _say(f"{text}")
+        if found:
+            summary = await stop_leftovers(found, LEFTOVER_GRACE, look)
+            text = f"{len(summary.stopped)} stopped, {len(summary.killed)} killed"
+            self._bus.publish("leftover.stopped", text)
+            _say(f"leftovers: {text}")
+            if not summary.is_clean:
+                pids = ", ".join(str(one.identity.pid) for one in summary.survivors)
+                raise ConflictError(
+                    f"processes of an earlier fleet cannot be ended: {pids}", hint="end them first"
+                )
+        for row in rows:
+            self._journal.run_ended(row.run, self._clock.wall(), "its keeper was killed; exit status unknown")
+
+    # Telling.
+
+    def _note_run(self, news: RunNews) -> None:
+        """Keep the journal's ledger of runs: how a next fleet knows what this one left."""
+        match news.input:
+            case Spawned() as run:
+                row = RunRow(run.run, news.slot, run.pid, run.start_ticks, boot_id(), run.started_wall)
+                self._journal.run_started(row)
+            case Gone(run):
+                self._journal.run_ended(run, self._clock.wall(), "")
+            case _:
+                pass
+
+    def _describe(self, supervisor: Supervisor, log_directory: Path) -> dict[str, object]:
+        services = supervisor.services.values()
+        return {
+            "pid": os.getpid(),
+            "keeper_pid": self._snapshot.keeper_pid,
+            "logger_pid": self._snapshot.logger_pid,
+            "version": VERSION,
+            "home": str(self._options.home),
+            "started": self._snapshot.started_wall,
+            "daemon_started": self._started,
+            "daemon_starts": self._snapshot.daemon_starts,
+            "phase": supervisor.phase.value,
+            "files": supervisor.fleet.files,
+            "log_directory": str(log_directory),
+            "services": len(services),
+            "ready": sum(one.state in {State.READY, State.COMPLETED} for one in services),
+        }
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file whole or not at all, readable for the owner alone."""
+    scratch = path.with_name(path.name + ".new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+async def _run(options: Options) -> int:
+    keeper = await KeeperClient.from_fd(int(os.environ["ORCHESTRA_KEEPER_FD"]))
+    snapshot = await keeper.hello()
+    is_fresh = not snapshot.runs and not snapshot.notes
+    try:
+        return await _run_with_journal(options, keeper, snapshot)
+    except* OrchestraError as group:
+        error = _first(group)
+        if is_fresh and not isinstance(error, KeeperLost):
+            # A fleet that cannot start is not tried again: the keeper ends with the error's status.
+            keeper.quit(error.kind.exit)
+            await keeper.flush()
+        raise error from None
+    raise AssertionError
+
+
+async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Snapshot) -> int:
+    now = SystemClock().wall()
+    try:
+        async with Journal.open(options.home / _JOURNAL_NAME, now_wall=now) as journal:
+            await Daemon(options, keeper, snapshot, journal).run()
+    except JournalError as error:
+        if not snapshot.runs and not snapshot.notes:
+            raise
+        # The fleet runs; without a journal it is still supervised, and says so.
+        _say(f"going on without a journal: {error.message}")
+        await Daemon(options, keeper, snapshot, MemoryJournal()).run()
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"orchestra: {text}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="orchestra-daemon", description="Started by the keeper.")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("-c", "--config", type=Path, action="append", default=[], dest="files")
+    parser.add_argument("--only", action="append", default=[])
+    given = parser.parse_args(arguments)
+    only = tuple(name for names in given.only for name in names.split(",") if name)
+    options = Options(given.home.absolute(), tuple(path.absolute() for path in given.files), only)
+    try:
+        return anyio.run(_run, options)
+    except OrchestraError as error:
+        _say(f"error: {error.message}")
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr, flush=True)  # noqa: T201
+        return error.kind.exit
+
+
+def _first(group: BaseExceptionGroup[OrchestraError]) -> OrchestraError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

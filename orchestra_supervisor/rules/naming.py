@@ -1,0 +1,45 @@
+"""Which services are meant: names, globs, `all`, and the nearest name to a wrong one."""
+
+import difflib
+import fnmatch
+from collections.abc import Collection, Iterable
+
+from orchestra_supervisor.model.errors import InvalidRequest, UnknownService
+
+__all__ = ["resolve_names"]
+
+_SHOWN = 12
+"""Known names that a hint lists at most."""
+
+
+def resolve_names(wanted: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return the services that names, globs and `all` mean, each once, in the order given.
+
+    Raises:
+        InvalidRequest: No name was given.
+        UnknownService: A name or glob matches nothing; the hint has the nearest name.
+    """
+    found: dict[str, None] = {}
+    patterns = list(wanted)
+    if not patterns:
+        raise InvalidRequest("no service named", hint="name services, or `all`")
+    for pattern in patterns:
+        if pattern in known:
+            found[pattern] = None
+            continue
+        matches = list(known) if pattern == "all" else fnmatch.filter(known, pattern)
+        if not matches:
+            near = difflib.get_close_matches(pattern, known, n=3)
+            raise UnknownService(
+                f"no service {pattern!r}", hint=_hint(near, known), name=pattern, nearest=near
+            )
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def _hint(near: list[str], known: Collection[str]) -> str:
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    some = sorted(known)[:_SHOWN]
+    more = f" and {len(known) - len(some)} more" if len(known) > len(some) else ""
+    return f"known: {', '.join(some) or 'none'}{more}"

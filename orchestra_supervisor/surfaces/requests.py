@@ -1,0 +1,55 @@
+"""The bodies that the control API takes."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["ReloadRequest", "ShutdownRequest", "SignalRequest", "VerbRequest", "WaitRequest"]
+
+Names = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1, max_length=5_000)
+]
+Timeout = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_max_length=4_096)
+
+
+class VerbRequest(_Request):
+    """Start, stop or restart services."""
+
+    names: Names
+    wait: Literal["ready", "stopped", "none"] = "ready"
+    """`none` answers when the verb is taken; the others wait for what the verb leads to."""
+    timeout: Timeout = 60.0
+    with_dependents: bool = False
+    reason: str = ""
+
+
+class SignalRequest(_Request):
+    """Send a signal."""
+
+    names: Names
+    signal: Annotated[str, Field(pattern=r"^(SIG)?[A-Z0-9+]{2,12}$")]
+    scope: Literal["leader", "group", "tree"] = "leader"
+
+
+class WaitRequest(_Request):
+    """Wait for a condition."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    names: Names
+    goal: Annotated[Literal["ready", "stopped", "completed"], Field(alias="for")]
+    timeout: Timeout = 60.0
+
+
+class ReloadRequest(_Request):
+    """Read the configuration anew."""
+
+
+class ShutdownRequest(_Request):
+    """Take the fleet down."""
+
+    reason: str = ""
