@@ -16,6 +16,9 @@ from orchestra_supervisor.model.spec import ServiceSpec
 
 __all__ = ["CommandView", "command_text", "view_command"]
 
+MAX_LINE = 65_536
+"""Characters of a shell line that are looked at."""
+
 _CD = re.compile(r"\s*cd\s+(\"[^\"$`]*\"|'[^']*'|[^\s;&|$`\"']+)\s*(?:&&|;)\s*")
 _PYTHON = re.compile(r"python[0-9.]*$")
 _SCRIPT = re.compile(r"\.(?:py|js|mjs|cjs|ts|sh|rb|pl|php|jar)$")
@@ -79,9 +82,9 @@ def view_command(argv: tuple[str, ...], cwd: str) -> CommandView:
         cwd = os.path.normpath(os.path.join(cwd, folder))  # noqa: PTH118 - text, not a file
         line = line[match.end() :]
     words: list[str] = []
-    whole = True
+    whole = len(line) <= MAX_LINE
     try:
-        for word in _tokens(line):
+        for word in _tokens(line[:MAX_LINE]):
             if _OPERATOR.fullmatch(word):
                 whole = False
                 break

@@ -11,6 +11,9 @@ __all__ = ["Category", "Finding", "Findings", "Location", "Severity", "is_sensit
 MAX_SHOWN = 160
 """Characters of a value that a finding quotes."""
 
+_MAX_READ = 2_000
+"""Characters that are searched for secrets; the search takes time in the square of a word's length."""
+
 _SENSITIVE = re.compile(r"secret|token|passw(?:or)?d|passwd|key|credential", re.IGNORECASE)
 _INLINE_SECRET = re.compile(
     r"([\w-]*(?:secret|token|passw(?:or)?d|passwd|key|credential)[\w-]*)(\s*[=:]\s*|\s+)(?!-)(\"[^\"]*\"|'[^']*'|\S+)",
@@ -93,7 +96,7 @@ def shown(value: object, name: str = "") -> str:
     """
     if name and is_sensitive(name):
         return "***"
-    text = value if isinstance(value, str) else repr(value)
+    text = (value if isinstance(value, str) else repr(value))[:_MAX_READ]
     text = _INLINE_SECRET.sub(r"\1\2***", _USERINFO.sub(r"\1:***@", text))
     text = _CONTROL.sub("?", text)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestra_supervisor.config.commands import CommandView, view_command
 from orchestra_supervisor.config.draft import KeyPath
 from orchestra_supervisor.config.environment import PATH_VARIABLES
-from orchestra_supervisor.config.findings import Category, Finding, Findings, Severity, shown
+from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.config.ports import PortOwner, listeners
 from orchestra_supervisor.config.secrets import SecretStore
@@ -47,9 +47,10 @@ def preflight(result: LoadResult, environ: Mapping[str, str]) -> tuple[Finding, 
     """
     findings = Findings()
     owners = listeners()
+    said: set[tuple[Location, str]] = set()
     store = SecretStore(result.fleet.settings.secrets_file)
     for spec in result.fleet.services.values():
-        look = _Look(spec, result.sources, environ, findings)
+        look = _Look(spec, result.sources, environ, findings, said)
         look.at_cwd()
         look.at_command()
         look.at_paths()
@@ -70,6 +71,7 @@ class _Look:
     sources: Sources
     environ: Mapping[str, str]
     findings: Findings
+    said: set[tuple[Location, str]]
 
     def note(
         self, severity: Severity, code: str, message: str, path: KeyPath, value: object = None, hint: str = ""
@@ -146,9 +148,11 @@ class _Look:
                 self.note(Severity.WARNING, "path.foreign", message, ("command", index), word)
         for name in sorted(PATH_VARIABLES & self.spec.env.keys() - {"PATH"}):
             for entry in self.spec.env[name].split(os.pathsep):
-                place = self.sources.where(self.spec.name, "env", name)
-                known = any(f.where == (place,) and f.values == (shown(entry),) for f in self.findings.items)
-                if entry.startswith("/") and not known and not _exists(Path(entry)):
+                if not entry.startswith("/") or _exists(Path(entry)):
+                    continue
+                place = (self.sources.where(self.spec.name, "env", name), entry)
+                if place not in self.said:  # settings are shared by many services
+                    self.said.add(place)
                     message = f"{name} holds {shown(entry)}: this path does not exist here"
                     self.note(Severity.WARNING, "path.foreign", message, ("env", name), entry)
 
