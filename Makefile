@@ -1,0 +1,62 @@
+# Two commands: `make up` runs the default fleet, `make test` checks everything.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that is new enough; override with PYTHON=...
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
+TESTS ?= tests
+JOBS ?= 2
+
+.PHONY: up test lint types floors unit fmt simulate soak lock clean
+
+up: $(VENV)/.installed
+	$(BIN)/orchestra up
+
+test: lint types floors unit
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed; hint: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.installed
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/pyright
+
+floors: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(TESTS)
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The engine on a virtual clock: make simulate SEEDS="1 2000", or one seed to read its story.
+SEEDS ?= 0 2000
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation $(SEEDS)
+
+# The long form of the kill tests: about two minutes.
+soak: $(VENV)/.dev
+	$(BIN)/python benchmarks/soak.py
+
+lock: $(VENV)/.dev
+	{ echo '# The versions that the tests were last run with; `make lock` renews them.'; \
+	  $(BIN)/pip freeze --exclude-editable; } > constraints.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
