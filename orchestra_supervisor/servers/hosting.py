@@ -3,6 +3,7 @@
 It says one line on stdout when it listens, and ends with exit code 0 some tenths of a second after SIGTERM.
 """
 
+import asyncio
 import logging
 import os
 import signal
@@ -37,7 +38,7 @@ def serve(settings: Settings, app: ASGIApp, on_stop: Callable[[], None] | None =
     Args:
         settings: Where.
         app: What; it stands behind the Host guard.
-        on_stop: Called in the event loop's thread when a stop is asked for: ends open streams.
+        on_stop: Called in the event loop when a stop is asked for: ends open streams.
 
     Returns:
         The exit status: 0 after SIGTERM, 130 after SIGINT.
@@ -57,6 +58,7 @@ def serve(settings: Settings, app: ASGIApp, on_stop: Callable[[], None] | None =
         ws="none",
         loop="asyncio",
         server_header=False,
+        proxy_headers=False,
         backlog=_BACKLOG,
         limit_concurrency=_MAX_REQUESTS,
         timeout_graceful_shutdown=_GRACE,
@@ -85,11 +87,17 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None] | None) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        if self._on_stop is not None:
-            self._on_stop()
+        if self._on_stop is not None and self._loop is not None:
+            # A signal may come in the middle of a task's step; a stream that is closed there never wakes up.
+            self._loop.call_soon_threadsafe(self._on_stop)
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -38,7 +38,7 @@ MAX_TEXT = 256 * 1024
 KEEP_ALIVE = 15.0
 """Seconds of silence on a stream after which a comment is sent."""
 
-_GIT_FRESH = 2.0  # seconds that an answer of git is good for
+_GIT_FRESH = 1.0  # seconds that an answer of git is good for
 _SHOWN_CHANGES = 20  # newest changes in the summary
 
 

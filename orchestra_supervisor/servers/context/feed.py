@@ -19,8 +19,8 @@ __all__ = ["MAX_FOLLOWERS", "MAX_REMEMBERED", "MAX_WAITING", "Feed", "Follower",
 
 MAX_REMEMBERED = 1000
 """Changes in the ring; older ones are forgotten."""
-MAX_WAITING = 256
-"""Changes that wait for one follower; one that is slower than that is dropped."""
+MAX_WAITING = 4096
+"""Changes that wait for one follower: a large checkout at once. One that falls further behind is dropped."""
 MAX_FOLLOWERS = 100
 """Streams at a time."""
 
