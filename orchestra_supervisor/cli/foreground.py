@@ -20,6 +20,7 @@ from orchestra_supervisor.cli.render import event_line, summary_lines
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.session import Session, SignalBox
 from orchestra_supervisor.cli.shapes import EventView
+from orchestra_supervisor.cli.stopping import StopOrder
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
 
@@ -31,7 +32,8 @@ _TAIL = 5  # lines of supervisor.log that are shown when something of ours faile
 _LINES_SHOWN = 60  # lines of all services from before the table that a terminal is given
 _LINES_PLAIN = 1_000  # likewise, of each service, where the output goes to a file
 _IN_ORDER = ("stopping in order", "Ctrl-C again to hurry")
-_QUIET = ("service.spawned", "service.probe_failed")  # their states are told by other events
+_QUIET = {"service.spawned", "service.running", "service.probe_failed", "control.result"}
+"""Kinds that tell nothing to a person which the events around them do not."""
 
 
 def watch_foreground(plan: Plan, lock_fd: int, timeout: float) -> int:
@@ -89,8 +91,10 @@ def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed:
 
 def _told(event: EventView) -> str:
     text = make_visible(event.message or event.kind)
-    name = make_visible(event.service)
-    return text if not name or text.startswith(name) else f"{name}: {text}"
+    if not event.service:
+        return text
+    name, word = make_visible(event.service), make_visible(event.kind.rpartition(".")[2])
+    return f"{name} {word}" if text == word else f"{name} {word}: {text}"
 
 
 class _Foreground:
@@ -197,29 +201,24 @@ class _Foreground:
     def _stop(self, signals: list[int]) -> int:
         session = self.session
         since = time.time()
-        presses = 0
+        order = StopOrder(session.send)
         pending = signals
         while not session.is_over():
-            for number in pending:
-                presses += 1
-                # A closed terminal asks for the same as Ctrl-C; HUP itself would mean "reload" to the keeper.
-                session.send(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-                if not self.screen.is_live:
-                    self.screen.say(["stopping in order" if presses == 1 else "hurrying"])
-            pending = session.step(_FRAME)
-            lines = self._new_lines()
+            told = order.take(pending)
+            if not self.screen.is_live:
+                self.screen.say(told)
             if self.screen.is_live:
-                self.screen.say(lines)
-                word, offer = ("hurrying", "") if presses > 1 else _IN_ORDER
+                word, offer = ("hurrying", "") if order.is_hurried else _IN_ORDER
                 terminal = self.screen.terminal
-                frame = stopping_frame(session.status, terminal, time.time(), since, word, offer)
-                self.screen.show(frame)
-            else:
-                self.screen.say(lines)
+                # Drawn before anything is said, as it wipes the ^C that the terminal has echoed.
+                self.screen.show(stopping_frame(session.status, terminal, time.time(), since, word, offer))
+            pending = session.step(_FRAME)
+            self.screen.say(self._new_lines())
+            if not self.screen.is_live:
                 self._say_events()
         self.screen.end_region()
         self._catch_up()
         if session.keeper.returncode != 0:
             raise keeper_lost(session.keeper, session.home)
         self.screen.say([f"all stopped in {time.time() - since:.1f} s"])
-        return HURRIED if presses > 1 else 0
+        return HURRIED if order.is_hurried else 0

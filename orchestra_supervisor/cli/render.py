@@ -111,8 +111,7 @@ def summary_lines(status: StatusView, terminal: Terminal, now: float) -> list[st
 
 def _header_lines(status: StatusView, terminal: Terminal) -> list[str]:
     daemon = status.daemon
-    ready = daemon.ready if daemon.ready is not None else sum(one.is_good for one in status.services)
-    total = daemon.count if daemon.count is not None else len(status.services)
+    ready, total = status.tally()
     pieces: list[Cell] = [
         (f"orchestra {daemon.version}".rstrip(), ("bold",)),
         (f"home {make_visible(daemon.home)}", ()),

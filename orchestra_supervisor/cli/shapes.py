@@ -69,6 +69,11 @@ class ServiceView:
         return self.desired != "down"
 
     @property
+    def is_left_out(self) -> bool:
+        """True when the configuration or `up --only` leaves it out."""
+        return not self.is_enabled or self.down_reason in {"disabled", "not_selected"}
+
+    @property
     def is_due(self) -> bool:
         """True when it is about to be started and nothing of that shows yet."""
         return self.state == "stopped" and self.desired == "up" and self.is_enabled
@@ -117,6 +122,14 @@ class StatusView:
             if not found:
                 return [one for one in moving if one.name not in blocked]
             blocked |= found
+
+    def tally(self) -> tuple[int, int]:
+        """Return how many services are ready or completed, and of how many that are meant to take part."""
+        count, ready = self.daemon.count, self.daemon.ready
+        if count is not None and ready is not None and count != len(self.services):
+            return ready, count  # asked for some of them only
+        part = [one for one in self.services if one.is_good or not one.is_left_out]
+        return sum(one.is_good for one in part), len(part)
 
     def shortfalls(self) -> list[ServiceView]:
         """Return the services that are wanted and neither ready nor completed."""

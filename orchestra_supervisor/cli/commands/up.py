@@ -16,6 +16,8 @@ from orchestra_supervisor.cli.launch import (
     replace_by_keeper,
 )
 from orchestra_supervisor.cli.parser import CommandParser, UsageError, seconds_of, split_names
+from orchestra_supervisor.cli.screen import Screen
+from orchestra_supervisor.cli.terminal import Terminal
 
 __all__ = ["configure", "run"]
 
@@ -52,7 +54,10 @@ def run(options: Namespace) -> int:
     prepare_home(home)
     lock_fd = acquire_lock(home)
     plan = Plan(home, files, split_names(options.only))
+    screen = Screen(Terminal(sys.stderr, os.environ))
+    screen.show([("checking the configuration", "checking the configuration")])
     status = _check(plan)
+    screen.end_region()
     if status:
         os.close(lock_fd)
         return status

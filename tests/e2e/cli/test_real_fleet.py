@@ -148,7 +148,7 @@ def test_a_wrong_file_starts_nothing(real: RealFleet) -> None:
 
 def test_a_fleet_in_the_foreground_ends_with_ctrl_c_and_leaves_nothing(real: RealFleet) -> None:
     with seated("up", cwd=real.path) as seat:
-        at = seat.until("2 ready of")
+        at = seat.until("2 ready of 2")
         at = seat.until("web complains", at)
         pid = int(str(real.status()["web"]["pid"]))
         seat.press(b"\x03")
@@ -168,7 +168,7 @@ def test_a_killed_keeper_is_said_and_the_next_up_takes_over(real: RealFleet) -> 
         text=True,
     ) as child:
         assert child.stdout is not None
-        while "2 ready of" not in child.stdout.readline():
+        while "2 ready of 2" not in child.stdout.readline():
             pass
         before = real.status()
         os.kill(int(str(before["daemon"]["keeper_pid"])), signal.SIGKILL)

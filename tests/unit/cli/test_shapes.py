@@ -55,3 +55,16 @@ def test_what_is_missing_is_what_is_wanted_and_not_there() -> None:
         shapes.service("disabled", "stopped", enabled=False),
     ]
     assert names(view(*rows).shortfalls()) == ["bad"]
+
+
+def test_the_tally_leaves_out_what_the_configuration_leaves_out() -> None:
+    rows = [
+        shapes.service("ok"),
+        shapes.service("by_hand", "stopped", desired="down", down_reason="operator"),
+        shapes.service("off", "stopped", desired="down", down_reason="disabled", enabled=False),
+        shapes.service("other", "stopped", desired="down", down_reason="not_selected"),
+    ]
+    assert view(*rows).tally() == (1, 2)
+    some = shapes.status("/h", rows)
+    some["services"] = rows[:1]
+    assert StatusView(some).tally() == (1, 4), "of all, where only some were asked for"
