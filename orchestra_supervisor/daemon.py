@@ -5,7 +5,6 @@ runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
 import argparse
-import json
 import os
 import secrets
 import sys
@@ -19,12 +18,13 @@ import anyio
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
-from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
 from orchestra_supervisor.config.load import load_fleet
 from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.leftovers import clear_leftovers
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.journal import Journal
@@ -32,7 +32,6 @@ from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
 from orchestra_supervisor.model.errors import (
     ConfigError,
-    ConflictError,
     JournalError,
     KeeperLost,
     OrchestraError,
@@ -40,11 +39,9 @@ from orchestra_supervisor.model.errors import (
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.run import run_check
-from orchestra_supervisor.process.identity import ProcessIdentity, boot_id
+from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
-from orchestra_supervisor.process.leftovers import Leftover, RecordedRun, find_leftovers
 from orchestra_supervisor.process.orders import RunNews, Snapshot
-from orchestra_supervisor.process.stopping import stop_leftovers
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
@@ -52,10 +49,6 @@ from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.serve import serve_unix
 
 __all__ = ["main"]
-
-LEFTOVER_GRACE = 10.0
-"""Seconds between SIGTERM and SIGKILL for what a killed keeper left behind."""
-_JOURNAL_NAME = "journal.sqlite3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +83,8 @@ class Daemon:
         self, options: Options, keeper: KeeperClient, snapshot: Snapshot, journal: AnyJournal
     ) -> None:
         self._options = options
+        self._home = StateDirectory(options.home)
+        self._socket = self._home.control_socket
         self._keeper = keeper
         self._snapshot = snapshot
         self._journal = journal
@@ -107,12 +102,15 @@ class Daemon:
 
     async def run(self) -> None:
         """Run the fleet until it is down or the keeper replaces this daemon."""
-        if self._is_fresh:
-            await self._deal_with_leftovers()
         fleet = await self._first_fleet()
+        if self._is_fresh:
+            may_stop = fleet.settings.leftovers == "stop"
+            await clear_leftovers(
+                self._home, self._snapshot, self._journal, self._bus, may_stop=may_stop, say=_say
+            )
         self._apply(fleet)
-        log_directory = self._log_directory(fleet)
-        launcher = Launcher(home=self._options.home, log_directory=log_directory, environ=os.environ)
+        log_directory = self._home.log_directory(fleet)
+        launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
         outside = Outside(
             keeper=self._keeper,
             clock=self._clock,
@@ -140,7 +138,8 @@ class Daemon:
         self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
         async with anyio.create_task_group() as tasks:
             socket = await tasks.start(self._serve, app, fleet)
-            self._write_layout(fleet, socket)
+            self._socket = socket
+            self._home.write_layout(fleet, socket)
             tasks.start_soon(self._reload_on_signal, control)
             last = await supervisor.run(self._snapshot, down=self._down(fleet))
             if last is Phase.REPLACED:
@@ -149,18 +148,15 @@ class Daemon:
 
     async def _serve(self, app: object, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
         group = fleet.settings.control_group
-        path = self._options.home / "control.sock"
         mode = 0o660 if group else 0o600
-        await serve_unix(app, path, mode=mode, group=group, task_status=task_status)  # type: ignore[arg-type]
+        await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)  # type: ignore[arg-type]
 
     # What the fleet is.
 
     async def _first_fleet(self) -> Fleet:
         """Return the fleet to run: as last applied when taken over, else as the files say now."""
-        applied = self._options.home / "fleet.json"
-        if not self._is_fresh and applied.exists():
-            return parse_fleet(applied.read_text(encoding="utf-8"))
-        return await self._load()
+        applied = None if self._is_fresh else self._home.applied_fleet()
+        return applied or await self._load()
 
     async def _load(self) -> Fleet:
         load = partial(load_fleet, self._options.files, environ=os.environ)
@@ -173,19 +169,8 @@ class Daemon:
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
-        _write_private(self._options.home / "fleet.json", dump_fleet(fleet))
+        self._home.apply(fleet)
         self._secrets = SecretStore(fleet.settings.secrets_file)
-
-    def _log_directory(self, fleet: Fleet) -> Path:
-        return Path(fleet.settings.log_directory or self._options.home / "logs")
-
-    def _write_layout(self, fleet: Fleet, socket: Path) -> None:
-        layout = {
-            "log_directory": str(self._log_directory(fleet)),
-            "services": list(fleet.services),
-            "control": str(socket),
-        }
-        _write_private(self._options.home / "layout.json", json.dumps(layout))
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:
         """Return the services that a fresh start leaves down."""
@@ -207,10 +192,10 @@ class Daemon:
         self._apply(fleet)
         done = verbs.reload(fleet, self._down(fleet))
         supervisor.decide()
-        self._write_layout(fleet, self._options.home / "control.sock")
+        self._home.write_layout(fleet, self._socket)
         for name, spec in fleet.services.items():
             if name in old.services and old.services[name].log != spec.log:
-                self._keeper.log_config(str(self._log_directory(fleet) / f"{name}.log"), spec.log)
+                self._keeper.log_config(str(self._home.log_directory(fleet) / f"{name}.log"), spec.log)
         text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
         self._bus.publish("config.reloaded", text)
         await verbs.forget_removed(done.removed)
@@ -231,34 +216,6 @@ class Daemon:
     async def _resolve_secrets(self, env: dict[str, str]) -> dict[str, str]:
         return await to_thread.run_sync(self._secrets.resolve, env, limiter=self._limiter)
 
-    # What is left of an earlier fleet.
-
-    async def _deal_with_leftovers(self) -> None:
-        rows = [
-            RecordedRun(row.run, row.service, ProcessIdentity(row.pid, row.start_ticks, row.boot_id))
-            for row in self._journal.open_runs()
-        ]
-        own = [self._snapshot.keeper_pid, *([self._snapshot.logger_pid] if self._snapshot.logger_pid else [])]
-        look = partial(find_leftovers, str(self._options.home), (), rows, own)
-        found: list[Leftover] = await to_thread.run_sync(look, limiter=self._limiter)
-        for one in found:
-            text = f"left by an earlier fleet: {one.name} (pid {one.identity.pid}) of {one.service}"
-            data: dict[str, object] = {"pid": one.identity.pid, "how": one.how}
-            self._bus.publish("leftover.found", text, service=one.service, run=one.run, data=data)
-            _say(f"{text}")
-        if found:
-            summary = await stop_leftovers(found, LEFTOVER_GRACE, look)
-            text = f"{len(summary.stopped)} stopped, {len(summary.killed)} killed"
-            self._bus.publish("leftover.stopped", text)
-            _say(f"leftovers: {text}")
-            if not summary.is_clean:
-                pids = ", ".join(str(one.identity.pid) for one in summary.survivors)
-                raise ConflictError(
-                    f"processes of an earlier fleet cannot be ended: {pids}", hint="end them first"
-                )
-        for row in rows:
-            self._journal.run_ended(row.run, self._clock.wall(), "its keeper was killed; exit status unknown")
-
     # Telling.
 
     def _note_run(self, news: RunNews) -> None:
@@ -277,9 +234,9 @@ class Daemon:
         return {
             "pid": os.getpid(),
             "keeper_pid": self._snapshot.keeper_pid,
-            "logger_pid": self._snapshot.logger_pid,
+            "logger_pid": supervisor.logger_pid,
             "version": VERSION,
-            "home": str(self._options.home),
+            "home": str(self._home.path),
             "started": self._snapshot.started_wall,
             "daemon_started": self._started,
             "daemon_starts": self._snapshot.daemon_starts,
@@ -289,17 +246,6 @@ class Daemon:
             "services": len(services),
             "ready": sum(one.state in {State.READY, State.COMPLETED} for one in services),
         }
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file whole or not at all, readable for the owner alone."""
-    scratch = path.with_name(path.name + ".new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 async def _run(options: Options) -> int:
@@ -321,7 +267,7 @@ async def _run(options: Options) -> int:
 async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Snapshot) -> int:
     now = SystemClock().wall()
     try:
-        async with Journal.open(options.home / _JOURNAL_NAME, now_wall=now) as journal:
+        async with Journal.open(StateDirectory(options.home).journal, now_wall=now) as journal:
             await Daemon(options, keeper, snapshot, journal).run()
     except JournalError as error:
         if not snapshot.runs and not snapshot.notes:

@@ -93,6 +93,7 @@ class Supervisor:
         self.phase = Phase.STARTING
         self._witness = ""
         self.exit_status = 0
+        self.logger_pid: int | None = None
         self._out = outside
         self._keeper = outside.keeper
         self._bus = outside.bus
@@ -147,6 +148,7 @@ class Supervisor:
         return self.phase
 
     def _take_over(self, snapshot: Snapshot, down: Mapping[str, DownReason]) -> None:
+        self.logger_pid = snapshot.logger_pid
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
@@ -223,7 +225,13 @@ class Supervisor:
                 self.phase = Phase.REPLACED
                 self.core.wake()
             case RoleNews(role, event, pid, text):
-                self._bus.publish(f"role.{event}", f"{role} {event}: {text}", data={"role": role, "pid": pid})
+                if role == "logger":
+                    self.logger_pid = pid if event == "started" else None
+                self._bus.publish(
+                    f"role.{event}",
+                    f"{role} {event}: {text}" if text else f"{role} {event}",
+                    data={"role": role, "pid": pid},
+                )
             case LoggerNews(kind, path, data):
                 self._bus.publish(f"log.{kind}", f"{path}: {kind}", data={"path": path, **data})
 

@@ -1,0 +1,90 @@
+"""The state directory of a fleet: which files there are, and how they are replaced whole."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
+from orchestra_supervisor.model.errors import ConflictError
+from orchestra_supervisor.model.spec import Fleet
+
+__all__ = ["StateDirectory"]
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """One home.
+
+    Attributes:
+        path: Absolute.
+    """
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """The journal's file."""
+        return self.path / "journal.sqlite3"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the control API is meant to be; see `serve_unix` for paths over the system's limit."""
+        return self.path / "control.sock"
+
+    def log_directory(self, fleet: Fleet) -> Path:
+        """Return where the logs of a fleet go."""
+        return Path(fleet.settings.log_directory or self.path / "logs")
+
+    def applied_fleet(self) -> Fleet | None:
+        """Return the fleet as it was last applied, or None.
+
+        Raises:
+            ConflictError: The file is damaged.
+        """
+        place = self.path / "fleet.json"
+        try:
+            return parse_fleet(place.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ConflictError(
+                f"{place}: not the fleet as it was applied: {error}",
+                hint="the services run on unsupervised; SIGTERM to the keeper stops them in order",
+            ) from error
+
+    def apply(self, fleet: Fleet) -> None:
+        """Make a fleet the applied one: what the next daemon goes on with.
+
+        Raises:
+            ConflictError: The file cannot be written.
+        """
+        self._replace("fleet.json", dump_fleet(fleet))
+
+    def write_layout(self, fleet: Fleet, socket: Path) -> None:
+        """Tell readers where things are while no daemon runs.
+
+        Raises:
+            ConflictError: The file cannot be written.
+        """
+        layout = {
+            "log_directory": str(self.log_directory(fleet)),
+            "services": list(fleet.services),
+            "control": str(socket),
+        }
+        self._replace("layout.json", json.dumps(layout))
+
+    def _replace(self, name: str, text: str) -> None:
+        """Replace a file whole or not at all, readable for the owner alone."""
+        place, scratch = self.path / name, self.path / f"{name}.new"
+        try:
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(place)
+        except OSError as error:
+            raise ConflictError(
+                f"{place} cannot be written: {error.strerror}", hint="free space, or choose another --home"
+            ) from error
