@@ -5,6 +5,7 @@ fill in variables and check; merge; compare. No step stops at the first fault: a
 gone through, so that one look shows everything. A fleet with errors must not be started.
 """
 
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,6 +203,11 @@ class _Intake:
         if any(_is_same(absolute, known) for known in self.files):
             return
         if len(self.files) >= MAX_FILES:
+            if len(self.files) == MAX_FILES:
+                message = f"more than {MAX_FILES} configuration files"
+                hint = "does an `include` say too much?"
+                self._findings.add(Finding(Severity.ERROR, "file.too_many", message, hint=hint))
+                self.files.append(absolute)
             return
         self.files.append(absolute)
         self.shown.append(shown_path)
@@ -227,27 +233,16 @@ class _Intake:
 
     def _include(self, pattern: str, reading: Reading, index: int) -> None:
         source = reading.source
-        base = Path(pattern)
-        is_glob = any(char in pattern for char in "*?[")
-        if not is_glob:
-            self.take(source.directory / base, os.path.join(os.path.dirname(source.shown), pattern))  # noqa: PTH118, PTH120
-            return
-        folder = Path("/") if base.is_absolute() else source.directory
-        relative = str(base.relative_to("/")) if base.is_absolute() else pattern
-        found = sorted(path for path in folder.glob(relative) if path.is_file())
-        for path in found:
-            display = os.path.join(os.path.dirname(source.shown), os.path.relpath(path, source.directory))  # noqa: PTH118, PTH120
-            self.take(path, display)
-        if not found:
-            self._findings.add(
-                Finding(
-                    Severity.INFO,
-                    "include.empty",
-                    f"include {shown(pattern)!r} matches no file",
-                    (reading.origin.where(("include", index)),),
-                    "include",
-                )
-            )
+        names = [pattern]
+        if any(char in pattern for char in "*?["):
+            found = glob.glob(pattern, root_dir=source.directory, recursive=True)  # noqa: PTH207 - takes any text
+            names = sorted(name for name in found if (source.directory / name).is_file())
+        for name in names:
+            self.take(source.directory / name, os.path.join(os.path.dirname(source.shown), name))  # noqa: PTH118, PTH120 - the user's form
+        if not names:
+            place = reading.origin.where(("include", index))
+            message = f"include {shown(pattern)!r} matches no file"
+            self._findings.add(Finding(Severity.INFO, "include.empty", message, (place,), "include"))
 
 
 def _is_same(first: Path, second: Path) -> bool:

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestra_supervisor.config import load as load_module
+from orchestra_supervisor.config.check import check
 from orchestra_supervisor.config.files import MAX_FILE_SIZE
 from orchestra_supervisor.config.findings import Severity
 from orchestra_supervisor.config.load import default_files, load_fleet
@@ -142,10 +144,30 @@ def test_garbage_gives_findings_and_never_raises(tmp_path, data):
     assert result.errors or result.fleet.services == {}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
-@given(st.dictionaries(keys, trees, max_size=4), st.dictionaries(st.text(max_size=5), trees, max_size=3))
-def test_any_tree_of_known_keys_gives_findings_and_never_raises(write, head, services):
-    path = write({**head, "services": services})
-    for finding in load_fleet([path], environ={"A": "b"}).findings:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(
+    st.dictionaries(keys, trees, max_size=4),
+    st.dictionaries(st.text(max_size=5), trees, max_size=3),
+    st.sampled_from(["services", "mcp_servers", "servers"]),
+    st.sampled_from(["orchestra.json", "orchestra_autostart.json", "orchestra_supervisor_config.json"]),
+)
+def test_any_tree_of_known_keys_gives_findings_and_never_raises(write, head, services, key, name):
+    path = write({**head, key: services}, name)
+    for finding in check([path], environ={"A": "b"}).findings:
         assert finding.render()
         assert finding.to_dict()
+
+
+@pytest.mark.parametrize("pattern", ["**x*", "[", "*[", "", "..", "/", "?" * 300, "no/*"])
+def test_no_include_pattern_makes_the_load_raise(write, pattern):
+    path = write({"services": {}, "include": [pattern]})
+    assert load_fleet([path], environ={}).fleet.services == {}
+
+
+def test_an_include_that_says_too_much_is_stopped(write, monkeypatch):
+    monkeypatch.setattr(load_module, "MAX_FILES", 5)
+    for number in range(20):
+        write({"settings": {}, "services": {f"s{number}": {"command": ["x"]}}}, f"parts/{number}.json")
+    result = load_fleet([write({"services": {}, "include": ["parts/*.json"]})], environ={})
+    assert [finding.code for finding in result.errors] == ["file.too_many"]
+    assert len(result.fleet.services) == 4
