@@ -21,6 +21,8 @@ from orchestra_supervisor.wire.frames import Message
 
 __all__ = [
     "DEADLINE",
+    "LOGGER_MAIN",
+    "PYTHON",
     "RUN",
     "KeeperStandIn",
     "Stream",

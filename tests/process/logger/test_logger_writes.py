@@ -1,15 +1,26 @@
 """What services write is in the files, all of it and in order, and quickly."""
 
+import fcntl
 import os
 import random
+import signal
 import stat
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.process.logger.logger_driver import KeeperStandIn, all_lines, log_bytes, texts, wait_until
+from tests.process.logger.logger_driver import (
+    LOGGER_MAIN,
+    PYTHON,
+    KeeperStandIn,
+    all_lines,
+    log_bytes,
+    texts,
+    wait_until,
+)
 
 WRITE_LINES = "import sys\nfor n in range(int(sys.argv[1])): print('line', n, flush=True)"
 
@@ -36,6 +47,7 @@ def test_two_streams_interleaved_at_random_keep_every_byte_in_its_order(
 ) -> None:
     path = tmp_path / "logs" / "web.log"
     streams = [keeper.open(path, stream=name) for name in ("stdout", "stderr")]
+    wait_until(path.exists, "a logger that reads while they write")
     chance = random.Random(7)
     sent = [b"", b""]
     for _ in range(3000):
@@ -47,8 +59,11 @@ def test_two_streams_interleaved_at_random_keep_every_byte_in_its_order(
         stream.close()
     keeper.wait_eof(*streams)
     assert sorted(log_bytes(path)) == sorted(sent[0] + sent[1])
+    lines = all_lines(path)
+    changes = sum(one.stream != other.stream for one, other in pairwise(lines))
+    assert changes > 10, "they were not interleaved"
     for name, data in zip(("stdout", "stderr"), sent, strict=True):
-        mine = b"\n".join(line.data for line in all_lines(path) if line.stream == name)
+        mine = b"\n".join(line.data for line in lines if line.stream == name)
         assert mine == data.removesuffix(b"\n")
 
 
@@ -126,11 +141,18 @@ def test_an_idle_logger_is_never_woken(keeper: KeeperStandIn, tmp_path: Path) ->
 
 def test_quit_writes_what_the_pipes_hold_and_ends(keeper: KeeperStandIn, tmp_path: Path) -> None:
     path = tmp_path / "logs" / "web.log"
-    stream = keeper.open(path)
-    os.write(stream.write_fd, b"last words\n" * 5000)
+    stream = keeper.open(
+        path, max_bytes=1000, backups=100, compress=False
+    )  # a turn moves less than a pipe holds
+    wait_until(path.exists, "the log")
+    size = fcntl.fcntl(stream.write_fd, fcntl.F_SETPIPE_SZ, 512 * 1024)
+    words = b"last words\n" * (size // 11)
+    keeper.process.send_signal(signal.SIGSTOP)
+    os.write(stream.write_fd, words)
     keeper.send({"type": "quit"})
+    keeper.process.send_signal(signal.SIGCONT)
     assert keeper.wait_end() == 0
-    assert log_bytes(path) == b"last words\n" * 5000
+    assert b"".join(line + b"\n" for line in texts(path)) == words
 
 
 def test_without_its_keeper_it_drains_until_every_writer_has_gone(
@@ -189,9 +211,9 @@ def test_signals_of_a_terminal_or_a_shutdown_do_not_end_it(keeper: KeeperStandIn
     assert keeper.process.poll() is None
 
 
-def test_a_start_without_a_keeper_is_refused_with_the_way_out(keeper: KeeperStandIn) -> None:
+def test_a_start_without_a_keeper_is_refused_with_the_way_out() -> None:
     result = subprocess.run(
-        [*keeper.process.args[:4]],  # type: ignore[index]  # a list: see the driver
+        [*PYTHON, LOGGER_MAIN],
         check=False,
         env={},
         capture_output=True,

@@ -20,15 +20,20 @@ ModelLine = tuple[str, int, bytes, bool]
 
 @dataclass
 class LogBuilder:
-    """Writes a log with its index, and keeps the model: lines in the order of their ends."""
+    """Writes a log with its index, and keeps the model: lines in the order of their last bytes.
+
+    `offset` is where the next byte goes in the file.
+    """
 
     path: Path
     records_always: bool = False
-    _done: list[tuple[int, ModelLine]] = field(default_factory=list)
-    _open: dict[tuple[str, int], tuple[int, bytes]] = field(default_factory=dict)
+    _done: list[tuple[int, ModelLine]] = field(default_factory=list[tuple[int, ModelLine]])
+    _open: dict[tuple[str, int], tuple[int, bytes]] = field(
+        default_factory=dict[tuple[str, int], tuple[int, bytes]]
+    )
     _written: int = 0
     _clock: int = 1_000_000_000
-    _offset: int = 0
+    offset: int = 0
     _last: tuple[str, int] | None = None
     _segments: int = 0
 
@@ -49,10 +54,10 @@ class LogBuilder:
         self._clock += 1_000_000_000
         source = (stream, run)
         if source != self._last or self.records_always:
-            self._record(Record(self._clock, self._offset, run, STREAM_CODES[stream]))
+            self._record(Record(self._clock, self.offset, run, STREAM_CODES[stream]))
             self._last = source
         self._append(self.path, data)
-        self._offset += len(data)
+        self.offset += len(data)
         _, begun = self._open.pop(source, (0, b""))
         position = self._written - len(begun)
         self._written += len(data)
@@ -65,13 +70,13 @@ class LogBuilder:
 
     def drop(self, stream: str, run: int) -> None:
         """Bytes were lost here: no line goes on."""
-        self._record(Record(self._clock, self._offset, run, STREAM_CODES[stream], int(Flag.DROPPED)))
+        self._record(Record(self._clock, self.offset, run, STREAM_CODES[stream], int(Flag.DROPPED)))
         self._last = (stream, run)
         self._done += [(at, (*source, data, False)) for source, (at, data) in self._open.items()]
         self._open.clear()
 
     def end(self, stream: str, run: int) -> None:
-        self._record(Record(self._clock, self._offset, run, STREAM_CODES[stream], int(Flag.END)))
+        self._record(Record(self._clock, self.offset, run, STREAM_CODES[stream], int(Flag.END)))
         self._last = None
 
     def rotate(self, *, packed: bool) -> str:
@@ -91,7 +96,7 @@ class LogBuilder:
     def _begin(self) -> None:
         self._append(Path(f"{self.path}.idx"), encode_header(1000 + self._segments))
         self._append(self.path, b"")
-        self._offset, self._last = 0, None
+        self.offset, self._last = 0, None
 
     def _record(self, record: Record) -> None:
         self._append(Path(f"{self.path}.idx"), encode_record(record))

@@ -145,7 +145,7 @@ def test_an_index_that_comes_later_is_taken_into_use(tmp_path: Path) -> None:
     path.write_bytes(b"unindexed\n")
     with Follower(str(path)) as follower:
         builder = LogBuilder(path)
-        builder._offset = len(b"unindexed\n")
+        builder.offset = len(b"unindexed\n")
         builder.write("stderr", 9, b"indexed\n")
         lines = follower.poll()
         assert [(line.data, line.stream, line.run) for line in lines] == [

@@ -109,7 +109,7 @@ def test_a_line_of_a_gigabyte_log_is_found_by_reading_its_end_alone(tmp_path: Pa
     path = tmp_path / "web.log"
     builder = LogBuilder(path)
     os.truncate(path, 1 << 30)  # a hole: it would take long to read
-    builder._offset = 1 << 30  # the builder goes on behind the hole
+    builder.offset = 1 << 30  # the builder goes on behind the hole
     for number in range(5000):
         builder.write("stdout", 7, b"line %d\n" % number)
     read_before = characters_read()
