@@ -92,6 +92,7 @@ class Keeper:
         self._shutdown = Shutdown(
             self._loop, self._table, self._stopper, self._daemon, self._logger, self._emit
         )
+        self._exit_status = 0
         self._verbs: dict[str, Callable[[Message], Message | None]] = {
             "hello": self._hello,
             "spawn": self._spawn,
@@ -113,7 +114,8 @@ class Keeper:
             pending: Signal numbers, appended by the signal handler.
 
         Returns:
-            The exit status: 0, or 1 when processes were left that SIGKILL does not end.
+            The exit status: the daemon's word in `quit` (0 without it), or 1 when processes were left
+            that SIGKILL does not end.
         """
 
         def on_wake(_events: int) -> None:
@@ -126,7 +128,7 @@ class Keeper:
         self._daemon.start()
         self._loop.run()
         self._daemon.kill()
-        return 1 if self._shutdown.left_behind else 0
+        return 1 if self._shutdown.left_behind else self._exit_status
 
     def _on_signals(self, pending: list[int]) -> None:
         while pending:
@@ -231,6 +233,8 @@ class Keeper:
             reply = _error("bad_message", str(error))
         except Refused as error:
             reply = _error(error.code, str(error))
+        if kind == "spawn" and reply is not None:
+            reply |= {"request": kind, "run": message.get("run")}  # the service must hear of it
         if reply is not None and request_id is not None:
             self._daemon.send({**reply, "re": request_id})
 
@@ -279,6 +283,9 @@ class Keeper:
         self._launcher.launch(request, message.get("id"))
 
     def _stop(self, message: Message) -> Message:
+        known = self._table.get(message.get("run"))
+        if known is not None and known.phase == "gone":
+            return {"type": "ok"}  # what was asked for is so
         run = self._present(message)
         given = message.get("plan")
         plan = run.plan if given is None else parse_plan(given)
@@ -324,7 +331,11 @@ class Keeper:
     def _mark_shutdown(self, _message: Message) -> None:
         self._shutdown.mark()
 
-    def _quit(self, _message: Message) -> None:
+    def _quit(self, message: Message) -> None:
+        status = message.get("status", 0)
+        if not isinstance(status, int) or not 0 <= status <= 125:
+            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 125")
+        self._exit_status = status
         self._shutdown.quit()
 
     def _present(self, message: Message) -> Run:
