@@ -29,7 +29,9 @@ def is_allowed_host(authority: str, allowed: Iterable[str]) -> bool:
     """Return whether `name`, `name:port` or `[address]:port` names this machine or an allowed name."""
     name = authority.strip().lower()
     if name.startswith("["):
-        name = name[1:].partition("]")[0]
+        name, _, rest = name[1:].partition("]")
+        if rest and not rest.startswith(":"):
+            return False
     elif name.count(":") <= 1:
         name = name.partition(":")[0]
     name = name.removesuffix(".")
