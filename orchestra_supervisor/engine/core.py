@@ -15,6 +15,7 @@ import anyio
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.ports import Clock
 from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.states import State
 from orchestra_supervisor.rules.graph import dependents_of, unmet_of
 from orchestra_supervisor.rules.inputs import Dependencies, Due, Effect, Emit, Input, Proceed, Spawn
 from orchestra_supervisor.rules.lifecycle import step
@@ -150,7 +151,11 @@ class Core:
             data: dict[str, object] = {"from": before.state.value, "restarts": after.restarts}
             if after.run and after.run.pid:
                 data["pid"] = after.run.pid
-            self._bus.publish(f"service.{after.state}", after.reason, service=name, run=run_id, data=data)
+            words = after.reason
+            if after.state is State.BACKOFF and after.next_start is not None:
+                data["next_start_in"] = delay = round(after.next_start - self._clock.mono(), 3)
+                words = f"{words}; next start in {delay:.1f} s"
+            self._bus.publish(f"service.{after.state}", words, service=name, run=run_id, data=data)
 
     def _tell_others(self, before: Service, after: Service) -> None:
         """Let dependents know what changed for them, and who waited for this one to be down."""

@@ -117,4 +117,4 @@ def after_run(service: Service, now: Moment, *, lasted: float, success: bool) ->
     if verdict.delay <= 0:
         return begin(service, now, f"restarting after {why}")
     service = replace(service, next_start=now.mono + verdict.delay)
-    return Step(enter(service, State.BACKOFF, f"{why}; next start in {verdict.delay:.1f} s", now))
+    return Step(enter(service, State.BACKOFF, why, now))
