@@ -36,6 +36,8 @@ class Boot:
     lock_fd: int | None
     daemon: list[str]
     logger: list[str]
+    patience: float
+    """Factor on the keeper's own waits, such as the 5 s for a daemon to answer; tests use less than 1."""
 
 
 def parse_boot(text: str) -> Boot:
@@ -51,7 +53,10 @@ def parse_boot(text: str) -> Boot:
     home, lock_fd = boot.get("home"), boot.get("lock_fd")
     if not isinstance(home, str) or not (lock_fd is None or isinstance(lock_fd, int)):
         raise ValueError("home is a path, lock_fd a number or null")
-    return Boot(home, lock_fd, _command(boot, "daemon"), _command(boot, "logger"))
+    patience = boot.get("patience", 1.0)
+    if not isinstance(patience, int | float) or not 0 < patience <= 100:
+        raise ValueError("patience is a factor over 0")
+    return Boot(home, lock_fd, _command(boot, "daemon"), _command(boot, "logger"), float(patience))
 
 
 def main(argv: list[str]) -> int:
@@ -75,7 +80,7 @@ def main(argv: list[str]) -> int:
         say("/proc is missing or shows another pid namespace: only process groups can be stopped")
     pending: list[int] = []
     wake = _catch_signals(pending)
-    keeper = Keeper(boot.daemon, boot.logger, around)
+    keeper = Keeper(boot.daemon, boot.logger, around, patience=boot.patience)
     # What is here now stays: without the collector's marks its pages stay shared with every fork.
     gc.collect()
     gc.freeze()

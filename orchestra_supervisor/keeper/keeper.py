@@ -46,11 +46,14 @@ class Keeper:
         daemon: Command line of the daemon.
         logger: Command line of the logger.
         around: What children get of the surroundings.
+        patience: Factor on the keeper's own waits.
     """
 
-    def __init__(self, daemon: list[str], logger: list[str], around: Surroundings) -> None:
+    def __init__(
+        self, daemon: list[str], logger: list[str], around: Surroundings, *, patience: float = 1.0
+    ) -> None:
         self._started_wall = time.time()
-        self._loop = Loop()
+        self._loop = Loop(patience)
         self._table = RunTable()
         self._is_greeted = False
         self._is_reload_due = False
@@ -155,14 +158,12 @@ class Keeper:
         self._emit({"type": "replace"})
         self._daemon.replace_at_once()
         if old is not None:
-            wait = _REPLACE_WAIT if self._is_greeted else 0.0
+            wait = _REPLACE_WAIT * self._loop.patience if self._is_greeted else 0.0
             self._loop.call_later(wait, lambda: self._kill_daemon(old))
 
     def _kill_daemon(self, pid: int) -> None:
         if self._daemon.pid == pid:
-            say(
-                f"daemon {pid} did not make room for its successor within {_REPLACE_WAIT:.0f} s; it is killed"
-            )
+            say(f"daemon {pid} did not make room for its successor; it is killed")
             self._daemon.kill()
 
     def _emit(self, message: Message) -> None:

@@ -45,9 +45,14 @@ class Timer:
 
 
 class Loop:
-    """Calls back on readiness and time until `stop`."""
+    """Calls back on readiness and time until `stop`.
 
-    def __init__(self) -> None:
+    Args:
+        patience: Factor on the waits that are the keeper's own; those of stop plans are not touched.
+    """
+
+    def __init__(self, patience: float = 1.0) -> None:
+        self.patience = patience
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._serial = 0

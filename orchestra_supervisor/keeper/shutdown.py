@@ -114,7 +114,7 @@ class Shutdown:
         if self._watch is not None:
             self._watch.cancel()
         self._watch = self._loop.call_later(
-            _DAEMON_SILENCE, lambda: self._take_over("the daemon does not answer")
+            _DAEMON_SILENCE * self._loop.patience, lambda: self._take_over("the daemon does not answer")
         )
 
     def _take_over(self, why: str) -> None:
@@ -151,7 +151,7 @@ class Shutdown:
         if left:
             names = ", ".join(f"{run.slot} ({run.pid})" for run in left)
             say(f"SIGKILL did not end {names}; left behind")
-        timer = self._loop.call_later(_LOGGER_WAIT, self.logger_ended)
+        timer = self._loop.call_later(_LOGGER_WAIT * self._loop.patience, self.logger_ended)
         self._next = lambda: (timer.cancel(), self._end_daemon())[1]
         self._logger.retire()
         self._logger.start()
@@ -164,4 +164,4 @@ class Shutdown:
         if self._daemon.pid is None:
             self._loop.stop()
             return
-        self._loop.call_later(self._daemon_wait, self._loop.stop)
+        self._loop.call_later(self._daemon_wait * self._loop.patience, self._loop.stop)

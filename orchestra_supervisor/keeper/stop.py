@@ -93,7 +93,7 @@ class Stopper:
         killing.pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, killing.pause * 2))
         self._schedule(run, killing, killing.pause)
         left = send_signal(run, signal.SIGKILL, "tree")
-        if now - killing.killing_since >= STUCK_AFTER and not killing.is_stuck:
+        if now - killing.killing_since >= STUCK_AFTER * self._loop.patience and not killing.is_stuck:
             killing.is_stuck = True
             pids = [proc.pid for proc in left]
             self._emit({"type": "stop_stuck", "run": run.run, "slot": run.slot, "pids": pids})

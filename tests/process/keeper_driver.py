@@ -37,6 +37,8 @@ __all__ = [
 DEADLINE = 10.0
 """Seconds after which a wait fails the test."""
 
+_SNAPSHOT = ("run", "slot_note", "snapshot_end")
+
 KEEPER_MAIN = str(Path(keeper_package).with_name("__main__.py"))
 
 _RELAY = """
@@ -126,8 +128,7 @@ class Peer:
         assert welcome["type"] == "welcome", welcome
         snapshot: list[Message] = []
         while True:
-            kinds = ("run", "slot_note", "snapshot_end")
-            message, _ = self.expect(lambda m: m["type"] in kinds, "the snapshot")
+            message, _ = self.expect(lambda m: m["type"] in _SNAPSHOT, "the snapshot")
             if message["type"] == "snapshot_end":
                 return welcome, snapshot
             snapshot.append(message)
@@ -178,6 +179,7 @@ class Keeper:
         daemon_prefix: Words put before the relay that stands for the daemon.
         logger_prefix: Likewise for the logger.
         python: Interpreter of keeper and relays.
+        patience: Factor on the keeper's own waits.
     """
 
     def __init__(
@@ -191,6 +193,7 @@ class Keeper:
         daemon_prefix: list[str] | None = None,
         logger_prefix: list[str] | None = None,
         python: str = sys.executable,
+        patience: float = 1.0,
     ) -> None:
         self._python = python
         self.home = home
@@ -201,6 +204,7 @@ class Keeper:
         boot = {
             "home": str(home),
             "lock_fd": lock_fd,
+            "patience": patience,
             "daemon": daemon or [*(daemon_prefix or []), *self._door("daemon")],
             "logger": logger or [*(logger_prefix or []), *self._door("logger")],
         }

@@ -129,17 +129,36 @@ def test_a_second_sigterm_cuts_every_wait_to_a_second(keeper, daemon, logger, tm
     assert not [pid for pid in pids if is_alive(pid)]
 
 
-@pytest.mark.slow
-def test_a_frozen_daemon_does_not_keep_the_fleet_up(keeper, daemon, logger):
-    pid = daemon.request(spawn_message("a-1", "sleep", "100"))["pid"]
-    os.kill(daemon.pid, signal.SIGSTOP)
-    keeper.signal(signal.SIGTERM)
-    logger.event("quit")
-    logger.kill()
-    assert keeper.wait() == 0
-    keeper.says("the daemon does not answer; the keeper stops 1 runs itself")
-    assert not is_alive(pid)
-    wait_until(lambda: not is_alive(daemon.pid), "the frozen daemon is gone too")
+def test_a_frozen_daemon_does_not_keep_the_fleet_up(tmp_path):
+    with Keeper(tmp_path, patience=0.1) as keeper:
+        daemon, logger = keeper.greeted_daemon(), keeper.logger()
+        pid = daemon.request(spawn_message("a-1", "sleep", "100"))["pid"]
+        os.kill(daemon.pid, signal.SIGSTOP)
+        keeper.signal(signal.SIGTERM)
+        finish(logger)
+        assert keeper.wait() == 0
+        keeper.says("the daemon does not answer; the keeper stops 1 runs itself")
+        assert not is_alive(pid)
+        wait_until(lambda: not is_alive(daemon.pid), "the frozen daemon is gone too")
+
+
+def test_a_logger_that_does_not_end_is_not_waited_for(tmp_path):
+    with Keeper(tmp_path, patience=0.05) as keeper:
+        daemon, logger = keeper.greeted_daemon(), keeper.logger()
+        daemon.send({"type": "quit"})
+        logger.event("quit")
+        daemon.kill()
+        assert keeper.wait() == 0
+        assert is_alive(logger.pid), "it is never killed: it may still be writing"
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_the_keeper_ends_with_the_status_that_the_daemon_gave(keeper, daemon, logger, status):
+    assert daemon.request({"type": "quit", "status": 300})["code"] == "bad_message"
+    daemon.send({"type": "quit", "status": status})
+    finish(logger)
+    daemon.kill()
+    assert keeper.wait() == status
 
 
 def test_a_logger_that_is_away_is_started_to_write_what_is_left(tmp_path):
