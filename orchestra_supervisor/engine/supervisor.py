@@ -41,7 +41,7 @@ from orchestra_supervisor.rules.inputs import (
     StopRun,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
-from orchestra_supervisor.rules.service import Service, to_note
+from orchestra_supervisor.rules.service import Service, from_note, to_note
 
 __all__ = ["FLEET_SLOT", "Outside", "Phase", "Supervisor"]
 
@@ -161,7 +161,8 @@ class Supervisor:
                 inputs.append((name, Boot(down.get(name, DownReason.NONE))))
                 continue
             self.core.put(resumed.service)
-            self._noted[name] = to_note(resumed.service)
+            self._noted[name] = to_note(from_note(spec, snapshot.notes.get(name)))
+            self._leave_note(resumed.service)  # another one, where a spawn order left no trace
             self._carry_out(resumed.service, resumed.effects)
             inputs.extend((name, event) for event in resumed.inputs)
             self.core.watch_deadline(name)
@@ -173,7 +174,6 @@ class Supervisor:
         if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
             self.phase = Phase.RUNNING
         if snapshot.shutdown:
-            self.core.drain()
             self.shutdown("the fleet was going down when the last daemon ended")
 
     async def _loop(self) -> None:
