@@ -112,7 +112,9 @@ def _draw_service(
             backoff=BackoffSpec(first_immediate=rng.random() < 0.7, cap=rng.choice([2.0, 30.0])),
             stable_after=rng.choice([1.0, 20.0]),
         ),
-        stop=StopSpec(steps=rng.choice([(), (StopStep(wait=2.0),), (StopStep(wait=1.0), StopStep(wait=0.5))])),
+        stop=StopSpec(
+            steps=rng.choice([(), (StopStep(wait=2.0),), (StopStep(wait=1.0), StopStep(wait=0.5))])
+        ),
     )
 
 
@@ -267,7 +269,9 @@ class Schedule:
                 )
                 allowed = (policy.max_restarts + 1) * (1 + len(by_hand)) + others
                 if len(inside) > allowed:
-                    raise Violation(f"{name}: {len(inside)} starts within {policy.window} s, {allowed} allowed")
+                    raise Violation(
+                        f"{name}: {len(inside)} starts within {policy.window} s, {allowed} allowed"
+                    )
 
     async def _end(self, tasks: anyio.abc.TaskGroup) -> None:
         """The fleet goes down, whatever happens to the daemon meanwhile."""

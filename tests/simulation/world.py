@@ -4,6 +4,7 @@ It keeps the promises of docs/keeper-protocol.md and checks, from outside the en
 always hold.
 """
 
+import errno
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class World:
     interventions: dict[str, list[float]] = field(default_factory=dict)
     completed: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
+    untold: dict[str, SpawnRefused] = field(default_factory=dict)
     next_pid: int = 100
     daemon_starts: int = 0
 
@@ -192,8 +194,7 @@ class World:
         if record.phase != "exec":
             return
         if nature.exec_errno:
-            del self.records[record.run]
-            self.tell(record.slot, SpawnRefused(record.run, "exec", nature.exec_errno, "No such file"))
+            self._refuse(record, nature.exec_errno, "No such file")
             return
         now = anyio.current_time()
         self.next_pid += 1
@@ -205,15 +206,13 @@ class World:
             self.end(record, nature.code, nature.signal)
 
     def end(self, record: Record, code: int | None, signal: str | None) -> None:
-        if record.phase not in {"live", "exec"}:
+        if record.phase == "exec":
+            self._refuse(record, errno.ECANCELED, "stopped before its program began")
+        if record.phase != "live":
             return
         now = anyio.current_time()
         left = record.nature.leaves_behind if not record.stopping else 0
         record.phase = "exited"
-        if record.spawned is None:
-            self.next_pid += 1
-            record.spawned = Spawned(record.run, self.next_pid, now, now)
-            self.tell(record.slot, record.spawned)
         record.exited = Exited(record.run, code, signal, now, now, left)
         if code == 0:
             self.completed.add(record.slot)
@@ -223,8 +222,14 @@ class World:
         if not left:
             self.vanish(record)
 
+    def _refuse(self, record: Record, number: int, message: str) -> None:
+        """End a run whose program never began: there is no record of it and nothing to acknowledge."""
+        record.phase = "refused"
+        del self.records[record.run]
+        self.tell(record.slot, SpawnRefused(record.run, "exec", number, message))
+
     def vanish(self, record: Record) -> None:
-        if record.phase != "gone":
+        if record.phase not in {"gone", "refused"}:
             record.phase = "gone"
             self.tell(record.slot, Gone(record.run))
 
@@ -252,6 +257,8 @@ class World:
         self.say(f"news {news}")
         if self.link is not None:
             self.link.send(RunNews(slot, news))
+        elif isinstance(news, SpawnRefused):
+            self.untold[slot] = news  # a failure leaves no record: the next daemon is told after the snapshot
 
     def snapshot(self) -> Snapshot:
         self.daemon_starts += 1
@@ -309,6 +316,9 @@ class Link:
             known.told_end = record.exited is not None
             known.stopping = record.stopping
         world.link = self
+        for slot, refused in world.untold.items():
+            self.send(RunNews(slot, refused))
+        world.untold.clear()
 
     def send(self, news: News) -> None:
         self._send.send_nowait(news)
@@ -321,14 +331,15 @@ class Link:
 
     def _learn(self, item: RunNews) -> None:
         record = self.world.records.get(item.input.run)
+        known = self.known.get(item.slot)
+        is_latest = known is not None and known.record.run == item.input.run
         match item.input:
             case Spawned() if record is not None:
                 self.known[item.slot] = Known(record, "live")
-            case Exited():
-                if item.slot in self.known:
-                    self.known[item.slot].told_end = True
-            case Gone() | SpawnRefused():
-                self.known.pop(item.slot, None)
+            case Exited() if known is not None and is_latest:
+                known.told_end = True
+            case Gone() | SpawnRefused() if is_latest:
+                del self.known[item.slot]
             case _:
                 pass
 
