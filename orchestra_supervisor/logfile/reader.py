@@ -92,11 +92,15 @@ class Tail:
         """Read a segment's first `size` bytes from their end towards their start, as far as is needed."""
         base = self._position - size
         end, step = size, _FIRST_BLOCK
-        while end > 0 and not self._has_enough():
+        while not self._has_enough():
             start = max(0, end - step)
-            self._read_block(segment, start, end, base, is_end=end == size)
+            self._read_block(
+                segment, start, end, base, is_end=end == size
+            )  # an empty segment has records, too
             self._position = base + start
             end, step = start, min(step * 2, _LAST_BLOCK)
+            if not end:
+                return
 
     def read_rotated(self, path: str, current: OpenSegment | None) -> None:
         """Read the rotated segments of a log, the newest first, as far as is needed."""

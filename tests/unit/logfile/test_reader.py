@@ -194,3 +194,17 @@ def test_damaged_records_in_the_middle_of_an_index_are_passed_over(tmp_path: Pat
     index.write_bytes(data)
     assert [line.data for line in read_lines(str(builder.path), limit=None)] == [b"%d" % n for n in range(50)]
     assert [line.data for line in read_lines(str(builder.path), limit=3)] == [b"47", b"48", b"49"]
+
+
+def test_what_an_empty_segment_says_of_the_one_before_it_counts(tmp_path: Path) -> None:
+    builder = LogBuilder(tmp_path / "web.log")
+    builder.write("stdout", 1, b"cut by a rotation")
+    builder.rotate(packed=False)
+    builder.drop("stdout", 1)
+    builder.rotate(packed=False)
+    builder.write("stdout", 1, b" and lost\n")
+    found = read_lines(str(builder.path), limit=None)
+    assert [(line.data, line.complete) for line in found] == [
+        (b"cut by a rotation", False),
+        (b" and lost", True),
+    ]
