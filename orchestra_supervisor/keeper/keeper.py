@@ -83,7 +83,9 @@ class Keeper:
             on_live=self._logs.take,
             on_forked=self._forked,
         )
-        self._stopper = Stopper(self._loop, emit=self._emit, on_stuck=self._run_stuck)
+        self._stopper = Stopper(
+            self._loop, emit=self._emit, find_strays=self._find_strays, on_stuck=self._run_stuck
+        )
         self._reaper = Reaper(
             self._loop,
             self._table,
@@ -180,6 +182,9 @@ class Keeper:
 
     def _forked(self, run: Run) -> None:
         self._reaper.watch(run)
+
+    def _find_strays(self) -> None:
+        self._reaper.find_strays()
 
     def _run_stuck(self, _run: Run) -> None:
         self._shutdown.changed()
@@ -299,6 +304,8 @@ class Keeper:
         scope = message.get("scope", "group")
         if scope not in ("leader", "group", "tree"):
             raise BadMessage(f"scope is {scope!r}, not leader, group or tree")
+        if scope == "tree":
+            self._find_strays()
         try:
             send_signal(run, parse_signal(message.get("signal")), str(scope))
         except PermissionError as error:

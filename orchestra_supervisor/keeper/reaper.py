@@ -55,6 +55,7 @@ class Reaper:
         self._exited: dict[str, Run] = {}
         self._unwatched: set[Run | Stray] = set()
         self._is_due = False
+        self._is_fresh = False
         loop.at_turn_end(self.look)
 
     def watch(self, run: Run) -> None:
@@ -72,10 +73,12 @@ class Reaper:
     def look(self) -> None:
         """Find strays, and announce and bury what has ended. Does nothing unless a child changed."""
         if not self._is_due:
+            self._is_fresh = False
             return
         self._is_due = False
         self._poll_unwatched()
-        ok = self._loop.guarded(self._find_strays)
+        self._is_fresh = False
+        ok = self._loop.guarded(self.find_strays)
         for run in list(self._ended.values()):
             ok &= self._loop.guarded(self._announce_exit, run)
         for run in list(self._exited.values()):
@@ -83,6 +86,7 @@ class Reaper:
                 ok &= self._loop.guarded(self._bury, run)
         if not ok:
             self._loop.call_later(_RETRY_AFTER, self.child_changed)
+        self._is_fresh = False
 
     def _leader_ended(self, run: Run) -> None:
         self._unwatch(run)
@@ -98,11 +102,19 @@ class Reaper:
                 self._unwatched.discard(child)
                 self._leader_ended(child)
 
-    def _find_strays(self) -> None:
+    def find_strays(self) -> None:
+        """Take up children of ours that nobody has seen yet; once a turn is enough.
+
+        Raises:
+            OSError: /proc could not be read; nothing can be said about what is there.
+        """
+        if self._is_fresh:
+            return
         known = self._table.strays
         for pid in own_children():
             if pid not in known and self._table.led_by(pid) is None and not self._is_ours(pid):
                 self._hold(pid)
+        self._is_fresh = True
 
     def _hold(self, pid: int) -> None:
         # A child of ours keeps its pid until we reap it, so its identity needs no further check.

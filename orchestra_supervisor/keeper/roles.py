@@ -226,16 +226,15 @@ class Role:
         self.disconnect()
 
     def _ended(self, how: str) -> None:
-        self._hooks.on_end(how)
-        if not self.is_wanted:
-            return
         at_once, self._at_once = self._at_once, False
         lived_well = time.monotonic() - self._started_mono >= _GOOD_LIFE
         self._quick_ends = 0 if at_once else 1 if lived_well else self._quick_ends + 1
         self._silent_ends = 0 if at_once or lived_well else self._silent_ends + 1
-        if self._silent_ends == _BROKEN_AFTER:
+        if self._silent_ends == _BROKEN_AFTER and self.is_wanted:
             say(f"the {self._name} failed {_BROKEN_AFTER} times in a row ({how}); {self._outlook()}")
-        self._timer = self._loop.call_later(self._pause(), self.start)
+        self._hooks.on_end(how)
+        if self.is_wanted:
+            self._timer = self._loop.call_later(self._pause(), self.start)
 
     def _pause(self) -> float:
         if self._quick_ends <= 1:

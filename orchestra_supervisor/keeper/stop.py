@@ -33,14 +33,21 @@ class Stopper:
     Args:
         loop: The keeper's loop.
         emit: Sends an event to the daemon.
+        find_strays: Takes up what has left the tree of a living leader; called before each round.
         on_stuck: Called with a run that SIGKILL does not end.
     """
 
     def __init__(
-        self, loop: Loop, *, emit: Callable[[Message], None], on_stuck: Callable[[Run], None]
+        self,
+        loop: Loop,
+        *,
+        emit: Callable[[Message], None],
+        find_strays: Callable[[], None],
+        on_stuck: Callable[[Run], None],
     ) -> None:
         self._loop = loop
         self._emit = emit
+        self._find_strays = find_strays
         self._on_stuck = on_stuck
 
     def begin(self, run: Run, plan: Plan) -> None:
@@ -82,6 +89,7 @@ class Stopper:
         killing.next_step += 1
         self._schedule(run, killing, wait)  # before anything that may fail: SIGKILL always follows
         scope = "leader" if plan.leader_only else "tree"
+        self._loop.guarded(self._find_strays)
         send_signal(run, number, scope)
         if number not in (signal.SIGKILL, signal.SIGCONT, signal.SIGSTOP):
             send_signal(run, signal.SIGCONT, scope)  # a stopped process acts on no signal until continued
@@ -92,6 +100,7 @@ class Stopper:
             killing.killing_since = now
         killing.pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, killing.pause * 2))
         self._schedule(run, killing, killing.pause)
+        self._loop.guarded(self._find_strays)
         left = send_signal(run, signal.SIGKILL, "tree")
         if now - killing.killing_since >= STUCK_AFTER * self._loop.patience and not killing.is_stuck:
             killing.is_stuck = True

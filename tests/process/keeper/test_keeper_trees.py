@@ -64,6 +64,20 @@ def test_a_grandchild_left_behind_by_a_crash_is_known_and_stopped(daemon, tmp_pa
     assert not is_alive(stray)
 
 
+def test_a_grandchild_that_made_itself_a_daemon_gets_the_signals_of_the_plan_too(daemon, tmp_path):
+    inner = (
+        f"trap 'echo bye > {tmp_path}/bye; exit' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.02; done"
+    )
+    env = {"PATH": os.environ["PATH"], "INNER": inner}
+    script = '(setsid sh -c "$INNER" &) ; exec sleep 100'
+    plan = {"steps": [["SIGTERM", 60.0]], "scope": "group"}
+    daemon.request(spawn_message("a-1", "sh", "-c", script, env=env, stop=plan))
+    pid_in(tmp_path / "pid")
+    daemon.request({"type": "stop", "run": "a-1"})
+    daemon.event("gone", run="a-1")
+    assert (tmp_path / "bye").exists()
+
+
 def test_a_grandchild_without_any_mark_is_known_by_the_walk_of_the_stop(daemon, tmp_path):
     inner = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do /usr/bin/env sleep 0.1; done"
     env = {"PATH": os.environ["PATH"], "INNER": inner}
