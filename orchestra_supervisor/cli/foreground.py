@@ -23,14 +23,18 @@ from orchestra_supervisor.cli.shapes import EventView
 from orchestra_supervisor.cli.stopping import StopOrder
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.control_client import ControlError
+from orchestra_supervisor.model.errors import ERROR_KINDS
 
 __all__ = ["is_settled", "keeper_lost", "tail_of", "watch_foreground"]
 
 HURRIED = 130
 _FRAME = 0.1  # seconds between frames
+_BEHIND = 0.2  # seconds by which events may come after the status that shows them
 _TAIL = 5  # lines of supervisor.log that are shown when something of ours failed
 _LINES_SHOWN = 60  # lines of all services from before the table that a terminal is given
 _LINES_PLAIN = 1_000  # likewise, of each service, where the output goes to a file
+_OFFER = "logs follow; Ctrl-C stops the fleet"
 _IN_ORDER = ("stopping in order", "Ctrl-C again to hurry")
 _QUIET = {"service.spawned", "service.running", "service.probe_failed", "control.result"}
 """Kinds that tell nothing to a person which the events around them do not."""
@@ -79,9 +83,13 @@ def tail_of(path: Path, lines: int) -> list[str]:
     return [make_visible(line) for line in text.splitlines()[-lines:]]
 
 
-def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed:
-    """Return the error for a keeper that ended by itself."""
+def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed | ControlError:
+    """Return the error for a keeper that ended by itself, or because its daemon refused to start."""
     status = keeper.returncode
+    code = next((code for code, kind in ERROR_KINDS.items() if kind.exit == status > 1), None)
+    if code is not None:
+        hint = f"the reason is above, and in {home / LOG_NAME}"
+        return ControlError(code, "the fleet was not started", hint)
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
     return ActionFailed(
         f"the keeper (pid {keeper.pid}) ended unexpectedly: {how}",
@@ -114,6 +122,10 @@ class _Foreground:
         signals = session.run_until(
             lambda: is_settled(session) or time.monotonic() >= until, _FRAME, self._on_start
         )
+        if not signals and not self.screen.is_live:
+            # Status may be quicker than the events behind it; line by line they come first.
+            late = time.monotonic() + _BEHIND
+            signals = session.run_until(lambda: time.monotonic() >= late, _FRAME, self._say_events)
         if not signals and not session.is_over():
             self._show_table()
             session.is_awaited = session.status is None
@@ -151,7 +163,9 @@ class _Foreground:
             )
             return
         self._table_at = time.time()
-        self.screen.say([*summary_lines(status, self.screen.terminal, self._table_at), ""])
+        terminal = self.screen.terminal
+        offer = [terminal.paint(_OFFER, "dim")] if self.screen.is_live else []
+        self.screen.say(["", *summary_lines(status, terminal, self._table_at), "", *offer])
         self._open_logs()
 
     def _open_logs(self) -> None:

@@ -155,18 +155,18 @@ def acquire_lock(home: Path) -> int:
                 continue
             os.close(descriptor)
             raise _held(home) from None
-        write_pid(descriptor, os.getpid())
+        write_pid(home, descriptor, os.getpid())
         return descriptor
 
 
-def write_pid(descriptor: int, pid: int) -> None:
+def write_pid(home: Path, descriptor: int, pid: int) -> None:
     """Write who holds the lock into its file, never leaving a shorter or mixed number to be read."""
     try:
         os.pwrite(descriptor, f"{pid:<11}\n".encode("ascii"), 0)
         os.ftruncate(descriptor, 12)
     except OSError as error:
         raise ActionFailed(
-            f"cannot write the lock file: {error.strerror}", hint="is the disk full?"
+            f"cannot write {home / 'lock'}: {error.strerror}", hint="is the disk full?"
         ) from error
 
 
@@ -203,7 +203,7 @@ def spawn_keeper(plan: Plan, lock_fd: int) -> subprocess.Popen[bytes]:
             pass_fds=(lock_fd,),
             start_new_session=True,
         )
-        write_pid(lock_fd, keeper.pid)
+        write_pid(plan.home, lock_fd, keeper.pid)
     finally:
         os.close(log)
         os.close(lock_fd)

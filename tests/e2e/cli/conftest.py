@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestra_supervisor.cli.connection import keeper_pid_of
 from tests.e2e.cli.runner import ROOT
 
 FAKE_KEEPER = """\
 import sys
 sys.path[:0] = [{root!r}]
+from orchestra_supervisor.cli.connection import keeper_pid_of
 from tests.e2e.cli.fake_fleet import main
 main()
 """
@@ -63,11 +65,13 @@ class Bench:
         return json.loads((self.home / "fake.json").read_text(encoding="utf-8"))
 
     def end(self) -> None:
-        """End the fake keeper that a test has left: by the pid it wrote, while that pid is still it."""
+        """End the fake keeper that a test has left: the holder of the lock, while that pid is still it."""
+        pid = keeper_pid_of(self.home)
+        if not pid:
+            return
         try:
-            pid = int(self.record()["pid"])
             pidfd = os.pidfd_open(pid)
-        except (OSError, ValueError):
+        except OSError:
             return
         try:
             if str(self.home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
