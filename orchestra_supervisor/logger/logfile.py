@@ -151,13 +151,13 @@ class LogFile:
         """Take note that `size` bytes were written at `offset`."""
         self._offset += size
 
-    def end(self, run: int, stream: int) -> None:
+    def end(self, run: int, stream: int, flags: int = 0) -> None:
         """Say that a stream has ended.
 
         Raises:
             OSError: The index cannot be written. The log is as good without it.
         """
-        self._write_record(Record(time.time_ns(), self._offset, run, stream, int(Flag.END)))
+        self._write_record(Record(time.time_ns(), self._offset, run, stream, flags | int(Flag.END)))
         self._last = None
 
     def room(self) -> int:

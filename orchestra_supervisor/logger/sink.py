@@ -178,7 +178,7 @@ class Sink:
             self._next_check = now + _CHECK_INTERVAL
             log.refresh()
         self._rotate(now)
-        log.begin(pipe.number, pipe.code, int(Flag.DROPPED) if self._unmarked else 0)
+        log.begin(pipe.number, pipe.code, self._marker())
         try:
             moved = self._transfer(pipe, now)
         except BlockingIOError:  # nothing there after all
@@ -195,6 +195,9 @@ class Sink:
         self._unmarked = False
         self._rotate(now)
         return moved
+
+    def _marker(self) -> int:
+        return int(Flag.DROPPED) if self._unmarked else 0
 
     def _transfer(self, pipe: Pipe, now: float) -> int:
         """Move bytes inside the kernel, or by hand where the file system cannot do that; 0 at the end."""
@@ -240,7 +243,8 @@ class Sink:
         """A pipe has come to its end: no writer is left."""
         if self.log.is_open:
             with suppress(OSError):  # the record is a service to readers; the bytes are all there
-                self.log.end(pipe.number, pipe.code)
+                self.log.end(pipe.number, pipe.code, self._marker())
+                self._unmarked = False
         self._around.unwatch(pipe)
         self.pipes.remove(pipe)
         os.close(pipe.fd)

@@ -66,7 +66,7 @@ def test_what_a_full_disk_does_not_take_is_counted_to_the_byte(tmp_path: Path) -
         filler.unlink()
         feed_until = len(data)
         deadline = time.monotonic() + 5
-        while Flag.DROPPED not in flags(Path(f"{inside}.idx")):
+        while b"space again" not in log_bytes(inside)[-4096:]:
             assert time.monotonic() < deadline
             feed(keeper, stream, b"space again\n")
             feed_until += len(b"space again\n")
@@ -77,7 +77,7 @@ def test_what_a_full_disk_does_not_take_is_counted_to_the_byte(tmp_path: Path) -
         keeper.wait(lambda: dropped(keeper) >= feed_until - in_file, "the loss reported")
         assert dropped(keeper) == feed_until - in_file > 0
         assert len(keeper.of("unwritable")) == 1
-        assert flags(Path(f"{inside}.idx")).count(Flag.DROPPED) == 1
+        assert flags(Path(f"{inside}.idx")) == [Flag.DROPPED, Flag.END]
         lines = all_lines(inside)
         assert all(line.data.startswith((b"line ", b"space again")) for line in lines if line.complete)
 
@@ -231,3 +231,17 @@ def test_a_writer_that_floods_a_full_disk_is_slowed_once_and_then_goes_on(tmp_pa
         assert writer.wait(5) == 0
         keeper.wait(lambda: dropped(keeper) == 2000 * 16384, "the whole loss reported")
         assert len(keeper.of("dropped")) <= 3
+
+
+def test_a_loss_that_nothing_follows_is_marked_at_the_end_of_the_stream(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file in the place of the directory")
+    with KeeperStandIn(tmp_path) as keeper:
+        path = tmp_path / "logs" / "web.log"
+        stream = keeper.open(path)
+        feed(keeper, stream, b"x" * 100_000)
+        keeper.wait(lambda: dropped(keeper) == 100_000, "the loss reported")
+        (tmp_path / "logs").unlink()
+        keeper.pump(0.3)
+        stream.close()
+        keeper.wait_eof(stream)
+        assert flags(Path(f"{path}.idx")) == [Flag.DROPPED | Flag.END]
