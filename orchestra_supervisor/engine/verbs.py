@@ -109,28 +109,27 @@ class Verbs:
         """Go over to another fleet: only what changed restarts, what can change live changes live."""
         self._check_open()
         diff = diff_fleets(self._supervisor.fleet.services, fleet.services)
-        for name in diff.added:
-            self._core.put(Service(fleet.services[name]))
+        back = {name for name in diff.added if name in self._core.services}  # removed, and not down yet
         restarted: list[str] = []
         updated: list[str] = []
         for name in diff.changed:
             old, new = self._supervisor.fleet.services[name], fleet.services[name]
             (restarted if needs_restart(old, new) else updated).append(name)
-        for name in (*restarted, *updated):
+        for name in diff.added:
+            if name not in back:
+                self._core.put(Service(fleet.services[name]))
+        for name in (*restarted, *updated, *back):
             self._core.post(name, Respec(fleet.services[name]))
         for name in diff.removed:
             self._core.post(name, Stop(DownReason.REMOVED, "removed from the configuration"))
         self._supervisor.rewire(fleet)
         for name in restarted:
-            service = self._core.services[name]
-            if not fleet.services[name].enabled and service.spec.enabled:
-                self._core.post(name, Stop(DownReason.DISABLED, "disabled in the configuration"))
-            elif service.desired is Desired.UP:
-                self._core.post(name, Restart("its configuration changed"))
-            elif service.down_reason is DownReason.DISABLED and fleet.services[name].enabled:
-                self._core.post(name, Start("enabled in the configuration"))
+            self._renew(name, is_enabled=fleet.services[name].enabled)
         for name in diff.added:
-            self._core.post(name, Boot(down.get(name, DownReason.NONE)))
+            if name not in back:
+                self._core.post(name, Boot(down.get(name, DownReason.NONE)))
+            elif name not in down:
+                self._core.post(name, Start("back in the configuration"))
         return Reloaded(
             added=diff.added,
             removed=diff.removed,
@@ -139,10 +138,22 @@ class Verbs:
             unchanged=len(fleet.services) - len(diff.added) - len(diff.changed),
         )
 
+    def _renew(self, name: str, *, is_enabled: bool) -> None:
+        """Let a service whose configuration changed run as it is configured now."""
+        service = self._core.services[name]
+        if not is_enabled and service.spec.enabled:
+            self._core.post(name, Stop(DownReason.DISABLED, "disabled in the configuration"))
+        elif service.desired is Desired.UP:
+            self._core.post(name, Restart("its configuration changed"))
+        elif service.down_reason is DownReason.DISABLED and is_enabled:
+            self._core.post(name, Start("enabled in the configuration"))
+
     async def forget_removed(self, names: Iterable[str]) -> None:
         """Wait until removed services are down, and let go of them."""
         for name in names:
             while (service := self._core.services.get(name)) is not None:
+                if name in self._supervisor.fleet.services:
+                    break  # a later reload wants it again
                 if service.run is None:
                     self._supervisor.forget(name)
                     self._supervisor.rewire(self._supervisor.fleet)
