@@ -92,13 +92,22 @@ def test_a_daemon_that_never_answers_is_told_apart(bench: Bench) -> None:
 
 
 def test_a_keeper_that_ends_at_once_is_an_error_with_its_last_words(bench: Bench) -> None:
-    bench.play({"web": READY}, exits_with=9)
+    bench.play({"web": READY}, exits_with=70)
     for words in (("up", "--detach"), ("up",)):
         done = orchestra(*words, cwd=bench.path, **bench.env)
         assert done.returncode == 1
-        assert "ended unexpectedly: exit code 9" in done.stderr
+        assert "ended unexpectedly: exit code 70" in done.stderr
         assert "fake keeper: cannot go on" in done.stderr + done.stdout
         assert "the next `orchestra up` deals with them" in done.stderr
+
+
+def test_a_start_that_the_daemon_refuses_is_told_by_the_status_of_the_refusal(bench: Bench) -> None:
+    bench.play({"web": READY}, exits_with=8)
+    for words in (("up", "--detach"), ("up",)):
+        done = orchestra(*words, cwd=bench.path, **bench.env)
+        assert done.returncode == 8
+        assert "the fleet was not started" in done.stderr
+        assert "fake keeper: cannot go on" in done.stderr + done.stdout
 
 
 def test_a_wrong_configuration_is_shown_and_starts_nothing(bench: Bench) -> None:
