@@ -4,6 +4,7 @@ WAL: readers are not held up by the writer, and what was committed is there afte
 synchronous=FULL: also after a power cut.
 """
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -43,7 +44,7 @@ class Database:
         self._read_lock = threading.Lock()
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            with ExitStack() as opened:
+            with ExitStack() as opened, _alone_in(path.parent):
                 self._writer = opened.enter_context(closing(_connect(path)))
                 self._migrate(migrations)
                 self._reader = opened.enter_context(closing(_connect(path)))
@@ -129,6 +130,17 @@ class Database:
                     self._writer.execute(statement)
             if version < len(migrations):
                 self._writer.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Generator[None]:
+    """Keep other programs from opening a database here: the switch to WAL does not wait for a lock."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -91,29 +91,69 @@ def test_looks_at_the_hints_add_up_to_the_whole(batches: list[list[Step]]) -> No
             assert index.entries() == whole.entries()
 
 
-@given(
-    st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=8),
-    st.dictionaries(st.sampled_from(["", "a", "b", "a/b"]), st.lists(st.sampled_from(PATTERNS)), max_size=3),
+FOREST = (
+    *("a/b/c.py", "a/b/build", "a/build/x", "a/build/keep", "a/c.py", "a/x", "b/a/b/x", "b/a/c.py"),
+    *("b/build/x", "b/c.py", "build/x", "build/sub/keep", "c.py", "keep", "x", "a/[d]/x y", "a/[d]/d"),
 )
+
+
+def listed_by_git(root: Path) -> list[str]:
+    command = ["git", "-c", "core.excludesFile=/dev/null", "ls-files", "-z", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=20, check=True)
+    return sorted(done.stdout.split("\0")[:-1])
+
+
+def make_forest(root: Path, rules: dict[str, list[str]]) -> None:
+    (root / ".git" / "objects").mkdir(parents=True)
+    (root / ".git" / "refs").mkdir()
+    (root / ".git" / "HEAD").write_text("ref: refs/heads/x", encoding="utf-8")
+    for path in FOREST:
+        write(root, path)
+    for place, patterns in rules.items():
+        write(root, f"{place}/.gitignore".lstrip("/"), "\n".join(patterns))
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_kept", "is_ignored"),
+    [
+        ({"": ["build/"]}, "a/b/build", "a/build/x"),  # a file of that name is no directory
+        ({"": ["c.py"], "a": ["!c.py"]}, "a/b/c.py", "b/c.py"),  # the deeper file decides
+        ({"": ["!x"], "a": ["x"]}, "build/x", "a/x"),
+        ({"": ["build", "!keep"]}, "keep", "a/build/keep"),  # nothing comes back out of an ignored directory
+        ({"": ["/x"]}, "a/x", "x"),
+        ({"a": ["/build/*", "!/build/keep"]}, "a/build/keep", "a/build/x"),
+        ({"": ["b/**/x"]}, "a/x", "b/a/b/x"),
+        ({"": ["*.py", "!a/*.py"]}, "a/c.py", "a/b/c.py"),
+    ],
+)
+def test_each_rule_of_gitignore_is_kept(
+    tmp_path: Path, rules: dict[str, list[str]], is_kept: str, is_ignored: str
+) -> None:
+    make_forest(tmp_path, rules)
+    seen = paths(scan(tmp_path))
+    assert is_kept in seen
+    assert is_ignored not in seen
+    assert seen == listed_by_git(tmp_path)
+
+
+LINES = (
+    *(*PATTERNS, "x", "!x", "keep", "!build/", "b/*", "!c.py", "*", "!*/", "**", "**/", "a/**", "a/**/"),
+    *("/*/x", "x y", "#x", "\\#x", "d ", "[d]", "\\[d]/d", "!", "/", "a//b"),
+)
+RULES = st.dictionaries(
+    st.sampled_from(["", "a", "b", "a/b", "a/[d]"]),
+    st.lists(st.sampled_from(LINES), min_size=1, max_size=4),
+    min_size=1,
+)
+
+
+@given(RULES)
 @settings(max_examples=25, deadline=None)
-def test_what_counts_is_what_counts_for_git(files: list[list[str]], rules: dict[str, list[str]]) -> None:
+def test_what_counts_is_what_counts_for_git(rules: dict[str, list[str]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory).resolve()
-        (root / ".git" / "objects").mkdir(parents=True)
-        (root / ".git" / "refs").mkdir()
-        (root / ".git" / "HEAD").write_text("ref: refs/heads/x", encoding="utf-8")
-        for parts in files:
-            if ".gitignore" not in parts:
-                try:
-                    write(root, "/".join(parts))
-                except OSError:
-                    continue  # a file stands where a directory would
-        for place, patterns in rules.items():
-            if (root / place).is_dir():
-                write(root, f"{place}/.gitignore".lstrip("/"), "\n".join(patterns))
-        command = ["git", "-c", "core.excludesFile=/dev/null", "ls-files", "--others", "--exclude-standard"]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=20, check=True)
-        assert paths(scan(root)) == sorted(done.stdout.splitlines())
+        make_forest(root, rules)
+        assert paths(scan(root)) == listed_by_git(root)
 
 
 def test_rules_above_the_root_count_up_to_the_repository_and_no_further(tmp_path: Path) -> None:
