@@ -260,9 +260,10 @@ class Soak:
         for pid in map(int, children.split()):
             try:
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                leads = os.getsid(pid) == pid  # what packs a segment for a logger that was killed does not
             except OSError:
                 continue
-            if len(words) > 4 and any(word.endswith(_SIGNS[role]) for word in words[1:5]):
+            if leads and any(word.endswith(_SIGNS[role]) for word in words[1:5]):
                 return pid
         return None
 
@@ -333,6 +334,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1_000_000)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: told to end"))  # and what it started with it
     folder = options.folder or Path(tempfile.mkdtemp(prefix="orchestra-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -225,7 +225,8 @@ class Fleet:
         with suppress(OSError):
             for pid in Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text().split():
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[1:5]
-                if any(word.endswith(sign) for word in words):
+                # What packs a segment for a logger that was killed leads no session.
+                if os.getsid(int(pid)) == int(pid) and any(word.endswith(sign) for word in words):
                     return int(pid)
         return None
 
