@@ -69,7 +69,8 @@ def count(
         elapsed: Seconds since the probe began on this run.
 
     Returns:
-        The new counts, and the verdict if it changed, else None. Before the first pass a
+        The new counts, and the verdict if it changed, else None (a negative one of liveness is told
+        again every `failure_threshold` failures). Before the first pass a
         readiness probe has no negative verdict (the service is not ready yet, which is no news), and
         a startup probe fails by time: `initial_delay + failure_threshold * period`, since checks come
         faster than the period until then.
@@ -86,7 +87,9 @@ def count(
     else:
         judged = tally.passed_once or kind is ProbeKind.LIVENESS
         failed = judged and tally.failures >= spec.failure_threshold
-    if failed and tally.verdict is not False:
+    # A run may not have been ended at once (it was leaving, and stays after all): liveness says it again.
+    again = kind is ProbeKind.LIVENESS and tally.failures % spec.failure_threshold == 0
+    if failed and (tally.verdict is not False or again):
         return replace(tally, verdict=False), False
     return tally, None
 

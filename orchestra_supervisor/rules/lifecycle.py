@@ -31,13 +31,11 @@ from orchestra_supervisor.rules.inputs import (
     Boot,
     Dependencies,
     Due,
-    Effect,
     Emit,
     Exited,
     Gone,
     Input,
     Probed,
-    ProbeKind,
     ProbeSaw,
     Proceed,
     Respec,
@@ -51,6 +49,7 @@ from orchestra_supervisor.rules.inputs import (
 from orchestra_supervisor.rules.moves import Step, after_run, begin, end, enter, enter_running, settle_down
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
+from orchestra_supervisor.rules.verdicts import probe_saw, probed
 
 __all__ = ["TABLE", "step"]
 
@@ -80,10 +79,6 @@ def step(service: Service, event: Input, now: Moment) -> Step:
 def _ignore(service: Service, event: Input, now: Moment) -> Step:
     del event, now
     return Step(service)
-
-
-def _is_current(service: Service, run: str) -> bool:
-    return service.run is not None and service.run.id == run
 
 
 def _boot(service: Service, event: Input, now: Moment) -> Step:
@@ -126,7 +121,9 @@ def _start_while_up(service: Service, event: Input, now: Moment) -> Step:
     if service.ending is None or service.ending.then is not Then.DOWN:
         return Step(service)
     service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=None)
-    return Step(enter(service, service.state, event.why or "stays up", now))
+    service = enter(service, service.state, event.why or "stays up", now)
+    # What was lost while it was leaving was nobody's concern; now it is.
+    return _dependencies_while_up(service, Dependencies(service.unmet), now)
 
 
 def _stop_at_rest(service: Service, event: Input, now: Moment) -> Step:
@@ -218,7 +215,7 @@ def _spawned(service: Service, event: Input, now: Moment) -> Step:
 
 def _spawn_refused(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, SpawnRefused)
-    if not _is_current(service, event.run):
+    if not service.is_current(event.run):
         return Step(service)
     text = f"could not start: {event.message} ({event.stage})"
     last = ExitReport(code=None, signal=None, at_wall=now.wall, success=False, text=text)
@@ -268,7 +265,7 @@ def _gone(service: Service, event: Input, now: Moment) -> Step:
 def _stuck(service: Service, event: Input, now: Moment) -> Step:
     del now
     assert isinstance(event, Stuck)
-    if not _is_current(service, event.run):
+    if not service.is_current(event.run):
         return Step(service)
     pids = ", ".join(str(pid) for pid in event.pids)
     text = f"SIGKILL was sent and these processes are still there: {pids}"
@@ -291,64 +288,6 @@ def _due_while_up(service: Service, event: Input, now: Moment) -> Step:
     limit = f"not ready within {service.spec.startup_timeout:g} s"
     why = f"{limit}: {service.probe_error}" if service.probe_error else limit
     return end(service, Ending(Then.POLICY, why, failed=True), now)
-
-
-def _probed(service: Service, event: Input, now: Moment) -> Step:
-    assert isinstance(event, Probed)
-    if not _is_current(service, event.run) or service.run is None or service.run.leader_ended:
-        return Step(service)
-    service = replace(service, probe_error="" if event.passed else event.detail)
-    told = _probe_news(service, event)
-    match event.kind:
-        case ProbeKind.STARTUP:
-            after = _startup_probed(service, event, now)
-        case ProbeKind.READINESS:
-            after = _readiness_probed(service, event, now)
-        case ProbeKind.LIVENESS:
-            after = _liveness_probed(service, event, now)
-    return Step(after.service, (*told, *after.effects))
-
-
-def _probe_news(service: Service, event: Probed) -> tuple[Effect, ...]:
-    data = (("probe", event.kind.value),)
-    if not event.passed:
-        return (Emit("service.probe_failed", f"{event.kind} probe failed: {event.detail}", data),)
-    if service.state is State.UNHEALTHY:
-        return (Emit("service.probe_recovered", f"{event.kind} probe passes again", data),)
-    return ()
-
-
-def _startup_probed(service: Service, event: Probed, now: Moment) -> Step:
-    if service.state is not State.STARTING:
-        return Step(service)
-    if event.passed:
-        return enter_running(service, now)
-    return end(service, Ending(Then.POLICY, f"startup probe failed: {event.detail}", failed=True), now)
-
-
-def _readiness_probed(service: Service, event: Probed, now: Moment) -> Step:
-    assert service.run is not None
-    if event.passed and service.state in {State.RUNNING, State.UNHEALTHY}:
-        return Step(
-            enter(replace(service, run=replace(service.run, was_ready=True)), State.READY, "ready", now)
-        )
-    if not event.passed and service.state is State.READY:
-        return Step(enter(service, State.UNHEALTHY, f"readiness probe failed: {event.detail}", now))
-    return Step(service)
-
-
-def _liveness_probed(service: Service, event: Probed, now: Moment) -> Step:
-    if event.passed or service.ending is not None:
-        return Step(service)
-    return end(service, Ending(Then.POLICY, f"liveness probe failed: {event.detail}", failed=True), now)
-
-
-def _probe_saw(service: Service, event: Input, now: Moment) -> Step:
-    del now
-    assert isinstance(event, ProbeSaw)
-    if not _is_current(service, event.run):
-        return Step(service)
-    return Step(replace(service, probe_error=event.detail))
 
 
 def _respec(service: Service, event: Input, now: Moment) -> Step:
@@ -403,7 +342,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     Gone: _row((_ALL, _gone)),
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
     Due: _row((_HELD, _due_at_rest), (_UP, _due_while_up), ((*_REST, *_STOPPING), _ignore)),
-    Probed: _row((_UP, _probed), ((*_NO_RUN, *_STOPPING), _ignore)),
-    ProbeSaw: _row((_UP, _probe_saw), ((*_NO_RUN, *_STOPPING), _ignore)),
+    Probed: _row((_UP, probed), ((*_NO_RUN, *_STOPPING), _ignore)),
+    ProbeSaw: _row((_UP, probe_saw), ((*_NO_RUN, *_STOPPING), _ignore)),
     Respec: _row((_ALL, _respec)),
 }

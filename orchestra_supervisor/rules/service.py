@@ -105,11 +105,15 @@ class Service:
         """True while the run is up but is to be stopped once its dependents are down."""
         return self.ending is not None and self.state is not State.STOPPING
 
+    def is_current(self, run: str) -> bool:
+        """Return whether a run id is that of the present run; news of any other is stale."""
+        return self.run is not None and self.run.id == run
+
     @property
     def startup_deadline(self) -> float | None:
-        """Instant by which the present run must have been ready, or None."""
+        """Instant by which the present run must have been ready, or None. One that leaves need not be."""
         run, probes = self.run, self.spec.probes
-        if run is None or run.was_ready or run.leader_ended or self.state is State.STOPPING:
+        if run is None or run.was_ready or run.leader_ended or self.ending is not None:
             return None
         if not self.spec.startup_timeout or (probes.startup is None and probes.readiness is None):
             return None
@@ -167,7 +171,7 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
             attempts=int(held["attempts"]),
             recent=tuple(float(at) for at in held["recent"]),
             exit=ExitReport(**last) if last else None,
-            next_start=held["next_start"],
+            next_start=None if held["next_start"] is None else float(held["next_start"]),
             refresh=bool(held["refresh"]),
             probe_error=str(held["probe_error"]),
         )

@@ -1,0 +1,253 @@
+"""Draws the lifecycle by running its table: every service that can come to be, with all that can happen to it.
+
+`python -m orchestra_supervisor.rules.diagram > docs/lifecycle.md` writes the page anew; a test compares it.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from orchestra_supervisor.model.spec import (
+    DependencySpec,
+    ProbeSet,
+    ProbeSpec,
+    RestartSpec,
+    ServiceSpec,
+    TcpCheck,
+)
+from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
+from orchestra_supervisor.rules.graph import LEAVING
+from orchestra_supervisor.rules.health import active_probes
+from orchestra_supervisor.rules.inputs import (
+    Ack,
+    Boot,
+    Dependencies,
+    Due,
+    Effect,
+    Emit,
+    Exited,
+    Gone,
+    Input,
+    Probed,
+    ProbeSaw,
+    Proceed,
+    Respec,
+    Restart,
+    Spawn,
+    Spawned,
+    SpawnRefused,
+    Start,
+    Stop,
+    StopRun,
+    Stuck,
+)
+from orchestra_supervisor.rules.lifecycle import step
+from orchestra_supervisor.rules.service import Moment, Service
+
+__all__ = ["Transition", "explore", "possible_inputs", "render"]
+
+_PROBE = ProbeSpec(check=TcpCheck(port=1))
+_SHORT: float = 1.0
+_LONG: float = 1000.0  # longer than stable_after and the restart window
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step that can happen: the service before, what happened and when, and what came of it."""
+
+    before: Service
+    event: Input
+    now: Moment
+    after: Service
+    effects: tuple[Effect, ...]
+
+
+def _specs() -> Iterator[ServiceSpec]:
+    """Return services that differ in what the rules look at."""
+    probed = ProbeSet(startup=_PROBE, readiness=_PROBE, liveness=_PROBE)
+    yield ServiceSpec(
+        name="s",
+        argv=("x",),
+        cwd="/",
+        depends_on={
+            "kept": DependencySpec(on_failure="keep"),
+            "stops": DependencySpec(on_failure="stop"),
+            "restarts": DependencySpec(on_failure="restart"),
+        },
+        probes=probed,
+        restart=RestartSpec(max_restarts=2),
+    )
+    yield ServiceSpec(
+        name="s", argv=("x",), cwd="/", start_delay=5.0, restart=RestartSpec(policy="always", max_restarts=1)
+    )
+    yield ServiceSpec(
+        name="s", argv=("x",), cwd="/", kind=Kind.ONCE, restart=RestartSpec(policy="never", max_restarts=0)
+    )
+
+
+def possible_inputs(service: Service) -> Iterator[Input]:
+    """Yield what can happen to a service as it stands, by the promises of the keeper and the engine."""
+    yield from (Start("by hand"), Stop(DownReason.OPERATOR, "by hand"), Stop(DownReason.SHUTDOWN, "down"))
+    yield from (Stop(DownReason.OPERATOR, "by hand", ("above",)), Restart("by hand"))
+    yield from (Restart("by hand", ("above",)), Respec(service.spec))
+    if service.state is State.STOPPED and service.desired is Desired.DOWN and service.exit is None:
+        yield from (Boot(DownReason.NONE), Boot(DownReason.DISABLED))
+    if service.spec.depends_on:
+        yield from (Dependencies(()), Dependencies((("stops", LEAVING),)))
+        yield from (Dependencies(((name, "failed"),)) for name in service.spec.depends_on)
+    if service.deadline is not None:
+        yield Due()
+    if service.ending is not None and service.ending.after:
+        yield Proceed()
+    yield Gone("stale")
+    yield from _news(service)
+
+
+def _news(service: Service) -> Iterator[Input]:
+    run = service.run
+    if run is None:
+        return
+    for kind in active_probes(service):
+        yield from (Probed(run.id, kind, passed, "refused") for passed in (True, False))
+        yield ProbeSaw(run.id, "refused")
+    if service.state is State.STOPPING:
+        yield Stuck(run.id, (1,))
+    if run.leader_ended:
+        yield Gone(run.id)
+    elif run.pid is None:
+        yield Spawned(run.id, 1, run.ordered_mono, 0.0)
+        yield SpawnRefused(run.id, "exec", 2, "No such file")
+    else:
+        ended = run.ordered_mono + _SHORT
+        yield from (Exited(run.id, 0, None, ended, 0.0, 0), Exited(run.id, 0, None, ended, 0.0, 2))
+        yield from (Exited(run.id, 1, None, ended, 0.0, 0), Exited(run.id, None, "SIGSEGV", ended, 0.0, 2))
+        yield Exited(run.id, 1, None, run.ordered_mono + _LONG, 0.0, 0)
+
+
+def _key(service: Service) -> tuple[object, ...]:
+    """Return what the next decision can depend on, counts and instants told apart as far as they matter."""
+    run, ending = service.run, service.ending
+    last = service.exit if run is not None and run.leader_ended else None
+    return (
+        repr(service.spec),  # it holds dicts and cannot be hashed
+        service.state,
+        service.desired,
+        run and (run.pid is None, run.leader_ended, run.was_ready),
+        ending and (ending.then, ending.failed, ending.after),
+        service.unmet,
+        service.refresh,
+        service.attempts > 0,
+        len(service.recent) == service.spec.restart.max_restarts,
+        service.next_start is None,
+        last and last.success,
+    )
+
+
+def explore() -> Iterator[Transition]:
+    """Yield every step that can happen, beginning with services that nothing has happened to."""
+    seen: set[tuple[object, ...]] = set()
+    todo = deque((Service(spec), 0.0) for spec in _specs())
+    count = 0
+    while todo:
+        service, at = todo.popleft()
+        key = _key(service)
+        if key in seen:
+            continue
+        seen.add(key)
+        for event in possible_inputs(service):
+            count += 1
+            when = max(at, service.deadline or 0.0) if isinstance(event, Due) else at + _SHORT
+            if isinstance(event, Exited):
+                when = max(when, event.at_mono)
+            now = Moment(when, 0.0, f"s-{count:012x}")
+            result = step(service, event, now)
+            yield Transition(service, event, now, result.service, result.effects)
+            todo.append((result.service, when))
+
+
+# The page.
+
+_HEAD = """# The lifecycle of a service
+
+Generated by `python -m orchestra_supervisor.rules.diagram > docs/lifecycle.md`, which runs the table of
+`orchestra_supervisor/rules/lifecycle.py` over every service that can come to be. Do not edit: a test compares.
+
+A service has a state, where it stands, and apart from it a desired state, where it is wanted. It has at most
+one run; a run begins with the order to spawn it and is over with `Gone`, when nothing of its process tree
+is left. What happens between is an input; what follows is written below.
+"""
+
+_MEANINGS: dict[type[Input], str] = {
+    Boot: "the fleet starts",
+    Start: "somebody wants it up",
+    Stop: "somebody wants it down, perhaps after its dependents",
+    Restart: "somebody wants a new run, perhaps after its dependents are down",
+    Proceed: "the dependents that a stop waited for are down",
+    Dependencies: "what its dependencies do not meet has changed",
+    Spawned: "the keeper: the program runs",
+    SpawnRefused: "the keeper: no process came to be (stage, errno)",
+    Exited: "the keeper: the leader ended",
+    Gone: "the keeper: nothing of the run is left",
+    Stuck: "the keeper: SIGKILL was sent and something is still there",
+    Due: "its deadline has come: start delay, backoff, startup timeout",
+    Probed: "a probe's verdict, thresholds counted",
+    ProbeSaw: "a probe failed with new words; no verdict changed",
+    Respec: "the configuration changed in ways that need no new run",
+}
+
+_ORDERS: dict[type[Effect], str] = {Spawn: "spawn", StopRun: "stop the run", Ack: "acknowledge", Emit: ""}
+
+
+def render() -> str:
+    """Return the page: a Mermaid diagram, the inputs, and a table of what leads where."""
+    leads: dict[tuple[State, type[Input]], set[State]] = {}
+    orders: dict[tuple[State, type[Input]], set[str]] = {}
+    for one in explore():
+        pair = (one.before.state, type(one.event))
+        leads.setdefault(pair, set()).add(one.after.state)
+        orders.setdefault(pair, set()).update(_ORDERS[type(effect)] for effect in one.effects)
+    return "\n".join([_HEAD, *_mermaid(leads), "", *_glossary(), "", *_table(leads, orders), ""])
+
+
+def _mermaid(leads: dict[tuple[State, type[Input]], set[State]]) -> Iterator[str]:
+    yield from ("```mermaid", "stateDiagram-v2", "    [*] --> stopped")
+    for before in State:
+        for after in State:
+            if before is after:
+                continue
+            why = [kind.__name__ for kind in _MEANINGS if after in leads.get((before, kind), ())]
+            if why:
+                yield f"    {before} --> {after}: {', '.join(why)}"
+    yield "```"
+
+
+def _glossary() -> Iterator[str]:
+    yield from ("| input | what has happened |", "|---|---|")
+    yield from (f"| `{kind.__name__}` | {meaning} |" for kind, meaning in _MEANINGS.items())
+
+
+def _table(
+    leads: dict[tuple[State, type[Input]], set[State]], orders: dict[tuple[State, type[Input]], set[str]]
+) -> Iterator[str]:
+    yield "Pairs that are not listed change nothing: the input is of no concern in that state, or cannot come."
+    yield from ("", "| state | input | may lead to | may order |", "|---|---|---|---|")
+    for before in State:
+        for kind in _MEANINGS:
+            pair = (before, kind)
+            others = leads.get(pair, set()) - {before}
+            given = orders.get(pair, set()) - {""}
+            if not others and not given:
+                continue
+            stays = [f"{before} (stays)"] if before in leads[pair] else []
+            targets = ", ".join([*stays, *_in_order(others)])
+            yield f"| {before} | `{kind.__name__}` | {targets} | {', '.join(sorted(given))} |"
+
+
+def _in_order(states: Iterable[State]) -> list[str]:
+    wanted = set(states)
+    return [state.value for state in State if state in wanted]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

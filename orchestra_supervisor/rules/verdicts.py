@@ -1,0 +1,73 @@
+"""What the verdicts of probes mean for a run: the lifecycle's rules for `Probed` and `ProbeSaw`."""
+
+from dataclasses import replace
+
+from orchestra_supervisor.model.states import State
+from orchestra_supervisor.rules.inputs import Effect, Emit, Input, Probed, ProbeKind, ProbeSaw
+from orchestra_supervisor.rules.moves import Step, end, enter, enter_running
+from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
+
+__all__ = ["probe_saw", "probed"]
+
+
+def probed(service: Service, event: Input, now: Moment) -> Step:
+    """Act on a verdict: enter running, ready or unhealthy, or end the run."""
+    assert isinstance(event, Probed)
+    if service.run is None or not service.is_current(event.run) or service.run.leader_ended:
+        return Step(service)
+    service = replace(service, probe_error="" if event.passed else event.detail)
+    told = _probe_news(service, event)
+    match event.kind:
+        case ProbeKind.STARTUP:
+            after = _startup_probed(service, event, now)
+        case ProbeKind.READINESS:
+            after = _readiness_probed(service, event, now)
+        case ProbeKind.LIVENESS:
+            after = _liveness_probed(service, event, now)
+    return Step(after.service, (*told, *after.effects))
+
+
+def _probe_news(service: Service, event: Probed) -> tuple[Effect, ...]:
+    data = (("probe", event.kind.value),)
+    if not event.passed:
+        return (Emit("service.probe_failed", f"{event.kind} probe failed: {event.detail}", data),)
+    if service.state is State.UNHEALTHY:
+        return (Emit("service.probe_recovered", f"{event.kind} probe passes again", data),)
+    return ()
+
+
+def _startup_probed(service: Service, event: Probed, now: Moment) -> Step:
+    if service.state is not State.STARTING:
+        return Step(service)
+    if event.passed:
+        return enter_running(service, now)
+    why = f"startup probe failed: {event.detail}"
+    if service.ending is not None:  # somebody has said already what is to follow
+        return end(service, replace(service.ending, after=()), now, why)
+    return end(service, Ending(Then.POLICY, why, failed=True), now)
+
+
+def _readiness_probed(service: Service, event: Probed, now: Moment) -> Step:
+    assert service.run is not None
+    if event.passed and service.state in {State.RUNNING, State.UNHEALTHY}:
+        return Step(
+            enter(replace(service, run=replace(service.run, was_ready=True)), State.READY, "ready", now)
+        )
+    if not event.passed and service.state is State.READY:
+        return Step(enter(service, State.UNHEALTHY, f"readiness probe failed: {event.detail}", now))
+    return Step(service)
+
+
+def _liveness_probed(service: Service, event: Probed, now: Moment) -> Step:
+    if event.passed or service.ending is not None:
+        return Step(service)
+    return end(service, Ending(Then.POLICY, f"liveness probe failed: {event.detail}", failed=True), now)
+
+
+def probe_saw(service: Service, event: Input, now: Moment) -> Step:
+    """Remember what a probe saw, for people."""
+    del now
+    assert isinstance(event, ProbeSaw)
+    if not service.is_current(event.run):
+        return Step(service)
+    return Step(replace(service, probe_error=event.detail))
