@@ -25,6 +25,7 @@ __all__ = [
     "Fleet",
     "Row",
     "alive",
+    "is_marked",
     "marked",
     "python",
     "state_of",
@@ -79,16 +80,17 @@ def ticks(pid: int) -> int:
 
 def marked(mark: str) -> list[int]:
     """Return the living processes with a text in environment or command line; never our own."""
-    found: list[int] = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        for file in ("environ", "cmdline"):
-            with suppress(OSError):
-                if mark.encode() in Path(entry.path, file).read_bytes() and alive(int(entry.name)):
-                    found.append(int(entry.name))
-                    break
-    return found
+    pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal()]
+    return [pid for pid in pids if pid != os.getpid() and is_marked(pid, mark) and alive(pid)]
+
+
+def is_marked(pid: int, mark: str) -> bool:
+    """True when a process has a text in its environment or command line."""
+    for file in ("environ", "cmdline"):
+        with suppress(OSError):
+            if mark.encode() in Path(f"/proc/{pid}/{file}").read_bytes():
+                return True
+    return False
 
 
 class Fleet:
@@ -234,7 +236,7 @@ class Fleet:
         """Signal a process of this fleet; with SIGKILL wait until it is dead."""
         pidfd = os.pidfd_open(pid)
         try:
-            assert pid in self.processes(), f"{pid} is none of ours"
+            assert is_marked(pid, f"{self.path}/"), f"{pid} is none of ours"
             signal.pidfd_send_signal(pidfd, number)
             if number == signal.SIGKILL:
                 assert select.select([pidfd], [], [], DEADLINE)[0], f"{pid} outlives SIGKILL"
@@ -259,7 +261,7 @@ class Fleet:
         for pid in _until_none(self.processes):
             with suppress(OSError):
                 pidfd = os.pidfd_open(pid)
-                if pid in self.processes():
+                if is_marked(pid, f"{self.path}/"):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 os.close(pidfd)
 
