@@ -15,8 +15,9 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.servers.guard import AccessLog, HostGuard, write_line
-from orchestra_supervisor.servers.settings import ServerError, Settings, is_loopback, package_version
+from orchestra_supervisor.servers.settings import ServerError, Settings, is_loopback
 
 __all__ = ["configure_logging", "serve"]
 
@@ -72,7 +73,7 @@ def serve(settings: Settings, app: ASGIApp, on_stop: Callable[[], None] | None =
         if not is_loopback(host):
             logging.getLogger(settings.name).warning("listens on %s, where other machines can reach it", host)
         where = f"[{host}]" if ":" in host else host
-        write_line(f"{settings.name} {package_version()} on http://{where}:{port} (data {settings.data})")
+        write_line(f"{settings.name} {VERSION} on http://{where}:{port} (data {settings.data})")
         _Server(config, on_stop).run(sockets=[listener])
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from orchestra_supervisor.control_client import find_home
@@ -26,7 +25,6 @@ __all__ = [
     "data_base",
     "is_loopback",
     "now",
-    "package_version",
     "private_directory",
     "settings_from",
 ]
@@ -74,14 +72,6 @@ class Settings:
 def now() -> str:
     """Return the wall time as ISO 8601 in UTC, in milliseconds: the one place that reads it."""
     return datetime.now(tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def package_version() -> str:
-    """Return the version of the installed package, or `0` in a bare source tree."""
-    try:
-        return metadata.version("orchestra-supervisor")
-    except metadata.PackageNotFoundError:
-        return "0"
 
 
 def is_loopback(host: str) -> bool:

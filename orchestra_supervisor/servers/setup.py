@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.control_client import find_home
 from orchestra_supervisor.servers.backend.store import MIGRATIONS as BACKEND_MIGRATIONS
 from orchestra_supervisor.servers.database import Database
@@ -22,7 +23,6 @@ from orchestra_supervisor.servers.settings import (
     complain,
     configured_port,
     data_base,
-    package_version,
     private_directory,
 )
 
@@ -57,7 +57,7 @@ def prepare(base: Path, environ: Mapping[str, str]) -> list[str]:
         done.append(f"{database.path} {what}")
     path = base / "platform.json"
     platform = {
-        "version": package_version(),
+        "version": VERSION,
         "schemas": {name: len(migrations) for name, migrations in _DATABASES.items()},
         "endpoints": {name: _endpoint(name, environ) for name in DEFAULT_PORTS},
         "data": str(base),

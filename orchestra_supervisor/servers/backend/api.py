@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.control_client import ControlClient, ControlError, rows, socket_path
 from orchestra_supervisor.servers.backend.models import (
     Agent,
@@ -30,7 +31,7 @@ from orchestra_supervisor.servers.backend.openapi import openapi_document
 from orchestra_supervisor.servers.backend.store import Store
 from orchestra_supervisor.servers.database import DatabaseUnavailable
 from orchestra_supervisor.servers.rest import ApiError, error_handlers, read_body, read_query
-from orchestra_supervisor.servers.settings import Settings, package_version
+from orchestra_supervisor.servers.settings import Settings
 
 __all__ = ["build_app"]
 
@@ -53,12 +54,12 @@ class _Api:
     async def index(self, request: Request) -> Response:
         """List the routes."""
         read_query(request, NoQuery)
-        about = {"service": "backend", "version": package_version()}
+        about = {"service": "backend", "version": VERSION}
         return JSONResponse({**about, "routes": [f"{method} {path}" for path, method, _ in self.table()]})
 
     async def health(self, _: Request) -> Response:
         """Prove that the database takes a write."""
-        about: dict[str, object] = {"service": "backend", "version": package_version()}
+        about: dict[str, object] = {"service": "backend", "version": VERSION}
         about["uptime"] = round(time.monotonic() - self._began, 3)
         try:
             await to_thread.run_sync(self._store.database.check)

@@ -2,6 +2,7 @@
 
 from pydantic.json_schema import models_json_schema
 
+from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.servers.backend.models import (
     Agent,
     AgentPatch,
@@ -14,7 +15,6 @@ from orchestra_supervisor.servers.backend.models import (
     TaskPatch,
     TaskQuery,
 )
-from orchestra_supervisor.servers.settings import package_version
 
 __all__ = ["openapi_document"]
 
@@ -97,7 +97,7 @@ def openapi_document() -> Json:
         paths.setdefault(path, {})[method] = operation
     for name in ("AgentQuery", "TaskQuery", "DeleteQuery", "NoQuery"):
         schemas.pop(name)
-    info = {"title": "Platform backend", "version": package_version()}
+    info = {"title": "Platform backend", "version": VERSION}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
 
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.servers.context.feed import Feed, Follower, Item
 from orchestra_supervisor.servers.context.git import GitState, git_state
 from orchestra_supervisor.servers.context.index import Entry
@@ -29,7 +30,6 @@ from orchestra_supervisor.servers.rest import (
     error_handlers,
     read_query,
 )
-from orchestra_supervisor.servers.settings import package_version
 
 __all__ = ["KEEP_ALIVE", "MAX_TEXT", "build_app"]
 
@@ -83,16 +83,14 @@ class _Api:
     async def index(self, _: Request) -> Response:
         """List the routes."""
         routes = ["/health", "/context", "/files", "/file", "/changes", "/stream"]
-        return _Answer(
-            {"service": "context", "version": package_version(), "routes": [f"GET {r}" for r in routes]}
-        )
+        return _Answer({"service": "context", "version": VERSION, "routes": [f"GET {r}" for r in routes]})
 
     async def health(self, _: Request) -> Response:
         """Say whether the first scan is done and the tree is there."""
         tracker = self._tracker
         about: dict[str, object] = {
             "service": "context",
-            "version": package_version(),
+            "version": VERSION,
             "root": tracker.index.root,
         }
         about |= {"files": len(tracker.index), "uptime": round(time.monotonic() - self._began, 3)}

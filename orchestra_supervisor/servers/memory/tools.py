@@ -13,10 +13,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.servers.database import DatabaseUnavailable
 from orchestra_supervisor.servers.memory.store import Record, Store
 from orchestra_supervisor.servers.rest import MAX_BODY
-from orchestra_supervisor.servers.settings import Settings, package_version
+from orchestra_supervisor.servers.settings import Settings
 
 __all__ = ["build_app", "build_server"]
 
@@ -94,7 +95,7 @@ def build_server(store: Store) -> MCPServer[None]:
         title="Memory",
         description="Remembers texts, and finds them by words and tags.",
         instructions=_INSTRUCTIONS,
-        version=package_version(),
+        version=VERSION,
         log_level="WARNING",
     )
     _add_writing_tools(server, store)
@@ -190,7 +191,7 @@ def build_app(store: Store, settings: Settings) -> Starlette:
 
     @server.custom_route("/health", methods=["GET"])
     async def health(_: Request) -> Response:  # pyright: ignore[reportUnusedFunction] - the server calls it
-        about: dict[str, object] = {"service": "memory", "version": package_version()}
+        about: dict[str, object] = {"service": "memory", "version": VERSION}
         about["uptime"] = round(time.monotonic() - began, 3)
         try:
             await to_thread.run_sync(store.database.check)
