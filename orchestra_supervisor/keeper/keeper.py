@@ -31,7 +31,7 @@ __all__ = ["Keeper"]
 _REPLACE_WAIT = 5.0  # seconds that a daemon has to end before it is killed
 
 
-class Refused(Exception):
+class _Refused(Exception):
     """A request that is not carried out; becomes an `error` message."""
 
     def __init__(self, code: str, text: str) -> None:
@@ -98,7 +98,10 @@ class Keeper:
             self._loop, self._table, self._stopper, self._daemon, self._logger, self._emit
         )
         self._exit_status = 0
-        self._verbs: dict[str, Callable[[Message], Message | None]] = {
+        self._verbs = self._make_verbs()
+
+    def _make_verbs(self) -> dict[str, Callable[[Message], Message | None]]:
+        return {
             "hello": self._hello,
             "spawn": self._spawn,
             "stop": self._stop,
@@ -229,15 +232,15 @@ class Keeper:
         verb = self._verbs.get(kind)
         try:
             if verb is None:
-                raise Refused("unknown_type", f"there is no message {kind[:80]!r}")
+                raise _Refused("unknown_type", f"there is no message {kind[:80]!r}")
             if not self._is_greeted and verb != self._hello:
-                raise Refused("bad_message", f"{kind} came before hello")
+                raise _Refused("bad_message", f"{kind} came before hello")
             reply = verb(message)
         except BadSignal as error:
             reply = _error("bad_signal", str(error))
         except BadMessage as error:
             reply = _error("bad_message", str(error))
-        except Refused as error:
+        except _Refused as error:
             reply = _error(error.code, str(error))
         if kind == "spawn" and reply is not None:
             reply |= {"request": kind, "run": message.get("run")}  # the service must hear of it
@@ -246,7 +249,7 @@ class Keeper:
 
     def _hello(self, message: Message) -> None:
         if message.get("version") != VERSION:
-            raise Refused(
+            raise _Refused(
                 "bad_message", f"this keeper speaks version {VERSION}, not {message.get('version')!r}"
             )
         self._daemon.mark_good()
@@ -279,11 +282,11 @@ class Keeper:
         request = parse_spawn(message)
         holder = self._table.in_slot(request.slot)
         if self._shutdown.is_going:
-            raise Refused("shutting_down", f"{request.slot}: the fleet is going down")
+            raise _Refused("shutting_down", f"{request.slot}: the fleet is going down")
         if self._table.get(request.run) is not None:
-            raise Refused("run_exists", f"{request.slot}: there is a run {request.run!r} already")
+            raise _Refused("run_exists", f"{request.slot}: there is a run {request.run!r} already")
         if holder is not None:
-            raise Refused("slot_busy", f"{request.slot}: run {holder.run} (pid {holder.pid}) is not gone")
+            raise _Refused("slot_busy", f"{request.slot}: run {holder.run} (pid {holder.pid}) is not gone")
         if message.get("note") is not None:
             self._table.notes[request.slot] = message["note"]
         self._launcher.launch(request, message.get("id"))
@@ -309,7 +312,7 @@ class Keeper:
         try:
             send_signal(run, parse_signal(message.get("signal")), str(scope))
         except PermissionError as error:
-            raise Refused("not_permitted", f"{run.slot}: the process belongs to another user now") from error
+            raise _Refused("not_permitted", f"{run.slot}: the process belongs to another user now") from error
         return {"type": "ok"}
 
     def _ack(self, message: Message) -> None:
@@ -349,7 +352,7 @@ class Keeper:
     def _present(self, message: Message) -> Run:
         run = self._table.get(message.get("run"))
         if run is None or run.phase == "gone":
-            raise Refused("no_such_run", f"no run {str(message.get('run'))[:80]!r} is there")
+            raise _Refused("no_such_run", f"no run {str(message.get('run'))[:80]!r} is there")
         return run
 
 

@@ -18,6 +18,7 @@ from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Reaper", "open_pidfd"]
 
+_LOOKS = 4  # at a stray's marks: in the middle of an exec a process shows no environment for a moment
 _RETRY_AFTER = 0.1  # seconds until a look that failed is repeated
 _RSS_UNIT = 1024  # bytes; ru_maxrss counts KiB on Linux
 
@@ -114,20 +115,27 @@ class Reaper:
         for pid in own_children():
             if pid not in known and self._table.led_by(pid) is None and not self._is_ours(pid):
                 self._hold(pid)
+        for stray in known.values():
+            if stray.run is None and stray.looks < _LOOKS:
+                stray.looks += 1
+                self._assign(stray)
         self._is_fresh = True
 
     def _hold(self, pid: int) -> None:
         # A child of ours keeps its pid until we reap it, so its identity needs no further check.
-        run = self._owner(pid)
-        stray = Stray(pid, run, open_pidfd(pid))
+        stray = Stray(pid, None, open_pidfd(pid))
         self._table.strays[pid] = stray
-        if run is not None:
-            run.strays[pid] = stray
+        self._assign(stray)
         if stray.pidfd is not None:
             self._loop.watch(stray.pidfd, lambda _events: self._stray_ended(stray))
         else:
             self._unwatched.add(stray)
             self._stray_ended(stray)
+
+    def _assign(self, stray: Stray) -> None:
+        stray.run = self._owner(stray.pid)
+        if stray.run is not None:
+            stray.run.strays[stray.pid] = stray
 
     def _owner(self, pid: int) -> Run | None:
         run = self._table.tagged(read_tag(pid))

@@ -21,7 +21,7 @@ __all__ = [
     "take_text",
 ]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _NAME_LIMIT = 256
 _MAX_STEPS = 64
@@ -242,7 +242,7 @@ def _optional_int(message: Message, key: str, low: int, high: int) -> int | None
     return value
 
 
-def _list_of(message: Message, key: str, *kinds: type[T]) -> list[T]:
+def _list_of(message: Message, key: str, *kinds: type[_T]) -> list[_T]:
     value = message.get(key)
     if not isinstance(value, list):
         raise BadMessage(f"{key} is {str(value)[:80]!r}, not a list")
@@ -250,7 +250,7 @@ def _list_of(message: Message, key: str, *kinds: type[T]) -> list[T]:
     for item in items:
         if not isinstance(item, kinds):
             raise BadMessage(f"{key} holds {str(item)[:80]!r}, which has the wrong type")
-    return cast("list[T]", items)
+    return cast("list[_T]", items)
 
 
 def _env_entry(name: object, value: object) -> tuple[bytes, bytes]:

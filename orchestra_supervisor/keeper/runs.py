@@ -16,6 +16,8 @@ class Stray:
     pid: int
     run: "Run | None"
     pidfd: int | None = None
+    looks: int = 1
+    """How often its run was looked for."""
 
 
 @dataclass(slots=True, eq=False)

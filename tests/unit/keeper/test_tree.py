@@ -63,7 +63,12 @@ def family(tmp_path):
     with subprocess.Popen(words, env=environ, start_new_session=True) as leader:
         wait_until((tmp_path / "up").exists, "the family is there")
         wait_until(
-            lambda: sum("sleep" in comm(proc.pid) for proc in walk([leader.pid])) == 2, "both run sleep"
+            # In the middle of an exec the new name is there already and the environment is not yet.
+            lambda: (
+                sum(comm(p.pid) == "sleep\n" and read_run_id(p.pid) is not None for p in walk([leader.pid]))
+                == 2
+            ),
+            "both run sleep",
         )
         yield leader
         for proc in walk([leader.pid]):
