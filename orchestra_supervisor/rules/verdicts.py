@@ -13,7 +13,8 @@ __all__ = ["probe_saw", "probed"]
 def probed(service: Service, event: Input, now: Moment) -> Step:
     """Act on a verdict: enter running, ready or unhealthy, or end the run."""
     assert isinstance(event, Probed)
-    if service.run is None or not service.is_current(event.run) or service.run.leader_ended:
+    run = service.run
+    if run is None or run.id != event.run or run.pid is None or run.leader_ended:
         return Step(service)
     service = replace(service, probe_error="" if event.passed else event.detail)
     told = _probe_news(service, event)

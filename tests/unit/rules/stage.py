@@ -71,7 +71,7 @@ def moment(at: float = 0.0, number: int = 0) -> Moment:
 
 def check_service(service: Service) -> None:
     """Hold a service to what is true of it at any time."""
-    assert (service.run is not None) == (service.state in ALIVE_STATES), service
+    assert (service.run is not None) is (service.state in ALIVE_STATES), service
     ending = service.ending
     if service.state is State.STOPPING:
         assert ending is not None, "what follows a stop is known"
@@ -132,7 +132,7 @@ class Stage:
     at: float = 0.0
     count: int = 0
     effects: tuple[Effect, ...] = ()
-    spawned: list[str] = field(default_factory=list)
+    spawned: list[str] = field(default_factory=list[str])
 
     def play(self, *events: Input, after: float = 1.0) -> "Stage":
         """Apply inputs; the effects of the last one stay to be looked at."""
