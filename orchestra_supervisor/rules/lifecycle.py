@@ -108,8 +108,7 @@ def _start_while_stopping(service: Service, event: Input, now: Moment) -> Step:
     del now
     assert isinstance(event, Start)
     assert service.ending is not None
-    if service.ending.then is not Then.DOWN:
-        return Step(service)
+    # Also where policy would decide: whoever asks for it now wants it up, whatever policy says of the run.
     ending = replace(service.ending, then=Then.AGAIN, failed=False)
     service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=ending)
     return Step(replace(service, attempts=0, recent=(), next_start=None))

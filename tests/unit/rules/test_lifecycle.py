@@ -339,6 +339,12 @@ def test_a_start_while_stopping_is_followed_by_a_new_run() -> None:
     assert (stage.state, stage.orders, stage.service.restarts) == (State.STARTING, ["Spawn", "Ack"], 1)
 
 
+def test_a_start_of_one_that_policy_would_leave_down_starts_it() -> None:
+    stage = ready(spec_of(probed="l", restart=RestartSpec(policy="never")))
+    passes(stage, ProbeKind.LIVENESS, False).play(Start("by hand"))
+    assert stage.ends(1).state is State.STARTING
+
+
 def test_a_start_of_one_that_is_up_does_nothing() -> None:
     stage = ready()
     before = stage.service
