@@ -1,0 +1,76 @@
+import pytest
+
+from orchestra_supervisor.model.spec import (
+    DependencySpec,
+    LogSpec,
+    ProbeSet,
+    RestartSpec,
+    RlimitSpec,
+    ServiceSpec,
+    StopSpec,
+)
+from orchestra_supervisor.model.states import Kind
+from orchestra_supervisor.rules.diff import changed_fields, diff_fleets, needs_restart
+from tests.unit.rules.stage import PROBE, spec_of
+
+OTHER: dict[str, tuple[object, bool]] = {
+    "name": ("b", True),
+    "title": ("B", False),
+    "description": ("words", False),
+    "kind": (Kind.ONCE, True),
+    "argv": (("y",), True),
+    "cwd": ("/tmp", True),
+    "env": ({"A": "1"}, True),
+    "inherit_env": (False, True),
+    "user": ("nobody", True),
+    "group": ("nogroup", True),
+    "groups": ((), True),
+    "umask": (0o77, True),
+    "nice": (5, True),
+    "oom_score_adj": (100, True),
+    "rlimits": ({"nofile": RlimitSpec(soft=1, hard=1)}, True),
+    "enabled": (False, True),
+    "priority": (1, False),
+    "start_delay": (1.0, False),
+    "required_for_system": (True, False),
+    "depends_on": ({"c": DependencySpec()}, False),
+    "restart": (RestartSpec(policy="never"), False),
+    "stop": (StopSpec(steps=()), False),
+    "probes": (ProbeSet(readiness=PROBE), False),
+    "startup_timeout": (1.0, False),
+    "port": (80, True),
+    "url": ("http://127.0.0.1/", False),
+    "log": (LogSpec(backups=1), False),
+    "tags": (("t",), False),
+}
+
+
+def test_every_field_of_a_spec_is_judged_here() -> None:
+    assert set(OTHER) == set(ServiceSpec.model_fields)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_change_needs_a_new_run_unless_the_process_knows_nothing_of_it(name: str) -> None:
+    value, wanted = OTHER[name]
+    old = spec_of()
+    new = old.model_copy(update={name: value})
+    assert changed_fields(old, new) == (name,)
+    assert needs_restart(old, new) is wanted
+    assert not needs_restart(old, old)
+
+
+def test_a_field_that_is_added_later_restarts_by_default() -> None:
+    class Later(ServiceSpec):
+        sandbox: str = ""
+
+    fields = spec_of().model_dump()
+    assert needs_restart(Later(**fields), Later(**fields, sandbox="strict"))
+
+
+def test_fleets_differ_by_what_was_added_removed_and_changed() -> None:
+    old = {name: spec_of(name) for name in ("a", "b", "c")}
+    new = {"d": spec_of("d"), "c": spec_of("c", probed="r"), "b": spec_of("b")}
+    diff = diff_fleets(old, new)
+    assert (diff.added, diff.removed, diff.changed) == (("d",), ("a",), ("c",))
+    same = diff_fleets(old, dict(old))
+    assert (same.added, same.removed, same.changed) == ((), (), ())

@@ -1,0 +1,49 @@
+import pytest
+
+from orchestra_supervisor.model.errors import InvalidRequest, UnknownService
+from orchestra_supervisor.rules.naming import resolve_names
+
+KNOWN = ["backend", "mcp_memory", "mcp_files", "context"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (["backend"], ["backend"]),
+        (["context", "backend"], ["context", "backend"]),
+        (["mcp_*"], ["mcp_memory", "mcp_files"]),
+        (["mcp_files", "mcp_*"], ["mcp_files", "mcp_memory"]),
+        (["all"], KNOWN),
+        (["?ackend"], ["backend"]),
+    ],
+)
+def test_names_globs_and_all_mean_services_each_once_in_order(wanted: list[str], found: list[str]) -> None:
+    assert resolve_names(wanted, KNOWN) == found
+
+
+def test_a_service_that_is_called_all_is_itself() -> None:
+    assert resolve_names(["all"], ["all", "other"]) == ["all"]
+
+
+def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownService, match="no service 'bakend'") as caught:
+        resolve_names(["backend", "bakend"], KNOWN)
+    assert caught.value.hint == "did you mean backend?"
+    assert caught.value.context == {"name": "bakend", "nearest": ["backend"]}
+
+
+def test_a_name_like_no_other_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UnknownService) as caught:
+        resolve_names(["zzz"], KNOWN)
+    assert caught.value.hint == "known: backend, context, mcp_files, mcp_memory"
+    with pytest.raises(UnknownService) as caught:
+        resolve_names(["zzz"], [f"s{number:02}" for number in range(20)])
+    assert caught.value.hint.endswith("s11 and 8 more")
+    with pytest.raises(UnknownService) as caught:
+        resolve_names(["zzz"], [])
+    assert caught.value.hint == "known: none"
+
+
+def test_no_name_is_an_error() -> None:
+    with pytest.raises(InvalidRequest, match="no service named"):
+        resolve_names([], KNOWN)
