@@ -5,15 +5,15 @@ missing or closed socket means that the next daemon is on its way: reads are ask
 and so is a verb that nobody accepted. A verb that was accepted is never sent twice.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.control_client import ControlClient, Json, NoDaemon, find_home, socket_path
 
-__all__ = ["RETRY_FOR", "ask", "client_of", "home_of", "keeper_pid_of", "no_answer"]
+__all__ = ["RETRY_FOR", "ask", "client_of", "home_of", "no_answer"]
 
 RETRY_FOR = 2.0
 """Seconds that a command waits for a daemon which the keeper is bringing back."""
@@ -24,25 +24,6 @@ _NOT_ACCEPTED = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 def home_of(option: str | None) -> Path:
     """Return the state directory that this command means; it need not exist."""
     return find_home(Path.cwd(), os.environ, option)
-
-
-def keeper_pid_of(home: Path) -> int | None:
-    """Return the pid of the keeper that holds a home; 0: not written yet; None: nobody holds it."""
-    try:
-        descriptor = os.open(home / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(descriptor, 32).strip()
-        return int(text) if text.isdigit() else 0
-    except OSError:
-        return None
-    else:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def client_of(home: Path, *, retry_for: float = RETRY_FOR) -> ControlClient:

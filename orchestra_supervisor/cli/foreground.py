@@ -90,6 +90,11 @@ def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed | C
     if code is not None:
         hint = f"the reason is above, and in {home / LOG_NAME}"
         return ControlError(code, "the fleet was not started", hint)
+    if status == ERROR_KINDS["failed"].exit:
+        hint = (
+            f"the reason is above, and in {home / LOG_NAME}; what is left of it, the next `orchestra up` ends"
+        )
+        return ControlError("failed", "the fleet could not start, and has gone down", hint)
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
     return ActionFailed(
         f"the keeper (pid {keeper.pid}) ended unexpectedly: {how}",

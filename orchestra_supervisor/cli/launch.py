@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestra_supervisor.cli.connection import keeper_pid_of
 from orchestra_supervisor.cli.errors import ActionFailed
+from orchestra_supervisor.cli.holder import keeper_pid_of, write_holder
 from orchestra_supervisor.cli.parser import UsageError
 from orchestra_supervisor.model.errors import ConflictError
 
@@ -160,10 +160,9 @@ def acquire_lock(home: Path) -> int:
 
 
 def write_pid(home: Path, descriptor: int, pid: int) -> None:
-    """Write who holds the lock into its file, never leaving a shorter or mixed number to be read."""
+    """Write who holds the lock into its file."""
     try:
-        os.pwrite(descriptor, f"{pid:<11}\n".encode("ascii"), 0)
-        os.ftruncate(descriptor, 12)
+        write_holder(descriptor, pid)
     except OSError as error:
         raise ActionFailed(
             f"cannot write {home / 'lock'}: {error.strerror}", hint="is the disk full?"

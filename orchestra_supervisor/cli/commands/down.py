@@ -9,7 +9,8 @@ from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from orchestra_supervisor.cli.connection import client_of, home_of, keeper_pid_of
+from orchestra_supervisor.cli.connection import client_of, home_of
+from orchestra_supervisor.cli.holder import read_holder
 from orchestra_supervisor.cli.live import stopping_frame
 from orchestra_supervisor.cli.parser import CommandParser, seconds_of
 from orchestra_supervisor.cli.screen import Screen
@@ -40,38 +41,36 @@ def run(options: Namespace) -> int:
     """Stop the fleet and wait until its keeper has ended; 0 also where none runs."""
     home = home_of(options.home)
     screen = Screen(Terminal(sys.stderr, os.environ))
-    keeper = _open_keeper(home)
-    if keeper is None:
+    if read_holder(home) is None:
         screen.say([f"no fleet runs on {home}: nothing to stop"])
         return 0
+    keeper = _open_keeper(home)
     try:
         began = time.time()
         _ask(home, keeper, options.reason, screen)
         _watch(home, keeper, options.timeout, began, screen)
     finally:
         screen.end_region()
-        os.close(keeper)
+        if keeper is not None:
+            os.close(keeper)
     screen.say([f"all stopped in {time.time() - began:.1f} s"])
     return 0
 
 
 def _open_keeper(home: Path) -> int | None:
-    """Return a pidfd of the keeper that holds a home, or None.
+    """Return a pidfd of the keeper that holds a home, or None: it has ended, or cannot be seen from here.
 
-    The lock is looked at again after the pidfd is there: then the pid was that of the holder at
-    that time, and not one that was given to somebody else.
+    The lock is looked at again after the pidfd is there: then it was the holder's at that time.
     """
     until = time.monotonic() + _PID_WAIT
-    while (pid := keeper_pid_of(home)) is not None:
-        if pid:
-            try:
-                descriptor = os.pidfd_open(pid)
-            except ProcessLookupError:
-                descriptor = -1
-            if descriptor >= 0 and keeper_pid_of(home) == pid:
+    while (holder := read_holder(home)) is not None:
+        descriptor = holder.open()
+        if descriptor is not None:
+            if read_holder(home) == holder:
                 return descriptor
-            if descriptor >= 0:
-                os.close(descriptor)
+            os.close(descriptor)
+        elif holder.pid:
+            return None
         if time.monotonic() > until:
             raise WaitTimeout(
                 f"{home / 'lock'} is held, and does not name its keeper", hint="`fuser` tells who holds it"
@@ -80,10 +79,12 @@ def _open_keeper(home: Path) -> int | None:
     return None
 
 
-def _ask(home: Path, keeper: int, reason: str, screen: Screen) -> None:
+def _ask(home: Path, keeper: int | None, reason: str, screen: Screen) -> None:
     try:
         client_of(home).shutdown(reason)
     except NoDaemon:
+        if keeper is None:
+            raise  # a process that cannot be seen from here is not signalled by its number
         # The keeper stops everything by itself where no daemon comes back.
         screen.say(["the daemon does not answer: telling the keeper"])
         try:
@@ -92,12 +93,20 @@ def _ask(home: Path, keeper: int, reason: str, screen: Screen) -> None:
             return
 
 
-def _watch(home: Path, keeper: int, timeout: float, began: float, screen: Screen) -> None:
-    until = time.monotonic() + timeout
+def _has_ended(home: Path, keeper: int | None) -> bool:
+    """Wait for a frame's time and return whether the keeper has ended."""
+    if keeper is None:
+        time.sleep(_FRAME)
+        return read_holder(home) is None
     end = select.poll()
     end.register(keeper, select.POLLIN)
+    return bool(end.poll(_FRAME * 1_000))
+
+
+def _watch(home: Path, keeper: int | None, timeout: float, began: float, screen: Screen) -> None:
+    until = time.monotonic() + timeout
     status: StatusView | None = None
-    while not end.poll(_FRAME * 1_000):
+    while not _has_ended(home, keeper):
         # Where the daemon has gone, or just goes, the last answer stays on the screen.
         with suppress(ControlError, ValueError):
             status = StatusView(ControlClient(socket_path(home), timeout=5.0).status())

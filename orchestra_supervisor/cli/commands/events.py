@@ -8,7 +8,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestra_supervisor.cli.connection import RETRY_FOR, ask, client_of, home_of, keeper_pid_of, no_answer
+from orchestra_supervisor.cli.connection import RETRY_FOR, ask, client_of, home_of, no_answer
+from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.parser import CommandParser, whole_of
 from orchestra_supervisor.cli.render import event_line
 from orchestra_supervisor.cli.shapes import EventView

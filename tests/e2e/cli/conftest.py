@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestra_supervisor.cli.connection import keeper_pid_of
+from orchestra_supervisor.cli.holder import keeper_pid_of
 from tests.e2e.cli.runner import ROOT
 
 FAKE_KEEPER = """\
 import sys
 sys.path[:0] = [{root!r}]
-from orchestra_supervisor.cli.connection import keeper_pid_of
+from orchestra_supervisor.cli.holder import keeper_pid_of
 from tests.e2e.cli.fake_fleet import main
 main()
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra_supervisor.cli.connection import keeper_pid_of
+from orchestra_supervisor.cli.holder import keeper_pid_of
 from tests.e2e.cli.conftest import Bench, eventually
 from tests.e2e.cli.runner import argv, environment, orchestra
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestra_supervisor.cli import launch
-from orchestra_supervisor.cli.connection import keeper_pid_of
+from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.launch import (
     DEFAULT_FILES,
     Plan,
