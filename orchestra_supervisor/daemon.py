@@ -142,6 +142,8 @@ class Daemon:
             self._home.write_layout(fleet, socket)
             tasks.start_soon(self._reload_on_signal, control)
             last = await supervisor.run(self._snapshot, down=self._down(fleet))
+            if supervisor.failure:
+                _say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
                 self._bus.publish("daemon.replaced", "the next daemon takes over")
             tasks.cancel_scope.cancel()

@@ -7,16 +7,15 @@ pidfd first and checked against all three.
 
 import fcntl
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["Holder", "keeper_pid_of", "read_holder", "write_holder"]
 
 _WIDTH = 47  # characters; fixed, so that a shorter text never leaves the tail of a longer one to be read
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(NamedTuple):
     """The keeper that a lock names.
 
     Attributes:

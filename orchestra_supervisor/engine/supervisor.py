@@ -93,6 +93,7 @@ class Supervisor:
         self.phase = Phase.STARTING
         self._witness = ""
         self.exit_status = 0
+        self.failure = ""
         self.logger_pid: int | None = None
         self._out = outside
         self._keeper = outside.keeper
@@ -293,7 +294,8 @@ class Supervisor:
         if not failed:
             return False
         reasons = "; ".join(f"{name}: {self.core.services[name].reason}" for name in failed)
-        self._bus.publish("fleet.failed", f"required services cannot start: {reasons}")
+        self.failure = f"required services cannot start: {reasons}"
+        self._bus.publish("fleet.failed", self.failure)
         self.exit_status = 1
         self.shutdown(f"required services cannot start: {', '.join(failed)}")
         return True

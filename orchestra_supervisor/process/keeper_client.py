@@ -44,6 +44,7 @@ class KeeperClient:
         self._stream = stream
         self._decoder = FrameDecoder()
         self._out: list[bytes] = []
+        self._sending = anyio.Lock()
         self._next_id = 0
         self._replies: dict[int, tuple[anyio.Event, list[Message]]] = {}
         self._early: list[Message] = []
@@ -110,11 +111,12 @@ class KeeperClient:
         return _fleet_news(message)
 
     async def _messages(self) -> AsyncIterator[Message]:
+        data = b""  # what came in one piece with the end of the snapshot waits in the decoder
         while True:
             try:
-                data = await self._stream.receive(_READ_SIZE)
                 for message, _ in self._decoder.feed(data):
                     yield message
+                data = await self._stream.receive(_READ_SIZE)
             except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
                 raise KeeperLost("the connection to the keeper ended") from error
             except WireError as error:
@@ -203,18 +205,22 @@ class KeeperClient:
             raise ConflictError(f"the keeper refuses {signal} to {run}: {got[0].get('message')}")
 
     async def flush(self) -> None:
-        """Send what has been ordered.
+        """Send what has been ordered, by whomever; a caller that is cancelled cuts no order in half.
 
         Raises:
-            KeeperLost: The connection ended.
+            KeeperLost: The connection ended, or the keeper does not read.
         """
         if not self._out:
             return
-        data, self._out = b"".join(self._out), []
-        try:
-            await self._stream.send(data)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise KeeperLost("the connection to the keeper ended") from error
+        async with self._sending:
+            data, self._out = b"".join(self._out), []
+            try:
+                with anyio.fail_after(REPLY_TIMEOUT, shield=True):
+                    await self._stream.send(data)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                raise KeeperLost("the connection to the keeper ended") from error
+            except TimeoutError as error:
+                raise KeeperLost(f"the keeper did not read for {REPLY_TIMEOUT:g} s") from error
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -82,7 +82,7 @@ def test_a_fleet_comes_up_is_operated_and_goes_down(real: RealFleet) -> None:
     assert "○ off" in table
     before = real.status()
     assert before["web"]["state"] == "ready"
-    assert before["daemon"]["keeper_pid"] == int((real.home / "lock").read_text(encoding="utf-8"))
+    assert before["daemon"]["keeper_pid"] == int((real.home / "lock").read_text(encoding="utf-8").split()[0])
 
     assert real.run("up").returncode == 8
     assert real.run("restart", "web", "--reason", "a test").returncode == 0
