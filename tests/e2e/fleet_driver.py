@@ -148,7 +148,7 @@ class Fleet:
     @property
     def keeper(self) -> int:
         """Pid of the keeper."""
-        return int((self.home / "lock").read_text(encoding="ascii"))
+        return int((self.home / "lock").read_text(encoding="ascii").split()[0])
 
     def status(self) -> dict[str, Row]:
         """Return the services by name, asking again where the daemon dies under the question."""
