@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import anyio
 import anyio.abc
+from anyio.lowlevel import checkpoint
 
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.spec import LogSpec, StopSpec
@@ -211,6 +212,7 @@ class KeeperClient:
             KeeperLost: The connection ended, or the keeper does not read.
         """
         if not self._out:
+            await checkpoint()  # another task may be sending for us
             return
         async with self._sending:
             data, self._out = b"".join(self._out), []
