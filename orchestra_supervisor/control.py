@@ -233,6 +233,7 @@ class Control:
         up = sum(service.run is not None for service in self.supervisor.services.values())
         await self._audit(who, "shutdown", (), reason, {"stopping": up})
         self.supervisor.shutdown(_why("asked", who, Ask(reason=reason)))
+        await self.supervisor.commit()
         return up
 
     # Parts of the verbs.
@@ -258,7 +259,7 @@ class Control:
 
     async def _carry(self, deed: _Deed) -> list[VerbResult]:
         self._announce(deed)
-        self.supervisor.decide()
+        await self.supervisor.commit()
         goal = deed.goal if deed.ask.wait else None
         results = await self._results(deed.names, deed.before, goal, deed.ask.patience)
         told: dict[str, object] = {one.name: one.message for one in results}

@@ -193,7 +193,7 @@ class Daemon:
         old = supervisor.fleet
         self._apply(fleet)
         done = verbs.reload(fleet, self._down(fleet))
-        supervisor.decide()
+        await supervisor.commit()
         self._home.write_layout(fleet, self._socket)
         for name, spec in fleet.services.items():
             if name in old.services and old.services[name].log != spec.log:

@@ -167,6 +167,9 @@ class Supervisor:
             self._carry_out(resumed.service, resumed.effects)
             inputs.extend((name, event) for event in resumed.inputs)
             self.core.watch_deadline(name)
+        for slot in snapshot.notes:
+            if slot not in self.fleet.services and slot != FLEET_SLOT:
+                self._keeper.note(slot, None)  # of a service that is no longer configured
         for effect in resume_strangers(self.fleet.services, slots):
             self._order(effect)
         self.core.rewire(self.fleet.services)
@@ -197,6 +200,15 @@ class Supervisor:
         self._watch_phase(touched)
         if touched:
             self.core.wake()
+
+    async def commit(self) -> None:
+        """Decide, and let the keeper have what follows: what has been answered for outlives this daemon.
+
+        Raises:
+            KeeperLost: The connection ended.
+        """
+        self.decide()
+        await self._keeper.flush()
 
     async def _listen(self) -> None:
         async for news in self._keeper.news():
