@@ -67,7 +67,7 @@ def is_settled(session: Session) -> bool:
     """Return whether nothing will change any more unless somebody acts."""
     return (
         session.status is not None
-        and session.status.daemon.phase != "stopping"
+        and session.status.daemon.phase not in {"stopping", "down"}
         and not session.status.unsettled()
     )
 
