@@ -26,9 +26,10 @@ from orchestra_supervisor.process.orders import (
     RunNews,
     ShutdownAsked,
     Snapshot,
+    SpawnOrder,
 )
 from orchestra_supervisor.rules.fleet import failed_required, still_up, unsettled
-from orchestra_supervisor.rules.graph import stop_ranks
+from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Ack,
     Boot,
@@ -48,6 +49,8 @@ __all__ = ["FLEET_SLOT", "Outside", "Phase", "Supervisor"]
 _TOO_LATE = "stopped before its start"
 FLEET_SLOT = "fleet:"
 """Slot of the note about the fleet as a whole; a service's name has no colon."""
+_FAILED = "failed"
+"""That note when the fleet goes down because a required service cannot start."""
 
 
 class Phase(StrEnum):
@@ -153,9 +156,12 @@ class Supervisor:
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
+            if record.slot.startswith(PROBE_SLOT_PREFIX) and Gone(record.run) not in record.told:
+                self._checks.expect_end(record.run)
         slots = {slot: tuple(records) for slot, records in held.items()}
         inputs: list[tuple[str, Input]] = []
-        for name, spec in self.fleet.services.items():
+        for name in start_order(self.fleet.services):
+            spec = self.fleet.services[name]
             resumed = resume(spec, snapshot.notes.get(name), slots.get(name, ()), self.core.moment(name))
             if resumed is None:
                 self.core.put(Service(spec))
@@ -177,14 +183,19 @@ class Supervisor:
             self.core.post(name, event)
         if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
             self.phase = Phase.RUNNING
+        elif snapshot.notes.get(FLEET_SLOT) == _FAILED:
+            self.exit_status = 1
         if snapshot.shutdown:
             self.shutdown("the fleet was going down when the last daemon ended")
 
     async def _loop(self) -> None:
         while True:
             self.decide()
+            is_over = self.phase in {Phase.DOWN, Phase.REPLACED}
+            if is_over:
+                self._checks.abandon()
             await self._keeper.flush()
-            if self.phase in {Phase.DOWN, Phase.REPLACED}:
+            if is_over:
                 return
             await self.core.wait()
 
@@ -309,6 +320,7 @@ class Supervisor:
         self.failure = f"required services cannot start: {reasons}"
         self._bus.publish("fleet.failed", self.failure)
         self.exit_status = 1
+        self._keeper.note(FLEET_SLOT, _FAILED)
         self.shutdown(f"required services cannot start: {', '.join(failed)}")
         return True
 
@@ -373,13 +385,16 @@ class Supervisor:
             assert self._task_group is not None, "orders are given only while running"
             self._task_group.start_soon(self._spawn_with_secrets, service, run, scope)
             return
-        note = to_note(service)
+        self._send_spawn(service, order)
+
+    def _send_spawn(self, service: Service, order: SpawnOrder) -> None:
+        name, note = service.spec.name, to_note(service)
         try:
             self._keeper.spawn(order, note)
         except OrchestraError as error:
-            self.core.post(spec.name, SpawnRefused(run, "order", 0, error.message))
+            self.core.post(name, SpawnRefused(order.run, "order", 0, error.message))
             return
-        self._noted[spec.name] = note
+        self._noted[name] = note
 
     async def _spawn_with_secrets(self, service: Service, run: str, scope: anyio.CancelScope) -> None:
         with scope:
@@ -388,10 +403,13 @@ class Supervisor:
             )
             try:
                 env = await self._out.secrets(order.env)
-                if self._resolving.pop(run, None) is None:
-                    return
-                self._keeper.spawn(self._out.launcher.with_env(order, env), to_note(service))
-                await self._keeper.flush()
             except OrchestraError as error:
-                self._resolving.pop(run, None)
-                self.core.post(service.spec.name, SpawnRefused(run, "secret", 0, error.message))
+                if self._resolving.pop(run, None) is not None:
+                    self.core.post(service.spec.name, SpawnRefused(run, "secret", 0, error.message))
+                return
+            if self._resolving.pop(run, None) is not None:
+                # What was decided meanwhile (that it leaves, say) goes with the run.
+                self._send_spawn(
+                    self.core.services[service.spec.name], self._out.launcher.with_env(order, env)
+                )
+                self.core.wake()

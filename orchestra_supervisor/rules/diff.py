@@ -1,11 +1,13 @@
 """What differs between two fleets, by comparing whole specs: no field can be forgotten."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestra_supervisor.model.spec import ServiceSpec
 
-__all__ = ["FleetDiff", "changed_fields", "diff_fleets", "needs_restart"]
+__all__ = ["FleetDiff", "changed_fields", "diff_fleets", "needs_restart", "run_digest"]
 
 _LIVE_FIELDS = frozenset(
     {
@@ -54,3 +56,13 @@ def changed_fields(old: ServiceSpec, new: ServiceSpec) -> tuple[str, ...]:
 def needs_restart(old: ServiceSpec, new: ServiceSpec) -> bool:
     """Return whether a running process must be replaced for the change to hold."""
     return any(name not in _LIVE_FIELDS for name in changed_fields(old, new))
+
+
+def run_digest(spec: ServiceSpec) -> str:
+    """Return 12 hex digits that differ whenever `needs_restart` holds between two specs.
+
+    A run carries the digest of the spec it was started from, so that a daemon that comes back after a
+    half-done reload sees which runs are of the past.
+    """
+    fields = spec.model_dump(mode="json", exclude=set(_LIVE_FIELDS))
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]

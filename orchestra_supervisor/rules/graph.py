@@ -50,13 +50,13 @@ def find_cycle(edges: Mapping[str, Iterable[str]]) -> list[str] | None:
 
 
 def dependents_of(specs: Mapping[str, ServiceSpec]) -> dict[str, tuple[str, ...]]:
-    """Return for each service the services that name it in depends_on."""
+    """Return for each service those that name it in depends_on, lower priority numbers first."""
     found: dict[str, list[str]] = {name: [] for name in specs}
     for name, spec in specs.items():
         for dependency in spec.depends_on:
             if dependency in found:
                 found[dependency].append(name)
-    return {name: tuple(names) for name, names in found.items()}
+    return {name: tuple(sorted(names, key=lambda one: specs[one].priority)) for name, names in found.items()}
 
 
 def _closure(names: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:

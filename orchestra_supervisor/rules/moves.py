@@ -6,6 +6,7 @@ The rules in `lifecycle` choose among these; each keeps the promises that go wit
 from dataclasses import dataclass, replace
 
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
+from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.inputs import Effect, Spawn, StopRun
 from orchestra_supervisor.rules.restart import GiveUp, decide_restart, wants_restart
 from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then
@@ -39,7 +40,8 @@ def begin(service: Service, now: Moment, why: str = "") -> Step:
         return Step(enter(service, State.WAITING, _waiting_reason(service.unmet), now))
     if service.next_start is not None and service.next_start > now.mono:
         return Step(enter(service, State.WAITING, "waiting for its start delay", now))
-    run = Run(id=now.run_id, ordered_mono=now.mono, ordered_wall=now.wall)
+    digest = run_digest(service.spec)
+    run = Run(id=now.run_id, ordered_mono=now.mono, ordered_wall=now.wall, digest=digest)
     service = replace(service, run=run, next_start=None)
     return Step(enter(service, State.STARTING, why or "starting", now), (Spawn(run.id),))
 

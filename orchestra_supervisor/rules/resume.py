@@ -8,10 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestra_supervisor.model.spec import ServiceSpec
-from orchestra_supervisor.model.states import State
-from orchestra_supervisor.rules.inputs import Ack, Effect, Exited, Gone, Input, Spawned, StopRun
+from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.diff import run_digest
+from orchestra_supervisor.rules.inputs import (
+    Ack,
+    Effect,
+    Exited,
+    Gone,
+    Input,
+    Restart,
+    Spawned,
+    Stop,
+    StopRun,
+)
 from orchestra_supervisor.rules.moves import begin_anew
-from orchestra_supervisor.rules.service import Moment, Service, from_note
+from orchestra_supervisor.rules.service import Moment, Run, Service, from_note
 
 __all__ = ["Held", "Resumed", "resume", "resume_strangers"]
 
@@ -64,7 +75,16 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment)
     effects = others
     if service.state is State.STOPPING and not mine.stopping:
         effects = (*others, StopRun(run.id))
-    return Resumed(service, effects, mine.told)
+    return Resumed(service, effects, (*mine.told, *_renewal(service, run)))
+
+
+def _renewal(service: Service, run: Run) -> tuple[Input, ...]:
+    """Finish a reload during which a daemon died: a run of an older spec is replaced."""
+    if service.desired is Desired.DOWN or run.digest == run_digest(service.spec):
+        return ()
+    if not service.spec.enabled:
+        return (Stop(DownReason.DISABLED, "disabled in the configuration"),)
+    return (Restart("its configuration changed"),)
 
 
 def _forget(held: tuple[Held, ...]) -> tuple[Effect, ...]:

@@ -43,6 +43,8 @@ class Run:
     leader_ended: bool = False
     ended_mono: float = 0.0
     was_ready: bool = False
+    digest: str = ""
+    """Of the spec it was started from (`rules.diff.run_digest`)."""
 
 
 class Then(StrEnum):

@@ -1,0 +1,58 @@
+"""A reload that a daemon's death cut short is finished by the next daemon."""
+
+import pytest
+
+from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.diff import needs_restart, run_digest
+from orchestra_supervisor.rules.inputs import Restart, Spawned, Stop
+from orchestra_supervisor.rules.resume import Held, Resumed, resume
+from orchestra_supervisor.rules.service import Moment, Run, Service, to_note
+
+NOW = Moment(10.0, 1010.0, "a-00000000000f")
+RUN = "a-000000000001"
+OLD = ServiceSpec(name="a", argv=("x",), cwd="/", env={"A": "1", "B": "2"})
+
+
+def taken_over(new: ServiceSpec, desired: Desired = Desired.UP) -> Resumed:
+    run = Run(RUN, 1.0, 1001.0, pid=5, was_ready=True, digest=run_digest(OLD))
+    note = to_note(Service(OLD, state=State.READY, desired=desired, run=run))
+    resumed = resume(new, note, (Held(RUN, False, (Spawned(RUN, 5, 1.0, 1001.0),)),), NOW)
+    assert resumed is not None
+    return resumed
+
+
+def test_a_run_of_an_older_spec_is_replaced():
+    new = OLD.model_copy(update={"env": {"A": "changed"}})
+    assert taken_over(new).inputs[-1] == Restart("its configuration changed")
+
+
+def test_a_run_of_this_spec_goes_on():
+    assert taken_over(OLD).inputs == (Spawned(RUN, 5, 1.0, 1001.0),)
+
+
+def test_a_change_that_a_run_knows_nothing_of_replaces_nothing():
+    assert len(taken_over(OLD.model_copy(update={"title": "other", "priority": 1})).inputs) == 1
+
+
+def test_a_service_that_was_disabled_meanwhile_is_stopped():
+    last = taken_over(OLD.model_copy(update={"enabled": False})).inputs[-1]
+    assert last == Stop(DownReason.DISABLED, "disabled in the configuration")
+
+
+def test_a_service_that_is_wanted_down_is_left_to_go_down():
+    assert len(taken_over(OLD.model_copy(update={"cwd": "/tmp"}), Desired.DOWN).inputs) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"cwd": "/tmp"}, {"env": {}}, {"title": "x"}, {"argv": ("y",)}, {"tags": ("t",)}, {"umask": 0}],
+)
+def test_the_digest_differs_exactly_when_a_restart_is_needed(change):
+    new = OLD.model_copy(update=change)
+    assert (run_digest(new) != run_digest(OLD)) == needs_restart(OLD, new)
+
+
+def test_the_order_in_which_variables_are_written_is_no_change():
+    turned = OLD.model_copy(update={"env": {"B": "2", "A": "1"}})
+    assert run_digest(turned) == run_digest(OLD)
