@@ -7,7 +7,7 @@ from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, Secret
 from orchestra_supervisor.model.errors import SecretError
 from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ServiceSpec, StopSpec, TcpCheck
 from orchestra_supervisor.probes.outcome import ProbeOutcome, judge_exit
-from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX
+from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, slot_of
 from orchestra_supervisor.rules.inputs import Exited, Gone, ProbeKind, Spawned, SpawnRefused, Stuck
 
 __all__ = ["CheckCarrier"]
@@ -58,6 +58,12 @@ class CheckCarrier:
             env = await self._secrets(order.env)
         except SecretError as error:
             return ProbeOutcome(passed=False, detail=error.message)
+        with anyio.move_on_after(timeout) as waiting:
+            await self._wait_for_slot(slot)
+        if waiting.cancelled_caught:
+            return ProbeOutcome(
+                passed=False, detail=f"the last daemon's command is there after {timeout:g} s"
+            )
         running = self._running[run] = _Running()
         try:
             self._keeper.spawn(self._launcher.with_env(order, env), None)
@@ -68,6 +74,23 @@ class CheckCarrier:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._clear(run, running)
+
+    def expect_end(self, run: str) -> None:
+        """Take note of a command that the last daemon left: its slot is not free before it is gone."""
+        self._running[run] = _Running()
+
+    async def _wait_for_slot(self, slot: str) -> None:
+        for run, other in tuple(self._running.items()):
+            if slot_of(run) == slot:
+                await other.gone.wait()
+                self._running.pop(run, None)
+
+    def abandon(self) -> None:
+        """Order the end of all commands and wait for none: nobody will listen for it any more."""
+        for run, running in self._running.items():
+            if not running.gone.is_set():
+                self._keeper.stop(run, _KILL)
+                running.gone.set()
 
     async def _clear(self, run: str, running: _Running) -> None:
         """Leave nothing of the command behind: its slot must be free for the next check."""

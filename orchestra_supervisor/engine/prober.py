@@ -12,6 +12,7 @@ import anyio.abc
 
 from orchestra_supervisor.engine.ports import Clock
 from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ProbeSpec, ServiceSpec, TcpCheck
+from orchestra_supervisor.model.states import State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.rules.health import Tally, active_probes, count, next_interval
 from orchestra_supervisor.rules.inputs import Probed, ProbeKind, ProbeSaw
@@ -31,6 +32,14 @@ class _Task:
     run: str
     probe: ProbeSpec
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+
+def _tally_of(service: Service, kind: ProbeKind) -> Tally:
+    """Return the counts that a probe begins with: what the service's state says was told of its run."""
+    if service.run is None or not service.run.was_ready:
+        return Tally()
+    is_unhealthy = kind is ProbeKind.READINESS and service.state is State.UNHEALTHY
+    return Tally(verdict=not is_unhealthy, passed_once=True)
 
 
 class Prober:
@@ -70,7 +79,7 @@ class Prober:
             if probe is not None and run is not None:
                 new = _Task(run.id, probe)
                 self._tasks[name, kind] = new
-                tally = Tally(verdict=True, passed_once=True) if run.was_ready else Tally()
+                tally = _tally_of(service, kind)
                 task_group.start_soon(self._probe, service.spec, kind, new, tally)
 
     def forget(self, name: str) -> None:

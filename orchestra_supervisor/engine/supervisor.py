@@ -1,19 +1,20 @@
 """The supervisor: carries out what the rules decide, and offers the verbs that control calls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import anyio
 import anyio.abc
 
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.command_probes import CheckCarrier
 from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
-from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
@@ -26,23 +27,17 @@ from orchestra_supervisor.process.orders import (
     RunNews,
     ShutdownAsked,
     Snapshot,
-    SpawnOrder,
 )
 from orchestra_supervisor.rules.fleet import failed_required, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
-    Ack,
     Boot,
-    Effect,
     Gone,
     Input,
-    Spawn,
-    SpawnRefused,
     Stop,
-    StopRun,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
-from orchestra_supervisor.rules.service import Service, from_note, to_note
+from orchestra_supervisor.rules.service import Service, from_note
 
 __all__ = ["FLEET_SLOT", "Outside", "Phase", "Supervisor"]
 
@@ -101,7 +96,16 @@ class Supervisor:
         self._out = outside
         self._keeper = outside.keeper
         self._bus = outside.bus
-        self.core = Core(clock=outside.clock, bus=outside.bus, carry_out=self._carry_out)
+        self._task_group: anyio.abc.TaskGroup | None = None
+        self._carrier = Carrier(
+            keeper=outside.keeper,
+            launcher=outside.launcher,
+            secrets=outside.secrets,
+            inbox=lambda: self.core,
+            start=self._start_task,
+        )
+        self._carrier.ranks = stop_ranks(fleet.services)
+        self.core = Core(clock=outside.clock, bus=outside.bus, carry_out=self._carrier.carry_out)
         self._checks = CheckCarrier(
             keeper=outside.keeper,
             launcher=outside.launcher,
@@ -110,10 +114,10 @@ class Supervisor:
             secrets=outside.secrets,
         )
         self._prober = Prober(clock=outside.clock, check=self._checks.run, post=self.core.post)
-        self._ranks = stop_ranks(fleet.services)
-        self._noted: dict[str, dict[str, object]] = {}
-        self._resolving: dict[str, anyio.CancelScope] = {}
-        self._task_group: anyio.abc.TaskGroup | None = None
+
+    def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        assert self._task_group is not None, "orders are given only while running"
+        self._task_group.start_soon(task)
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -168,16 +172,16 @@ class Supervisor:
                 inputs.append((name, Boot(down.get(name, DownReason.NONE))))
                 continue
             self.core.put(resumed.service)
-            self._noted[name] = to_note(from_note(spec, snapshot.notes.get(name)))
-            self._leave_note(resumed.service)  # another one, where a spawn order left no trace
-            self._carry_out(resumed.service, resumed.effects)
+            self._carrier.holds(from_note(spec, snapshot.notes.get(name)))
+            self._carrier.leave_note(resumed.service)  # another one, where a spawn order left no trace
+            self._carrier.carry_out(resumed.service, resumed.effects)
             inputs.extend((name, event) for event in resumed.inputs)
             self.core.watch_deadline(name)
         for slot in snapshot.notes:
             if slot not in self.fleet.services and slot != FLEET_SLOT:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         for effect in resume_strangers(self.fleet.services, slots):
-            self._order(effect)
+            self._carrier.order(effect)
         self.core.rewire(self.fleet.services)
         for name, event in inputs:
             self.core.post(name, event)
@@ -207,7 +211,7 @@ class Supervisor:
             service = self.core.services.get(name)
             if service is not None:
                 self._prober.reconcile(service, self._task_group)
-                self._leave_note(service)
+                self._carrier.leave_note(service)
         self._watch_phase(touched)
         if touched:
             self.core.wake()
@@ -268,7 +272,7 @@ class Supervisor:
         self.phase, self._witness = Phase.STOPPING, ""
         self._keeper.shutdown()
         self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
-        for name in sorted(self.core.services, key=lambda name: -self._ranks.get(name, 0)):
+        for name in sorted(self.core.services, key=lambda name: -self._carrier.ranks.get(name, 0)):
             after = self.core.dependents(name)
             self.core.post(name, Stop(DownReason.SHUTDOWN, "the fleet goes down", after))
         self.core.wake()
@@ -276,7 +280,7 @@ class Supervisor:
     def rewire(self, fleet: Fleet) -> None:
         """Take another fleet's graph; the services have been put and dropped already."""
         self.fleet = fleet
-        self._ranks = stop_ranks(fleet.services)
+        self._carrier.ranks = stop_ranks(fleet.services)
         self.core.rewire(fleet.services)
         self.core.wake()
 
@@ -284,8 +288,7 @@ class Supervisor:
         """Let go of a service that is down and no longer configured."""
         self.core.drop(name)
         self._prober.forget(name)
-        self._noted.pop(name, None)
-        self._keeper.note(name, None)
+        self._carrier.forget(name)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services
@@ -341,75 +344,3 @@ class Supervisor:
         if self.phase is Phase.STOPPING:
             return witness.run is not None
         return witness.run is not None and witness.state in {State.STARTING, State.RUNNING}
-
-    # Carrying out.
-
-    def _carry_out(self, service: Service, effects: tuple[Effect, ...]) -> None:
-        for effect in effects:
-            match effect:
-                case Spawn(run):
-                    self._spawn(service, run)
-                case StopRun(run) if run in self._resolving:
-                    self._resolving.pop(run).cancel()
-                    self.core.post(
-                        service.spec.name, SpawnRefused(run, "secret", 0, "stopped before its start")
-                    )
-                case StopRun() | Ack():
-                    # The next daemon must know why before the keeper acts, and what was learnt from
-                    # a run before the run is forgotten.
-                    self._leave_note(service)
-                    self._order(effect)
-                case _:
-                    pass
-
-    def _order(self, effect: Effect) -> None:
-        match effect:
-            case StopRun(run):
-                self._keeper.stop(run)
-            case Ack(run):
-                self._keeper.ack(run)
-            case _:
-                pass
-
-    def _leave_note(self, service: Service) -> None:
-        name, note = service.spec.name, to_note(service)
-        if self._noted.get(name) != note:
-            self._noted[name] = note
-            self._keeper.note(name, note)
-
-    def _spawn(self, service: Service, run: str) -> None:
-        spec = service.spec
-        order = self._out.launcher.order(spec, run, stop_order=self._ranks.get(spec.name, 0))
-        if any("secret:" in value for value in order.env.values()):
-            scope = self._resolving[run] = anyio.CancelScope()
-            assert self._task_group is not None, "orders are given only while running"
-            self._task_group.start_soon(self._spawn_with_secrets, service, run, scope)
-            return
-        self._send_spawn(service, order)
-
-    def _send_spawn(self, service: Service, order: SpawnOrder) -> None:
-        name, note = service.spec.name, to_note(service)
-        try:
-            self._keeper.spawn(order, note)
-        except OrchestraError as error:
-            self.core.post(name, SpawnRefused(order.run, "order", 0, error.message))
-            return
-        self._noted[name] = note
-
-    async def _spawn_with_secrets(self, service: Service, run: str, scope: anyio.CancelScope) -> None:
-        with scope:
-            order = self._out.launcher.order(
-                service.spec, run, stop_order=self._ranks.get(service.spec.name, 0)
-            )
-            try:
-                env = await self._out.secrets(order.env)
-            except OrchestraError as error:
-                if self._resolving.pop(run, None) is not None:
-                    self.core.post(service.spec.name, SpawnRefused(run, "secret", 0, error.message))
-                return
-            if self._resolving.pop(run, None) is not None:
-                # What was decided meanwhile (that it leaves, say) goes with the run.
-                self._send_spawn(
-                    self.core.services[service.spec.name], self._out.launcher.with_env(order, env)
-                )
-                self.core.wake()

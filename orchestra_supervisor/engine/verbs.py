@@ -40,7 +40,9 @@ class Verbs:
     def _by_rank(self, names: Iterable[str]) -> list[str]:
         specs = self._supervisor.fleet.services
         ranks = stop_ranks(specs)
-        return sorted(names, key=lambda name: (ranks.get(name, 0), name))
+        return sorted(
+            names, key=lambda name: (ranks.get(name, 0), specs[name].priority if name in specs else 0, name)
+        )
 
     def _check_open(self) -> None:
         if self._supervisor.phase in {Phase.STOPPING, Phase.DOWN}:

@@ -94,7 +94,10 @@ def test_above_and_below_are_everything_along_the_edges(specs: dict[str, Service
     down = {one: tuple(spec.depends_on) for one, spec in specs.items()}
     assert below([name], specs) == reach(name, down)
     assert above([name], specs) == {one for one in specs if name in reach(one, down)}
-    assert dependents_of(specs)[name] == tuple(one for one in specs if name in down[one])
+    dependents = dependents_of(specs)[name]
+    assert set(dependents) == {one for one in specs if name in down[one]}
+    priorities = [specs[one].priority for one in dependents]
+    assert priorities == sorted(priorities)
 
 
 def test_unknown_names_are_passed_over() -> None:

@@ -1,0 +1,139 @@
+"""Carries out what steps ask for: orders to the keeper, and the note that the next daemon gets."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+import anyio
+
+from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver
+from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.process.orders import SpawnOrder
+from orchestra_supervisor.rules.inputs import Ack, Effect, Input, Spawn, SpawnRefused, StopRun
+from orchestra_supervisor.rules.service import Service, to_note
+
+__all__ = ["Carrier", "Inbox"]
+
+
+class Inbox(Protocol):
+    """The core, as far as orders have to do with it."""
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The records of all services, as they stand."""
+        ...
+
+    def post(self, name: str, event: Input) -> None: ...  # noqa: D102  # `Core` documents it
+    def wake(self) -> None: ...  # noqa: D102
+
+
+class Carrier:
+    """Turns effects into orders, each note before the order that relies on it.
+
+    Args:
+        keeper: Takes the orders.
+        launcher: Makes spawn orders.
+        secrets: Resolves secret references of an environment.
+        inbox: Where a spawn that cannot be ordered is reported.
+        start: Runs a task in the engine's task group.
+    """
+
+    def __init__(
+        self,
+        *,
+        keeper: KeeperPort,
+        launcher: Launcher,
+        secrets: SecretResolver,
+        inbox: Callable[[], Inbox],
+        start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
+    ) -> None:
+        self._keeper = keeper
+        self._launcher = launcher
+        self._secrets = secrets
+        self._inbox = inbox
+        self._start = start
+        self.ranks: Mapping[str, int] = {}
+        self._noted: dict[str, dict[str, object]] = {}
+        self._resolving: dict[str, anyio.CancelScope] = {}
+
+    def carry_out(self, service: Service, effects: tuple[Effect, ...]) -> None:
+        """Order what the effects of a step on a service ask for; `Emit` is not for the keeper."""
+        for effect in effects:
+            match effect:
+                case Spawn(run):
+                    self._spawn(service, run)
+                case StopRun(run) if run in self._resolving:
+                    self._resolving.pop(run).cancel()
+                    refused = SpawnRefused(run, "secret", 0, "stopped before its start")
+                    self._inbox().post(service.spec.name, refused)
+                case StopRun() | Ack():
+                    # The next daemon must know why before the keeper acts, and what was learnt from
+                    # a run before the run is forgotten.
+                    self.leave_note(service)
+                    self.order(effect)
+                case _:
+                    pass
+
+    def order(self, effect: Effect) -> None:
+        """Order a stop or an acknowledgement of a run, whosever it is."""
+        match effect:
+            case StopRun(run):
+                self._keeper.stop(run)
+            case Ack(run):
+                self._keeper.ack(run)
+            case _:
+                pass
+
+    # Notes.
+
+    def leave_note(self, service: Service) -> None:
+        """Leave the service's note with the keeper, unless that is what it holds."""
+        name, note = service.spec.name, to_note(service)
+        if self._noted.get(name) != note:
+            self._noted[name] = note
+            self._keeper.note(name, note)
+
+    def holds(self, service: Service) -> None:
+        """Take note of what the keeper holds already."""
+        self._noted[service.spec.name] = to_note(service)
+
+    def forget(self, name: str) -> None:
+        """Take back the note of a service that is no more."""
+        self._noted.pop(name, None)
+        self._keeper.note(name, None)
+
+    # Spawning.
+
+    def _spawn(self, service: Service, run: str) -> None:
+        spec = service.spec
+        order = self._launcher.order(spec, run, stop_order=self.ranks.get(spec.name, 0))
+        if any("secret:" in value for value in order.env.values()):
+            self._resolving[run] = anyio.CancelScope()
+            self._start(lambda: self._spawn_with_secrets(spec.name, order))
+            return
+        self._send(service, order)
+
+    async def _spawn_with_secrets(self, name: str, order: SpawnOrder) -> None:
+        scope = self._resolving.get(order.run)
+        if scope is None:  # stopped before this task began
+            return
+        with scope:
+            try:
+                env = await self._secrets(order.env)
+            except OrchestraError as error:
+                if self._resolving.pop(order.run, None) is not None:
+                    self._inbox().post(name, SpawnRefused(order.run, "secret", 0, error.message))
+                return
+            if self._resolving.pop(order.run, None) is not None:
+                # What was decided meanwhile (that it leaves, say) goes with the run.
+                self._send(self._inbox().services[name], self._launcher.with_env(order, env))
+                self._inbox().wake()
+
+    def _send(self, service: Service, order: SpawnOrder) -> None:
+        name, note = service.spec.name, to_note(service)
+        try:
+            self._keeper.spawn(order, note)
+        except OrchestraError as error:
+            self._inbox().post(name, SpawnRefused(order.run, "order", 0, error.message))
+            return
+        self._noted[name] = note
