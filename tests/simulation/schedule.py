@@ -9,6 +9,7 @@ import anyio.abc
 import anyio.lowlevel
 import trio
 import trio.testing
+
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.supervisor import Outside, Supervisor
@@ -29,7 +30,6 @@ from orchestra_supervisor.model.spec import (
 )
 from orchestra_supervisor.model.states import Condition, Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.service import to_note
-
 from tests.simulation.world import BASE_PORT, Link, ShutdownAsked, Violation, World
 
 __all__ = ["replay"]

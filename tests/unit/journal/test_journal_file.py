@@ -42,7 +42,7 @@ def event(kind: str = "service.ready", message: str = "ready", **data: object) -
 
 async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 - polls a file's journal from outside
+        while not condition():
             await anyio.sleep(0.01)
 
 

@@ -37,7 +37,7 @@ def app_of(streams: Streams, backfill: tuple[str, ...] = ()) -> ASGIApp:
 
 async def until_closed(sender: MemoryObjectSendStream[str]) -> None:
     with anyio.fail_after(5):
-        while sender.statistics().open_receive_streams:  # noqa: ASYNC110 - closed by the server's task
+        while sender.statistics().open_receive_streams:
             await anyio.sleep(0.01)
 
 
