@@ -157,8 +157,17 @@ class Daemon:
 
     async def _first_fleet(self) -> Fleet:
         """Return the fleet to run: as last applied when taken over, else as the files say now."""
-        applied = None if self._is_fresh else self._home.applied_fleet()
-        return applied or await self._load()
+        if self._is_fresh:
+            return await self._load()
+        applied = self._home.applied_fleet()
+        if applied is not None:
+            return applied
+        # Better the files as they are now than services that nobody supervises.
+        fleet = await self._load()
+        text = "the fleet as it was applied cannot be read; going on with the configuration files"
+        self._bus.publish("config.reloaded", text)
+        _say(text)
+        return fleet
 
     async def _load(self) -> Fleet:
         load = partial(load_fleet, self._options.files, environ=os.environ)

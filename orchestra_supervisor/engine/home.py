@@ -2,11 +2,12 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
-from orchestra_supervisor.model.errors import ConflictError
+from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.spec import Fleet
 
 __all__ = ["StateDirectory"]
@@ -37,21 +38,17 @@ class StateDirectory:
         return Path(fleet.settings.log_directory or self.path / "logs")
 
     def applied_fleet(self) -> Fleet | None:
-        """Return the fleet as it was last applied, or None.
+        """Return the fleet as it was last applied, or None where there is none that can be read.
 
-        Raises:
-            ConflictError: The file is damaged.
+        A damaged file is set aside as `fleet.json.damaged`.
         """
         place = self.path / "fleet.json"
         try:
             return parse_fleet(place.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (OSError, ValueError, ConfigError):
+            with suppress(OSError):
+                place.replace(self.path / "fleet.json.damaged")
             return None
-        except ValueError as error:
-            raise ConflictError(
-                f"{place}: not the fleet as it was applied: {error}",
-                hint="the services run on unsupervised; SIGTERM to the keeper stops them in order",
-            ) from error
 
     def apply(self, fleet: Fleet) -> None:
         """Make a fleet the applied one: what the next daemon goes on with.
