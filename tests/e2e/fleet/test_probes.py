@@ -84,7 +84,8 @@ def probed(make_fleet: Callable[[str], Fleet]) -> Fleet:
 
 
 def test_a_body_that_no_longer_matches_makes_a_service_unhealthy_and_it_recovers(probed: Fleet) -> None:
-    pid = probed.pid("http")
+    pid = probed.until_state("http", "ready")["pid"]
+    before = len(probed.events("service.unhealthy", "http"))
     for answer in ("200|all is bad", "500|all is well"):
         (probed.path / "http").write_text(answer)
         row = probed.until_state("http", "unhealthy")
@@ -93,7 +94,7 @@ def test_a_body_that_no_longer_matches_makes_a_service_unhealthy_and_it_recovers
         (probed.path / "http").write_text("201|all is well")
         row = probed.until_state("http", "ready")
         assert (row["pid"], row["restarts"]) == (pid, 0)
-    assert len(probed.events("service.unhealthy", "http")) == 2
+    assert len(probed.events("service.unhealthy", "http")) == before + 2
     assert probed.events("service.probe_failed", "http")
 
 
