@@ -43,14 +43,20 @@ class EventBus:
     def hand_on(self, event: Event) -> None:
         """Give an event that is already numbered to the listeners."""
         for listener, wants in tuple(self._listeners.items()):
-            if not wants(event):
-                continue
             try:
-                listener.send_nowait(event)
+                if not listener.statistics().open_receive_streams:
+                    raise anyio.BrokenResourceError
+                if wants(event):
+                    listener.send_nowait(event)
             except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 # Too slow, or gone: the stream ends, and the journal has what was missed.
                 del self._listeners[listener]
                 listener.close()
+
+    @property
+    def listeners(self) -> int:
+        """How many listen, those included that have left since the last event."""
+        return len(self._listeners)
 
     def subscribe(self, wants: Callable[[Event], bool]) -> MemoryObjectReceiveStream[Event]:
         """Return a stream of the wanted events from now on.

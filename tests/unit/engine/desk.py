@@ -1,0 +1,213 @@
+"""An engine on a desk: a keeper that writes orders down and says what it is told to, and a virtual clock."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.supervisor import Outside, Supervisor
+from orchestra_supervisor.engine.verbs import Verbs
+from orchestra_supervisor.journal.memory import MemoryJournal
+from orchestra_supervisor.model.spec import Fleet, LogSpec, ServiceSpec, StopSpec
+from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.probes.outcome import ProbeOutcome
+from orchestra_supervisor.process.orders import HeldRun, News, RunNews, Snapshot, SpawnOrder, slot_of
+from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused
+
+__all__ = ["Desk", "FakeKeeper", "VirtualClock", "fleet_of", "running", "settle"]
+
+PASS = ProbeOutcome(passed=True, detail="ok")
+
+
+class VirtualClock:
+    """The event loop's time, and run ids that count."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def mono(self) -> float:
+        return anyio.current_time()
+
+    def wall(self) -> float:
+        return 1_000_000.0 + anyio.current_time()
+
+    def run_digits(self) -> str:
+        self.count += 1
+        return f"{self.count:012x}"
+
+
+@dataclass
+class FakeKeeper:
+    """Writes orders down. Services begin when ordered and end when stopped, unless told otherwise."""
+
+    begins: bool = True
+    obeys: bool = True
+    orders: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
+    spawned: list[SpawnOrder] = field(default_factory=list[SpawnOrder])
+    notes: dict[str, object] = field(default_factory=dict[str, object])
+    on_spawn: Callable[[SpawnOrder], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[News](10_000)
+
+    def close(self) -> None:
+        self._send.close()
+        self._receive.close()
+
+    def tell(self, news: News) -> None:
+        self._send.send_nowait(news)
+
+    def of(self, verb: str) -> list[str]:
+        """Return the first word of each order of a kind."""
+        return [str(order[1]) for order in self.orders if order[0] == verb]
+
+    def slots(self) -> list[str]:
+        return [order.slot for order in self.spawned]
+
+    def begin(self, run: str) -> None:
+        now = anyio.current_time()
+        self.tell(RunNews(slot_of(run), Spawned(run, 1000 + len(self.spawned), now, now)))
+
+    def end(self, run: str, code: int | None = 0, signal: str | None = None) -> None:
+        now = anyio.current_time()
+        self.tell(RunNews(slot_of(run), Exited(run, code, signal, now, now, 0)))
+        self.tell(RunNews(slot_of(run), Gone(run)))
+
+    def refuse(self, run: str, stage: str, message: str) -> None:
+        self.tell(RunNews(slot_of(run), SpawnRefused(run, stage, 2, message)))
+
+    def spawn(self, order: SpawnOrder, note: object) -> None:
+        self.orders.append(("spawn", order.run))
+        self.spawned.append(order)
+        if note is not None:
+            self.notes[order.slot] = note
+        if self.on_spawn is not None:
+            self.on_spawn(order)
+        elif self.begins:
+            self.begin(order.run)
+
+    def stop(self, run: str, stop: StopSpec | None = None) -> None:
+        self.orders.append(("stop", run, stop))
+        if self.obeys:
+            self.end(run, None, "SIGTERM")
+
+    def ack(self, run: str) -> None:
+        self.orders.append(("ack", run))
+
+    def note(self, slot: str, note: object) -> None:
+        self.orders.append(("note", slot))
+        if note is None:
+            self.notes.pop(slot, None)
+        else:
+            self.notes[slot] = note
+
+    def log_config(self, path: str, rotation: LogSpec) -> None:
+        self.orders.append(("log_config", path, rotation))
+
+    def shutdown(self) -> None:
+        self.orders.append(("shutdown", ""))
+
+    def quit(self, status: int) -> None:
+        self.orders.append(("quit", status))
+
+    async def signal(self, run: str, signal: str, scope: str) -> None:
+        self.orders.append(("signal", run, signal, scope))
+
+    async def flush(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def news(self) -> AsyncIterator[News]:
+        async for item in self._receive:
+            yield item
+
+    def snapshot(self, runs: Sequence[HeldRun] = (), *, shutdown: bool = False) -> Snapshot:
+        return Snapshot(1, 2, 0.0, 1, shutdown, tuple(runs), dict(self.notes))
+
+
+@dataclass
+class Desk:
+    keeper: FakeKeeper
+    supervisor: Supervisor
+    verbs: Verbs
+    journal: MemoryJournal
+    bus: EventBus
+    clock: VirtualClock
+    checks: list[tuple[float, str]]
+
+    def state(self, name: str) -> State:
+        return self.supervisor.services[name].state
+
+    def run(self, name: str) -> str:
+        run = self.supervisor.services[name].run
+        assert run is not None
+        return run.id
+
+    async def until(self, name: str, state: State) -> None:
+        """Wait for a service to be in a state."""
+        with anyio.fail_after(1000):
+            while self.state(name) is not state:
+                await self.supervisor.core.wait_changed()
+
+
+def fleet_of(*specs: ServiceSpec) -> Fleet:
+    return Fleet(services={spec.name: spec for spec in specs})
+
+
+async def settle() -> None:
+    """Let everything that is due now happen."""
+    await anyio.wait_all_tasks_blocked()
+
+
+async def _plain(env: dict[str, str]) -> dict[str, str]:
+    return env
+
+
+@asynccontextmanager
+async def running(
+    fleet: Fleet,
+    *,
+    keeper: FakeKeeper | None = None,
+    snapshot: Snapshot | None = None,
+    down: dict[str, DownReason] | None = None,
+    check: Callable[[str], ProbeOutcome] = lambda _: PASS,
+    secrets: Callable[[dict[str, str]], object] = _plain,
+) -> AsyncGenerator[Desk]:
+    """Run a fleet for the time of the block."""
+    keeper = keeper or FakeKeeper()
+    clock, journal = VirtualClock(), MemoryJournal()
+    bus = EventBus(journal, clock)
+    checks: list[tuple[float, str]] = []
+
+    async def network(asked: object, timeout: float) -> ProbeOutcome:
+        port = str(asked.port)  # type: ignore[attr-defined]  # tcp checks alone
+        checks.append((anyio.current_time(), port))
+        return check(port)
+
+    outside = Outside(
+        keeper=keeper,
+        clock=clock,
+        bus=bus,
+        launcher=Launcher(home=Path("/h"), log_directory=Path("/h/logs"), environ={"PATH": "/bin"}),
+        network=network,
+        secrets=secrets,  # type: ignore[arg-type]  # async, as drawn up by the test
+        on_reload=lambda: None,
+        on_run=lambda _: None,
+    )
+    supervisor = Supervisor(fleet, outside)
+    desk = Desk(keeper, supervisor, Verbs(supervisor), journal, bus, clock, checks)
+
+    async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        await supervisor.run(snapshot or keeper.snapshot(), down=down or {}, task_status=task_status)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(run)
+            await settle()
+            yield desk
+            tasks.cancel_scope.cancel()
+    finally:
+        keeper.close()
