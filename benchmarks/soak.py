@@ -175,7 +175,7 @@ class Soak:
             self._orchestra("up", "--detach")
             began = time.monotonic()
             before = self._services()
-            self._keeper = int((self._home / "lock").read_text(encoding="ascii"))
+            self._keeper = int((self._home / "lock").read_text(encoding="ascii").split()[0])
             self._fire(result)
             self._pause(began + self._options.seconds - time.monotonic())
             after = self._services()
