@@ -63,13 +63,13 @@ def read_text(path: Path, shown: str) -> str | Finding:
             if stat.S_ISDIR(status.st_mode):
                 return fault("file.directory", "is a directory, not a file", "name a file in it")
             if not stat.S_ISREG(status.st_mode):
-                return fault("file.special", "is not a regular file")
+                return fault("file.special", "is not a regular file", "name a file with JSON in it")
             data = read_all(descriptor)
     except FileNotFoundError:
         return fault("file.missing", "no such file", "check the name and the folder")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return fault("file.unreadable", f"cannot be read: {reason}")
+        return fault("file.unreadable", f"cannot be read: {reason}", "check its owner and mode")
     if len(data) > MAX_FILE_SIZE:
         return fault(
             "file.too_large",
@@ -83,4 +83,5 @@ def read_text(path: Path, shown: str) -> str | Finding:
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
         binary = b"\x00" in data[:4096]
         message = "is a binary file" if binary else f"is not UTF-8: byte 0x{data[error.start]:02x}"
-        return fault("file.encoding", message, "" if binary else "save it as UTF-8", line, column)
+        hint = "is it the right file? configurations are text" if binary else "save it as UTF-8"
+        return fault("file.encoding", message, hint, line, column)

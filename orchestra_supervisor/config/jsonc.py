@@ -36,6 +36,7 @@ _WORDS: dict[str, tuple[NodeKind, bool | None]] = {
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WORD = re.compile(r"[A-Za-z_]")
+_WAY_OUT = "the file is JSON with // and /* */ comments, from this place on it is not"
 
 
 @dataclass(slots=True, eq=False)
@@ -167,7 +168,7 @@ def parse(text: str, path: str) -> Document:
     except _SyntaxFault as fault:
         place = document.location(min(fault.offset, len(document.text)))
         document.findings.append(
-            Finding(Severity.ERROR, "json.syntax", fault.message, (place,), hint=fault.hint)
+            Finding(Severity.ERROR, "json.syntax", fault.message, (place,), hint=fault.hint or _WAY_OUT)
         )
     else:
         document.root = root

@@ -13,6 +13,7 @@ __all__ = ["judge", "keys_of", "nearest", "unknown_key"]
 
 Form = TypeVar("Form", bound=BaseModel)
 
+_WAY_OUT = "docs/configuration.md says what each key takes"
 _KINDS = {
     "string_type": "text in double quotes",
     "int_type": "a whole number",
@@ -162,6 +163,7 @@ def _to_finding(fault: dict[str, Any], origin: Origin, subject: str, service: st
             f"{subject}: `{name}` is missing",
             (origin.where(path[:-1], key=True),),
             name,
+            hint=f"add it; {_WAY_OUT}",
             service=service,
         )
     value: object = fault.get("input")
@@ -172,7 +174,8 @@ def _to_finding(fault: dict[str, Any], origin: Origin, subject: str, service: st
         message += f", not {quoted}"
     code = "value.type" if kind in _KINDS else "value.invalid"
     values = (quoted,) if quoted else ()
-    return Finding(Severity.ERROR, code, message, (origin.where(path),), name, values, hint, service)
+    where = (origin.where(path),)
+    return Finding(Severity.ERROR, code, message, where, name, values, hint or _WAY_OUT, service)
 
 
 def _said(kind: str, fault: dict[str, Any], value: object) -> tuple[str, str]:
