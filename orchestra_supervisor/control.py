@@ -158,11 +158,11 @@ class Control:
         """Stop services; they stay down until somebody starts them."""
         chosen = self._allowed(who, names)
         before = self._states()
-        if self.supervisor.fleet.settings.remember_stops:
-            for name in chosen:
-                await self.journal.set_hold(Hold(name, self.clock.wall(), who.name, ask.reason))
         why = _why("stopped", who, ask)
         concerned = self.verbs.stop(chosen, why, with_dependents=ask.with_dependents)
+        if self.supervisor.fleet.settings.remember_stops:
+            for name in concerned:  # dependents that come along are stopped by hand as well
+                await self.journal.set_hold(Hold(name, self.clock.wall(), who.name, ask.reason))
         return await self._carry(_Deed(who, "stop", concerned, ask, before, _is_down))
 
     async def restart(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
@@ -293,17 +293,20 @@ class Control:
         began = self.clock.mono()
         done: dict[str, VerbResult] = {}
 
-        def look() -> bool:
+        def look(*, waited: bool) -> bool:
+            took = self.clock.mono() - began if waited else 0.0
             for name in names:
                 if name not in done:
-                    result = self._judge(name, before.get(name, ""), goal, self.clock.mono() - began)
+                    result = self._judge(name, before.get(name, ""), goal, took)
                     if result is not None:
                         done[name] = result
             return len(done) == len(names)
 
         with anyio.move_on_after(patience):
-            while not look():
+            found = look(waited=False)
+            while not found:
                 await self.supervisor.core.wait_changed()
+                found = look(waited=True)
         took = self.clock.mono() - began
         for name in names:
             if name not in done:
@@ -318,7 +321,8 @@ class Control:
         if met is None:
             return None
         after = service.state.value
-        return VerbResult(name, before, after, met, after != before or took > 0, _words(service), took)
+        changed = after != before or took > 0 or service.ending is not None
+        return VerbResult(name, before, after, met, changed, _words(service), took)
 
     def _late(self, name: str, before: str, took: float) -> VerbResult:
         service = self.supervisor.services[name]

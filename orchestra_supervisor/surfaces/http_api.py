@@ -11,6 +11,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -166,12 +168,18 @@ class _Api:
         except OrchestraError:
             stream.close()
             raise
-        seen = backfill[-1].seq if backfill else 0
+        if len(backfill) == _REPLAY_LIMIT:  # more was missed than one answer holds: the client comes back
+            stream.close()
+            stream = _ended_stream()
+        replayed: set[int] = set()
 
         def encode(event: Event) -> bytes:
-            return encode_event(event) if event.seq > seen or event in backfill else b""
+            return b"" if event.seq in replayed else encode_event(event)
 
-        return SseResponse(stream, encode, backfill=backfill)
+        response = SseResponse(stream, encode, backfill=backfill)
+        # What happened while the journal was read is in both; the backfill has been encoded by now.
+        replayed.update(event.seq for event in backfill)
+        return response
 
     async def _missed(self, after: str | None, wanted: EventQuery) -> list[Event]:
         """Return what came after a seq that the client names. Subscribed first, so nothing falls between."""
@@ -241,6 +249,12 @@ class _Api:
     async def shutdown(self, request: Request) -> Response:
         who, body = _principal(request, self._control), await _body(request, ShutdownRequest)
         return _Json({"stopping": await self._control.shutdown(who, body.reason)})
+
+
+def _ended_stream() -> MemoryObjectReceiveStream[Event]:
+    send, receive = anyio.create_memory_object_stream[Event]()
+    send.close()
+    return receive
 
 
 # What requests bring.

@@ -211,3 +211,4 @@ async def running(
             tasks.cancel_scope.cancel()
     finally:
         keeper.close()
+        bus.publish("desk.cleared", "listeners that have left are let go of")

@@ -1,0 +1,81 @@
+"""A control API on a real socket, over an engine whose keeper is on the desk."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from anyio import to_thread
+
+from orchestra_supervisor.control import Control, Principal, Role
+from orchestra_supervisor.control_client import ControlClient
+from orchestra_supervisor.engine.verbs import Reloaded
+from orchestra_supervisor.model.spec import Fleet, FleetSettings, ServiceSpec
+from orchestra_supervisor.model.states import DownReason
+from orchestra_supervisor.probes.outcome import ProbeOutcome
+from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
+from tests.unit.engine.desk import Desk, FakeKeeper, running
+from tests.unit.surfaces.client import serving
+
+__all__ = ["ADMIN", "OPERATOR", "VIEWER", "Api", "api_of", "call", "service"]
+
+ADMIN = Principal("root (uid 0, pid 1)", Role.ADMIN)
+OPERATOR = Principal("olga (uid 1000, pid 2)", Role.OPERATOR)
+VIEWER = Principal("victor (uid 1001, pid 3)", Role.VIEWER)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def service(name: str, *needs: str, **fields: object) -> ServiceSpec:
+    depends_on: dict[str, object] = {need: {} for need in needs}
+    return ServiceSpec.model_validate(
+        {"name": name, "argv": ("x",), "cwd": "/", "depends_on": depends_on, **fields}
+    )
+
+
+@dataclass
+class Api:
+    desk: Desk
+    control: Control
+    client: ControlClient
+    path: Path
+
+
+async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a call of the synchronous client in a thread."""
+    return await to_thread.run_sync(partial(function, *args, **kwargs))
+
+
+@asynccontextmanager
+async def api_of(
+    folder: Path,
+    *specs: ServiceSpec,
+    keeper: FakeKeeper | None = None,
+    down: dict[str, DownReason] | None = None,
+    remember_stops: bool = False,
+    check: Callable[[str], ProbeOutcome] | None = None,
+) -> AsyncGenerator[Api]:
+    settings = FleetSettings(remember_stops=remember_stops)
+    fleet = Fleet(services={spec.name: spec for spec in specs}, settings=settings)
+    passes = ProbeOutcome(passed=True, detail="ok")
+    async with running(fleet, keeper=keeper, down=down, check=check or (lambda _: passes)) as desk:
+
+        async def load() -> Reloaded:
+            more = {**fleet.services, "added": service("added")}
+            return desk.verbs.reload(fleet.model_copy(update={"services": more}), {})
+
+        control = Control(
+            supervisor=desk.supervisor,
+            verbs=desk.verbs,
+            keeper=desk.keeper,
+            journal=desk.journal,
+            bus=desk.bus,
+            clock=desk.clock,
+            load=load,
+        )
+        context = ApiContext(control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log")
+        async with serving(make_app(context), folder / "control.sock") as path:
+            yield Api(desk, control, ControlClient(path, timeout=5.0), path)

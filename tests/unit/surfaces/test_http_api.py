@@ -1,0 +1,442 @@
+import json
+import os
+import re
+from pathlib import Path
+from threading import Event as ThreadEvent
+from typing import Any, cast
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio import to_thread
+from starlette.routing import Route
+
+from orchestra_supervisor.control_client import ControlError, SseEvent, rows
+from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.model.errors import ERROR_KINDS
+from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.states import DownReason
+from orchestra_supervisor.probes.outcome import ProbeOutcome
+from orchestra_supervisor.surfaces import http_api
+from tests.unit.engine.desk import FakeKeeper, settle
+from tests.unit.surfaces.api_desk import Api, api_of, call, service
+from tests.unit.surfaces.client import ask
+
+pytestmark = pytest.mark.anyio
+DOCS = (Path(__file__).parents[3] / "docs" / "control-api.md").read_text(encoding="utf-8")
+
+
+def documented(begins: str) -> list[str]:
+    """Return the keys that the page lists after a word, up to the end of the paragraph."""
+    paragraph = DOCS.split(f"\n`{begins}`: ", 1)[1].split("\n\n", 1)[0]
+    paragraph = re.sub(r"`\{[^}]*\}`", "", paragraph.split(": states", 1)[0])
+    paragraph = re.sub(r"\([^)]*\)", "", paragraph)
+    return re.findall(r"`\{?([a-z_]+)`", paragraph)
+
+
+async def refused(function: Any, *args: Any, **kwargs: Any) -> ControlError:
+    with pytest.raises(ControlError) as caught:
+        await call(function, *args, **kwargs)
+    assert caught.value.code in ERROR_KINDS
+    assert caught.value.http_status == ERROR_KINDS[caught.value.code].http
+    return caught.value
+
+
+async def test_status_has_every_key_that_the_page_lists_and_no_other(folder: Path) -> None:
+    keys = documented("services[]")
+    assert len(keys) > 20
+    async with api_of(folder, service("web", port=8000)) as api:
+        answer = await call(api.client.status)
+        (web,) = rows(answer, "services")
+        assert sorted(web) == sorted(keys)
+        assert (web["name"], web["state"], web["desired"], web["port"]) == ("web", "ready", "up", 8000)
+        assert (web["pid"], web["exit"], web["restarts"]) == (1001, None, 0)
+        api.desk.keeper.end(api.desk.run("web"), None, "SIGKILL")
+        await settle()
+        (web,) = rows(await call(api.client.status, ["web"]), "services")
+        exit_keys = re.search(r"`exit` `\{([^}]*)\}`", DOCS.replace("\n", " "))
+        assert exit_keys is not None
+        ended = cast("dict[str, object]", web["exit"])
+        assert sorted(ended) == sorted(re.findall(r'"(\w+)"', exit_keys.group(1)))
+        assert (ended["signal"], ended["success"], web["restarts"]) == ("SIGKILL", False, 1)
+
+
+async def test_status_of_a_name_that_is_unknown_says_the_nearest(folder: Path) -> None:
+    async with api_of(folder, service("backend"), service("context")) as api:
+        error = await refused(api.client.status, ["bakend"])
+        assert (error.code, error.message) == ("unknown_service", "no service 'bakend'")
+        assert error.hint == "did you mean backend?"
+        assert error.context["nearest"] == ["backend"]
+
+
+async def test_health_says_the_daemons_pid(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        answer = await call(api.client.health)
+        assert (answer["ok"], answer["pid"], answer["version"]) == (True, os.getpid(), "1.2.3")
+
+
+async def test_the_verbs_do_what_they_say_and_answer_with_the_keys_of_the_page(folder: Path) -> None:
+    keys = re.search(r"`results\[\]`: `\{([^}]*)\}`", DOCS)
+    assert keys is not None
+    async with api_of(folder, service("db"), service("web", "db")) as api:
+        (stopped,) = rows(await call(api.client.stop, ["web"], reason="lunch"), "results")
+        assert sorted(stopped) == sorted(re.findall(r'"(\w+)"', keys.group(1)))
+        assert (stopped["before"], stopped["after"], stopped["ok"], stopped["changed"]) == (
+            "ready",
+            "stopped",
+            True,
+            True,
+        )
+        (started,) = rows(await call(api.client.start, ["web"]), "results")
+        assert (started["before"], started["after"], started["changed"]) == ("stopped", "ready", True)
+        first = api.desk.run("db")
+        restarted = rows(await call(api.client.restart, ["db"], with_dependents=True), "results")
+        assert [one["name"] for one in restarted] == ["db", "web"]
+        assert all(one["ok"] and one["changed"] for one in restarted)
+        assert api.desk.run("db") != first
+
+
+async def test_a_start_of_what_is_up_has_changed_nothing(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        (result,) = rows(await call(api.client.start, ["web"]), "results")
+        assert (result["ok"], result["changed"], result["took"]) == (True, False, 0.0)
+
+
+async def test_a_verb_that_does_not_wait_answers_when_it_is_taken(folder: Path) -> None:
+    async with api_of(folder, service("web"), keeper=FakeKeeper(obeys=False)) as api:
+        (result,) = rows(await call(api.client.stop, ["web"], wait="none"), "results")
+        assert (result["after"], result["ok"], result["changed"]) == ("stopping", True, True)
+
+
+async def test_a_verb_that_is_not_done_in_time_says_where_it_stands(folder: Path) -> None:
+    async with api_of(folder, service("web"), keeper=FakeKeeper(obeys=False)) as api:
+        (result,) = rows(await call(api.client.stop, ["web"], timeout=0.05), "results")
+        assert (result["after"], result["ok"]) == ("stopping", False)
+        assert str(result["message"]).startswith("still stopping after 0.")
+
+
+async def test_a_start_that_fails_is_not_ok_and_says_why(folder: Path) -> None:
+    keeper = FakeKeeper()
+    keeper.on_spawn = lambda order: keeper.refuse(order.run, "exec", "No such file: x")
+    never = service("web", restart={"policy": "never"})
+    async with api_of(folder, never, keeper=keeper, down={"web": DownReason.OPERATOR}) as api:
+        (result,) = rows(await call(api.client.start, ["web"]), "results")
+        assert (result["after"], result["ok"]) == ("failed", False)
+        assert result["message"] == "could not start: No such file: x (exec)"
+
+
+async def test_a_wait_is_met_or_ends_with_408_and_the_results(folder: Path) -> None:
+    probe = {"check": {"type": "tcp", "port": 1}}
+    slow = service("slow", probes={"readiness": probe})
+    fails = ProbeOutcome(passed=False, detail="refused")
+    async with api_of(folder, service("web"), slow, check=lambda _: fails) as api:
+        answer = await call(api.client.wait, ["web"], "ready", timeout=5.0)
+        assert answer["met"] is True
+        error = await refused(api.client.wait, ["all"], "ready", timeout=0.1)
+        assert (error.code, error.message) == ("timeout", "not ready: slow is running")
+        results = cast("list[dict[str, object]]", error.context["results"])
+        assert {one["name"]: one["ok"] for one in results} == {"web": True, "slow": False}
+
+
+async def test_a_signal_goes_to_the_run_and_needs_one(folder: Path) -> None:
+    async with api_of(folder, service("web"), service("off"), down={"off": DownReason.DISABLED}) as api:
+        await call(api.client.signal, ["web"], "HUP", scope="group")
+        assert ("signal", api.desk.run("web"), "SIGHUP", "group") in api.desk.keeper.orders
+        error = await refused(api.client.signal, ["web", "off"], "SIGHUP")
+        assert (error.code, error.message) == ("conflict", "off is not running")
+        assert len([order for order in api.desk.keeper.orders if order[0] == "signal"]) == 1
+
+
+async def test_reload_says_what_became_of_whom(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        answer = await call(api.client.reload)
+        assert (answer["added"], answer["removed"], answer["changed"], answer["unchanged"]) == (
+            ["added"],
+            [],
+            [],
+            1,
+        )
+
+
+async def test_a_shutdown_says_how_many_go_down_and_refuses_what_comes_after(folder: Path) -> None:
+    async with api_of(folder, service("web"), keeper=FakeKeeper(obeys=False)) as api:
+        assert await call(api.client.shutdown, "night") == {"stopping": 1}
+        error = await refused(api.client.start, ["web"])
+        assert (error.code, error.message) == ("conflict", "the fleet is going down")
+
+
+async def test_every_change_is_in_the_journal_with_who_what_why_and_result(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        await call(api.client.stop, ["web"], reason="lunch")
+        events = await api.desk.journal.events(EventQuery(limit=100, kind_prefix="control."))
+        asked, done = events
+        assert (asked.kind, done.kind) == ("control.stop", "control.result")
+        who = str(asked.data["who"])
+        assert f"(uid {os.getuid()}, pid {os.getpid()})" in who
+        assert (asked.data["names"], asked.data["reason"]) == (["web"], "lunch")
+        assert {key: done.data[key] for key in ("who", "verb", "names", "reason")} == {
+            "who": who,
+            "verb": "stop",
+            "names": ["web"],
+            "reason": "lunch",
+        }
+        assert done.data["result"] == {"web": "stopped by hand"}
+
+
+# What is asked wrongly.
+
+BAD = [
+    ("/v1/start", b"{", "JSON"),
+    ("/v1/start", b"[]", "object"),
+    ("/v1/start", b"{}", "names"),
+    ("/v1/start", b'{"names": []}', "names"),
+    ("/v1/start", b'{"names": [""]}', "names.0"),
+    ("/v1/start", b'{"names": ["web"], "wait": "forever"}', "wait"),
+    ("/v1/start", b'{"names": ["web"], "timeout": -1}', "timeout"),
+    ("/v1/start", b'{"names": ["web"], "timeout": 1e999}', "timeout"),
+    ("/v1/start", b'{"names": ["web"], "force": true}', "force"),
+    ("/v1/start", b"\xff\xfe", "body"),
+    ("/v1/wait", b'{"names": ["web"], "for": "lunch"}', "for"),
+    ("/v1/signal", b'{"names": ["web"], "signal": "rm -rf"}', "signal"),
+    ("/v1/shutdown", b'{"now": true}', "now"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "place"), BAD)
+async def test_a_body_that_is_wrong_is_refused_and_says_where(
+    folder: Path, path: str, body: bytes, place: str
+) -> None:
+    async with api_of(folder, service("web")) as api:
+        status, answer = await post(api, path, body)
+        assert (status, answer["error"]["code"]) == (400, "invalid_request")
+        assert place in answer["error"]["message"]
+        assert api.desk.keeper.of("stop") == []
+
+
+async def post(api: Api, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    with anyio.fail_after(5):
+        async with await anyio.connect_unix(api.path) as stream:
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            await stream.send(head.encode() + body)
+            answer = b""
+            try:
+                while True:
+                    answer += await stream.receive()
+            except anyio.EndOfStream:
+                pass
+    return int(answer.split(b" ", 2)[1]), json.loads(answer.split(b"\r\n\r\n", 1)[1])
+
+
+async def test_a_body_of_five_megabytes_is_refused_with_an_answer(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        error = await refused(api.client.request, "POST", "/v1/stop", body={"names": ["x" * 5_000_000]})
+        assert (error.code, error.message) == ("invalid_request", "the body is over 1048576 bytes")
+        assert (await call(api.client.health))["ok"] is True
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/events?limit=-1",
+        "/v1/events?after=one",
+        "/v1/events?after=99999999999999999999",
+        "/v1/events/stream?after=x",
+        "/v1/logs/web?since=yesterday",
+        "/v1/logs/web?since=inf",
+        "/v1/logs/web?grep=(",
+        "/v1/logs/web/stream?grep=(",
+    ],
+)
+async def test_a_query_that_is_wrong_is_refused(folder: Path, target: str) -> None:
+    async with api_of(folder, service("web")) as api:
+        answer = await ask(api.path, target)
+        assert b" 400 " in answer.split(b"\r\n")[0]
+        assert b'"code":"invalid_request"' in answer
+
+
+async def test_a_path_or_method_that_is_not_there_is_answered_in_our_form(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        for target, method, status in (("/v2", "GET", b"404"), ("/v1/start", "GET", b"405")):
+            answer = await ask(api.path, target, method)
+            assert answer.split(b" ")[1] == status
+            assert b'"code":"invalid_request"' in answer
+
+
+# Events.
+
+
+async def test_events_are_read_with_their_filters(folder: Path) -> None:
+    async with api_of(folder, service("web"), service("db")) as api:
+        everything = await call(api.client.events, limit=1000)
+        seqs = [cast("int", event["seq"]) for event in rows(everything, "events")]
+        assert seqs == sorted(seqs)
+        assert everything["last"] == seqs[-1]
+        of_web = rows(await call(api.client.events, service="web", kind="service.ready"), "events")
+        assert [(one["service"], one["kind"]) for one in of_web] == [("web", "service.ready")]
+        after = rows(await call(api.client.events, after=seqs[-2]), "events")
+        assert [one["seq"] for one in after] == seqs[-1:]
+        newest = rows(await call(api.client.events, limit=1), "events")
+        assert [one["seq"] for one in newest] == seqs[-1:]
+
+
+def follow(api: Api, after: int | None, last: int, is_open: ThreadEvent) -> list[SseEvent]:
+    """Follow until an event with a seq has come."""
+    found: list[SseEvent] = []
+    stream = api.client.stream("/v1/events/stream", {"after": after}, idle=5.0)
+    for event in stream:
+        found.append(event)
+        is_open.set()
+        if int(event.id) >= last:
+            break
+    stream.close()
+    return found
+
+
+async def test_a_stream_with_after_has_no_gap_and_nothing_twice(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        for number in range(50):
+            api.desk.bus.publish("test.before", f"{number}")
+        start = api.desk.journal.last_seq() - 30
+        found: list[SseEvent] = []
+        is_open = ThreadEvent()
+
+        async def read() -> None:
+            last = start + 30 + 20
+            found.extend(await to_thread.run_sync(follow, api, start, last, is_open))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await to_thread.run_sync(is_open.wait, 5.0)
+            for number in range(20):
+                api.desk.bus.publish("test.after", f"{number}")
+                await anyio.lowlevel.checkpoint()
+        assert [int(event.id) for event in found] == list(range(start + 1, start + 51))
+        assert (found[0].event, found[-1].event) == ("test.before", "test.after")
+        assert found[-1].data["message"] == "19"
+
+
+async def test_what_happens_while_the_journal_is_read_is_sent_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api_of(folder, service("web")) as api:
+        read = api.desk.journal.events
+
+        async def read_and_let_something_happen(query: EventQuery) -> list[Event]:
+            api.desk.bus.publish("test.during", "in the journal and on the stream")
+            found = await read(query)
+            api.desk.bus.publish("test.late", "on the stream alone")
+            return found
+
+        last = api.desk.journal.last_seq()
+        monkeypatch.setattr(api.desk.journal, "events", read_and_let_something_happen)
+        found = await to_thread.run_sync(follow, api, last - 1, last + 2, ThreadEvent())
+        assert [int(event.id) for event in found] == [last, last + 1, last + 2]
+
+
+async def test_a_client_that_missed_more_than_one_answer_holds_comes_back_for_the_rest(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_api, "_REPLAY_LIMIT", 10)
+    async with api_of(folder, service("web")) as api:
+        for number in range(25):
+            api.desk.bus.publish("test.many", f"{number}")
+        last, seen = api.desk.journal.last_seq(), api.desk.journal.last_seq() - 25
+        got: list[int] = []
+        while len(got) < 25:
+            page = await to_thread.run_sync(follow, api, seen, last, ThreadEvent())
+            got += [int(event.id) for event in page]
+            seen = got[-1]
+        assert got == list(range(last - 24, last + 1))
+
+
+async def test_a_stream_keeps_to_its_filter(folder: Path) -> None:
+    async with api_of(folder, service("web"), service("db")) as api:
+
+        def read() -> list[SseEvent]:
+            query = {"after": 0, "service": "db", "kind": "service.ready"}
+            stream = api.client.stream("/v1/events/stream", query, idle=5.0)
+            first = next(stream)
+            stream.close()
+            return [first]
+
+        (event,) = await to_thread.run_sync(read)
+        assert (event.event, event.data["service"]) == ("service.ready", "db")
+
+
+# Logs.
+
+
+async def test_logs_are_read_from_the_file(folder: Path) -> None:
+    (folder / "web.log").write_bytes(b"one\ntwo\nthree \xff\n")
+    async with api_of(folder, service("web")) as api:
+        lines = rows(await call(api.client.logs, "web", lines=2), "lines")
+        assert [line["text"] for line in lines] == ["two", "three \\xff"]
+        assert set(lines[0]) == {"at", "stream", "run", "text"}
+        (found,) = rows(await call(api.client.logs, "web", grep="^t.o"), "lines")
+        assert found["text"] == "two"
+        error = await refused(api.client.logs, "wob")
+        assert error.hint == "did you mean web?"
+
+
+async def test_a_log_is_followed_from_its_last_lines_on(folder: Path) -> None:
+    log = folder / "web.log"
+    log.write_bytes(b"one\ntwo\n")
+    async with api_of(folder, service("web")) as api:
+
+        def read() -> list[object]:
+            stream = api.client.stream("/v1/logs/web/stream", {"lines": 1}, idle=5.0)
+            first = next(stream).data["text"]
+            with log.open("ab") as file:
+                file.write(b"three\n")
+            second = next(stream)
+            stream.close()
+            return [first, second.event, second.data["text"]]
+
+        assert await to_thread.run_sync(read) == ["two", "log", "three"]
+
+
+# The document.
+
+
+async def test_every_route_is_in_the_document_and_the_page_and_nothing_else_is(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        document = await call(api.client.request, "GET", "/openapi.json")
+        app = http_api.make_app(
+            http_api.ApiContext(api.control, "1", dict[str, object], lambda name: folder / name)
+        )
+    routes = {
+        (method, route.path)
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in (route.methods or ())
+        if method != "HEAD" and route.path != "/openapi.json"
+    }
+    paths = cast("dict[str, dict[str, Any]]", document["paths"])
+    described = {(method.upper(), path) for path, item in paths.items() for method in item}
+    assert described == routes
+    assert {tuple(found) for found in re.findall(r"^\| `(GET|POST) (/\S+)` ", DOCS, re.MULTILINE)} == routes
+
+
+async def test_the_document_is_whole(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        document = await call(api.client.request, "GET", "/openapi.json")
+    assert str(document["openapi"]).startswith("3.1")
+    assert cast("dict[str, str]", document["info"])["version"] == "1.2.3"
+    components = cast("dict[str, dict[str, Any]]", document["components"])
+    schemas = components["schemas"]
+    text = json.dumps(document)
+    references = set(re.findall(r'"\$ref": "([^"]+)"', text))
+    assert references
+    for reference in references:
+        kind, name = reference.removeprefix("#/components/").split("/")
+        assert (kind, name in schemas) == ("schemas", True), reference
+    assert schemas["Error"]["properties"]["error"]["properties"]["code"]["enum"] == list(ERROR_KINDS)
+    for path, item in cast("dict[str, dict[str, Any]]", document["paths"]).items():
+        for method, operation in item.items():
+            assert operation["summary"]
+            assert "200" in operation["responses"]
+            named = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"}
+            assert named == set(re.findall(r"\{(\w+)\}", path))
+            assert (method == "post") == ("requestBody" in operation)
