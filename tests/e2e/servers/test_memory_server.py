@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -278,7 +279,8 @@ def test_memories_that_were_acknowledged_survive_sigkill(tmp_path: Path) -> None
         connected(second, body)
     finally:
         second.end()
-    with sqlite3.connect(tmp_path / "home" / "data" / "memory" / "memory.sqlite3") as database:
+    path = tmp_path / "home" / "data" / "memory" / "memory.sqlite3"
+    with closing(sqlite3.connect(path)) as database, database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         database.execute("INSERT INTO memory_words (memory_words) VALUES ('integrity-check')")
     database.close()
