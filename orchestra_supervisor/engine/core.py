@@ -17,7 +17,17 @@ from orchestra_supervisor.engine.ports import Clock
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.rules.graph import dependents_of, unmet_of
-from orchestra_supervisor.rules.inputs import Dependencies, Due, Effect, Emit, Input, Proceed, Spawn
+from orchestra_supervisor.rules.inputs import (
+    Dependencies,
+    Due,
+    Effect,
+    Emit,
+    Gone,
+    Input,
+    Proceed,
+    Spawn,
+    SpawnRefused,
+)
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.service import Moment, Service
 
@@ -47,6 +57,10 @@ class Core:
         self._dependents: dict[str, tuple[str, ...]] = {}
         self._inbox: deque[tuple[str, Input]] = deque()
         self._news: deque[tuple[str, Input]] = deque()
+        self._ends: deque[tuple[str, Input]] = deque()
+        """What may be followed by another run. It comes after all other news: of two things told together,
+        that a dependency has ended is known before anybody starts on top of it. A service's own order is
+        kept, for nothing more is told of a run after its end, and its next one has yet to be ordered."""
         self._wake = anyio.Event()
         self._changed = anyio.Event()
         self._due: list[tuple[float, str]] = []
@@ -97,7 +111,8 @@ class Core:
 
     def post_news(self, name: str, event: Input) -> None:
         """Put what the keeper says before everything that is still to be decided."""
-        self._news.append((name, event))
+        is_end = isinstance(event, Gone | SpawnRefused)
+        (self._ends if is_end else self._news).append((name, event))
         self._wake.set()
 
     def wake(self) -> None:
@@ -106,9 +121,9 @@ class Core:
 
     def drain(self) -> set[str]:
         """Apply everything in the inbox and return the names of the services that were touched."""
-        while self._news or self._inbox or self._unsure:
-            if self._news or self._inbox:
-                name, event = (self._news or self._inbox).popleft()
+        while self._news or self._ends or self._inbox or self._unsure:
+            if queue := self._news or self._ends or self._inbox:
+                name, event = queue.popleft()
                 self._apply(name, event)
             else:
                 self._settle_dependencies(self._unsure.popleft())
@@ -184,7 +199,7 @@ class Core:
     async def wait(self) -> None:
         """Wait for an input or for the next deadline, and post what has become due."""
         deadline = self._next_deadline()
-        if not (self._news or self._inbox):
+        if not (self._news or self._ends or self._inbox):
             with anyio.CancelScope(deadline=deadline):
                 await self._wake.wait()
         if self._wake.is_set():

@@ -202,3 +202,14 @@ async def test_news_of_the_other_roles_becomes_events() -> None:
         events = {event.kind: event for event in await desk.journal.events(_all())}
         assert events["role.exited"].message == "logger exited: killed by SIGKILL"
         assert events["log.dropped"].data == {"path": "/h/logs/web.log", "bytes": 5}
+
+
+async def test_nobody_starts_on_top_of_a_service_whose_end_came_in_the_same_breath() -> None:
+    async with running(fleet_of(one("db"), one("web", "db", restart={"backoff": {"jitter": 0}}))) as desk:
+        web, db = desk.run("web"), desk.run("db")
+        desk.keeper.begins = False
+        desk.keeper.end(web, 1)  # policy starts it again at once
+        desk.keeper.end(db, 1)
+        await settle()
+        assert desk.keeper.slots() == ["db", "web", "db"]
+        assert desk.state("web") is State.WAITING
