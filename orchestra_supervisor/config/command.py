@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TextIO
 
 from orchestra_supervisor.config.check import CheckReport, check
-from orchestra_supervisor.config.findings import Severity
+from orchestra_supervisor.config.findings import Category, Severity
 from orchestra_supervisor.config.load import default_files
+from orchestra_supervisor.model.errors import ERROR_KINDS
 
-__all__ = ["run_check"]
+__all__ = ["run_check", "run_check_for_up"]
 
 
 def run_check(paths: Sequence[str], *, as_json: bool, preflight: bool, stream: TextIO) -> int:
@@ -35,6 +36,31 @@ def run_check(paths: Sequence[str], *, as_json: bool, preflight: bool, stream: T
             stream.write("\n".join(finding.render()) + "\n")
         stream.write(_summary(report) + "\n")
     return report.exit_status
+
+
+def run_check_for_up(paths: Sequence[str], *, stream: TextIO) -> int:
+    """Check files before a start, and write what a person must know now.
+
+    A fault of the files forbids the start. What this host lacks for one service (its port is taken, its
+    program is missing) is said and does not keep the others from starting.
+
+    Args:
+        paths: The files.
+        stream: Where the errors go; nothing is written where there are none.
+
+    Returns:
+        Exit status: 0, or 3 when the files have errors.
+    """
+    report = check([Path(path) for path in paths], environ=os.environ, preflight=True)
+    refused = [one for one in report.findings if one.severity is Severity.ERROR]
+    if any(one.category is not Category.PREFLIGHT for one in refused):
+        refused = [one for one in refused if one.category is not Category.PREFLIGHT]
+    for finding in refused:
+        stream.write("\n".join(finding.render()) + "\n")
+    warnings = report.count(Severity.WARNING)
+    if warnings:
+        stream.write(f"{_counted(warnings, 'warning')}: `orchestra check` shows them\n")
+    return ERROR_KINDS["config"].exit if report.fleet is None else 0
 
 
 def _summary(report: CheckReport) -> str:

@@ -56,7 +56,7 @@ def run(options: Namespace) -> int:
     plan = Plan(home, files, split_names(options.only))
     screen = Screen(Terminal(sys.stderr, os.environ))
     screen.show([("checking the configuration", "checking the configuration")])
-    status = _check(plan)
+    status = _check(plan, screen)
     screen.end_region()
     if status:
         os.close(lock_fd)
@@ -72,13 +72,13 @@ def run(options: Namespace) -> int:
     return watch_foreground(plan, lock_fd, options.timeout)
 
 
-def _check(plan: Plan) -> int:
-    """Check the files in another process, as this one stays small; show the findings of a failure.
+def _check(plan: Plan, screen: Screen) -> int:
+    """Check the files in another process, as this one stays small; show what must be known now.
 
     Returns:
         0, or the exit status of the failure.
     """
-    argv = [sys.executable, "-P", "-m", "orchestra_supervisor", "check", "--no-preflight"]
+    argv = [sys.executable, "-P", "-m", "orchestra_supervisor", "check", "--for-up"]
     try:
         done = subprocess.run(
             [*argv, "--", *map(str, plan.files)],
@@ -96,7 +96,8 @@ def _check(plan: Plan) -> int:
             f"the check of the configuration did not end within {_CHECK_LIMIT:g} s",
             hint="`orchestra check` alone shows where it stays",
         ) from None
+    screen.end_region()
+    sys.stderr.write(done.stdout.decode("utf-8", "replace"))
     if done.returncode:
-        sys.stderr.write(done.stdout.decode("utf-8", "replace"))
         sys.stderr.write("nothing was started\n")
     return done.returncode if done.returncode >= 0 else exit_status_of("internal")

@@ -27,6 +27,10 @@ from pathlib import Path
 
 
 def run_check(paths, *, as_json, preflight, stream):
+    return run_check_for_up(paths, stream=stream)
+
+
+def run_check_for_up(paths, *, stream):
     for path in paths:
         broken = json.loads(Path(path).read_text(encoding="utf-8")).get("broken")
         if broken:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -308,3 +309,24 @@ def test_a_home_that_cannot_grow_a_file_is_an_error_that_names_it(bench: Bench) 
         done.stderr
         == f"orchestra: error: cannot write {bench.home}/lock: File too large\n  hint: is the disk full?\n"
     )
+
+
+def test_a_taken_port_is_told_at_the_start_with_its_owner_and_forbids_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        services = {"web": {"command": ["sleep", "100"], "port": port}}
+        (tmp_path / "orchestra.json").write_text(json.dumps({"services": services}), encoding="utf-8")
+        done = orchestra("check", "--for-up", cwd=tmp_path)
+    assert done.returncode == 0
+    assert str(port) in done.stdout
+    assert f"pid {os.getpid()}" in done.stdout
+    assert "hint:" in done.stdout
+
+
+def test_a_fault_of_the_files_forbids_the_start_and_is_told_alone(tmp_path: Path) -> None:
+    services = {"web": {"command": ["/nonexistent"], "port": 70000}}
+    (tmp_path / "orchestra.json").write_text(json.dumps({"services": services}), encoding="utf-8")
+    done = orchestra("check", "--for-up", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "orchestra.json:1:" in done.stdout
+    assert "/nonexistent" not in done.stdout
