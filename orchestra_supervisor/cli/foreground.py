@@ -87,19 +87,28 @@ def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed | C
     """Return the error for a keeper that ended by itself, or because its daemon refused to start."""
     status = keeper.returncode
     code = next((code for code, kind in ERROR_KINDS.items() if kind.exit == status > 1), None)
+    # With no room for a reason, that is the reason.
+    full = ": No space left on device" if status > 0 and not _has_room(home) else ""
     if code is not None:
         hint = f"the reason is above, and in {home / LOG_NAME}"
-        return ControlError(code, "the fleet was not started", hint)
+        return ControlError(code, f"the fleet was not started{full}", hint)
     if status == ERROR_KINDS["failed"].exit:
         hint = (
             f"the reason is above, and in {home / LOG_NAME}; what is left of it, the next `orchestra up` ends"
         )
-        return ControlError("failed", "the fleet could not start, and has gone down", hint)
+        return ControlError("failed", f"the fleet could not start, and has gone down{full}", hint)
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
     return ActionFailed(
         f"the keeper (pid {keeper.pid}) ended unexpectedly: {how}",
         hint=f"services may still run; the next `orchestra up` deals with them. See {home / LOG_NAME}",
     )
+
+
+def _has_room(home: Path) -> bool:
+    try:
+        return os.statvfs(home).f_bavail > 0
+    except OSError:
+        return True
 
 
 def _told(event: EventView) -> str:
