@@ -48,7 +48,7 @@ from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.serve import serve_unix
 
-__all__ = ["main"]
+__all__ = ["Daemon", "Options", "SystemClock", "main"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,16 @@ from orchestra_supervisor.model.errors import ConflictError
 
 __all__ = [
     "DEFAULT_FILES",
+    "LOG_NAME",
     "Plan",
     "acquire_lock",
     "choose_home",
     "find_config_files",
+    "open_log",
     "prepare_home",
     "replace_by_keeper",
     "spawn_keeper",
+    "write_pid",
 ]
 
 DEFAULT_FILES = (

@@ -6,7 +6,7 @@ from orchestra_supervisor.config.draft import Body, Origin, Reading, ServiceDraf
 from orchestra_supervisor.config.findings import Finding, Severity, shown
 from orchestra_supervisor.config.jsonc import Node
 
-__all__ = ["NativeDialect", "service_nodes"]
+__all__ = ["NativeDialect", "service_nodes", "shape_findings"]
 
 
 def service_nodes(root: Node) -> dict[str, Node]:

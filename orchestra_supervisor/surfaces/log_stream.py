@@ -15,7 +15,7 @@ from orchestra_supervisor.logfile.lines import LogLine
 from orchestra_supervisor.logfile.reader import read_lines
 from orchestra_supervisor.surfaces.sse import SseResponse, format_sse
 
-__all__ = ["LogReader"]
+__all__ = ["LogReader", "LogResponse"]
 
 POLL_INTERVAL = 0.25
 """Seconds between two looks at a followed log: a file has no event of its own that a reader could wait for

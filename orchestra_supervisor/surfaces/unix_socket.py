@@ -17,7 +17,7 @@ from pathlib import Path
 
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 
-__all__ = ["MAX_SOCKET_PATH", "BoundSocket", "bind_unix_socket"]
+__all__ = ["BACKLOG", "MAX_SOCKET_PATH", "BoundSocket", "bind_unix_socket"]
 
 MAX_SOCKET_PATH = 107
 """Bytes of a path in `sockaddr_un`, the closing NUL aside. Source: unix(7)."""

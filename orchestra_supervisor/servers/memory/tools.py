@@ -19,7 +19,16 @@ from orchestra_supervisor.servers.memory.store import Record, Store
 from orchestra_supervisor.servers.rest import MAX_BODY
 from orchestra_supervisor.servers.settings import Settings
 
-__all__ = ["build_app", "build_server"]
+__all__ = [
+    "Forgotten",
+    "Hit",
+    "ListResult",
+    "Memory",
+    "Remembered",
+    "SearchResult",
+    "build_app",
+    "build_server",
+]
 
 MAX_TEXT = 64 * 1024
 """Characters of one memory."""
