@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -32,7 +33,7 @@ from orchestra_supervisor.model.states import Condition, Desired, DownReason, Ki
 from orchestra_supervisor.rules.service import to_note
 from tests.simulation.world import BASE_PORT, Link, ShutdownAsked, Violation, World
 
-__all__ = ["replay"]
+__all__ = ["Schedule", "draw_fleet", "replay", "violation_of"]
 
 PEACE = 900.0
 """Virtual seconds without faults after which everything must have settled."""
@@ -88,7 +89,12 @@ def _condition(rng: random.Random, kind: Kind) -> Condition:
 def _draw_service(
     rng: random.Random, name: str, number: int, depends_on: dict[str, DependencySpec]
 ) -> ServiceSpec:
-    probe = ProbeSpec(check=TcpCheck(port=BASE_PORT + number), period=30.0, timeout=1.0)
+    probe = ProbeSpec(
+        check=TcpCheck(port=BASE_PORT + number),
+        period=rng.choice([1.0, 5.0, 30.0]),
+        timeout=1.0,
+        failure_threshold=rng.choice([1, 3]),
+    )
     kind = rng.choice([Kind.DAEMON, Kind.DAEMON, Kind.DAEMON, Kind.ONCE])
     wanted = rng.choice(["", "r", "r", "rl", "srl"]) if kind is Kind.DAEMON else ""
     return ServiceSpec(
@@ -97,6 +103,7 @@ def _draw_service(
         argv=("x",),
         cwd="/",
         enabled=rng.random() < 0.9,
+        priority=rng.choice([1, 2, 999]),
         start_delay=rng.choice([0.0, 0.0, 0.0, 2.0]),
         depends_on=depends_on,
         startup_timeout=rng.choice([0.0, 10.0, 60.0]),
@@ -143,6 +150,11 @@ class Schedule:
             await self._end(tasks)
             tasks.cancel_scope.cancel()
 
+    def close(self) -> None:
+        """Let go of the last daemon's connection."""
+        if self._link is not None:
+            self._link.close()
+
     async def _start_daemon(self, tasks: anyio.abc.TaskGroup) -> None:
         self.world.say("daemon starts")
         link = self._link = Link(self.world)
@@ -182,7 +194,7 @@ class Schedule:
         self.world.link = None
         self._scope.cancel()
         await anyio.lowlevel.checkpoint()
-        self._link.buffer.clear()
+        self._link.close()
         await anyio.sleep(self.rng.choice([0.0, 0.01, 3.0]))
         await self._start_daemon(tasks)
 
@@ -301,6 +313,13 @@ async def _no_secrets(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
+def violation_of(error: BaseException) -> str:
+    """Return the words of what went wrong, from however deep in the task groups it came."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
 def replay(seed: int) -> World:
     """Play one seed to its end.
 
@@ -314,7 +333,8 @@ def replay(seed: int) -> World:
 
     async def main() -> None:
         try:
-            await schedule.play()
+            with closing(schedule):
+                await schedule.play()
         except BaseExceptionGroup as group:
             schedule.world.say(f"ended by {group!r}")
             raise

@@ -185,7 +185,7 @@ class World:
         nature.obeys_after = rng.choice([0.0, 0.01, 1.0, None])
         nature.dies_after_kill = rng.choice([0.0, 0.01, 8.0])
         nature.healthy_after = rng.choice([0.0, 0.05, 1.0, 15.0, None])
-        nature.healthy_until = rng.choice([None, None, 30.0, 90.0])
+        nature.healthy_until = rng.choice([None, None, 2.0, 15.0, 90.0])
         return nature
 
     async def _live_through(self, record: Record) -> None:
@@ -322,6 +322,12 @@ class Link:
 
     def send(self, news: News) -> None:
         self._send.send_nowait(news)
+
+    def close(self) -> None:
+        """Lose what was not sent, and let nobody listen any more."""
+        self.buffer.clear()
+        self._send.close()
+        self._receive.close()
 
     async def news(self) -> AsyncIterator[News]:
         async for item in self._receive:

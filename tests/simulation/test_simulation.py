@@ -1,0 +1,130 @@
+"""Two thousand random schedules in which nothing that must never happen happens; and that they would show it.
+
+A failing seed is replayed, with its whole story, by `python -m tests.simulation SEED`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from orchestra_supervisor.engine import prober
+from orchestra_supervisor.engine.carrier import Carrier
+from orchestra_supervisor.engine.core import Core
+from orchestra_supervisor.rules import graph, moves
+from orchestra_supervisor.rules.health import Tally
+from orchestra_supervisor.rules.inputs import Exited, Gone
+from orchestra_supervisor.rules.lifecycle import TABLE, step
+from orchestra_supervisor.rules.moves import Step
+from orchestra_supervisor.rules.restart import decide_restart
+from orchestra_supervisor.rules.service import Moment, Service
+from tests.simulation.schedule import replay, violation_of
+
+SEEDS = 2000
+CHUNK = 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_nothing_happens_that_must_never_happen(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        try:
+            replay(seed)
+        except BaseException as error:
+            error.add_note(f"seed {seed}: {violation_of(error)}")
+            raise
+
+
+def test_a_seed_is_the_same_story_every_time() -> None:
+    assert replay(7).log == replay(7).log
+    assert replay(7).log != replay(8).log
+
+
+def first_failure(seeds: int) -> tuple[int, BaseException]:
+    for seed in range(seeds):
+        try:
+            replay(seed)
+        except BaseException as error:  # noqa: BLE001  # groups of violations
+            return seed, error
+    pytest.fail(f"{seeds} schedules held with a fault in place")
+
+
+def test_a_violation_names_the_command_that_replays_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_dependencies(monkeypatch)
+    seed, error = first_failure(400)
+    notes = "\n".join(error.__notes__)
+    assert f"python -m tests.simulation {seed}" in notes
+    assert "daemon starts" in notes, "with the end of its story"
+
+
+# Faults put into the rules and the engine: each must be found by some schedule.
+
+
+def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decide(spec: object, **given: object) -> object:
+        return decide_restart(spec.model_copy(update={"max_restarts": None}), **given)  # type: ignore[attr-defined, arg-type]
+
+    monkeypatch.setattr(moves, "decide_restart", decide)
+
+
+def no_dependencies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "is_met", lambda _condition, _service: True)
+
+
+def no_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Carrier, "leave_note", lambda _self, _service: None)
+
+
+def no_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Carrier, "order", lambda _self, _effect: None)
+
+
+def no_order_in_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Core, "dependents", lambda _self, _name: ())
+
+
+def exit_taken_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hasty(service: Service, event: object, now: Moment) -> Step:
+        assert isinstance(event, Exited)
+        if service.run is None or service.run.id != event.run:
+            return Step(service)
+        ended = replace(service, run=replace(service.run, leader_ended=True))
+        after = step(ended, Gone(event.run), now)
+        return Step(after.service, tuple(one for one in after.effects if type(one).__name__ != "Ack"))
+
+    for state in TABLE[Exited]:
+        monkeypatch.setitem(TABLE[Exited], state, hasty)
+
+
+def no_memory_of_being_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(service: Service, _kind: object) -> Tally:
+        is_up = service.run is not None and service.run.was_ready
+        return Tally(verdict=True, passed_once=True) if is_up else Tally()
+
+    monkeypatch.setattr(prober, "_tally_of", forgetful)
+
+
+def no_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Core, "watch_deadline", lambda _self, _name: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [
+        no_limit,
+        no_dependencies,
+        no_notes,
+        no_stops,
+        no_order_in_shutdown,
+        exit_taken_for_the_end,
+        no_memory_of_being_unhealthy,
+        no_deadlines,
+    ],
+)
+def test_a_fault_is_found_by_some_schedule(
+    fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault(monkeypatch)
+    _, error = first_failure(400)
+    assert violation_of(error).startswith(("Violation", "AssertionError"))
