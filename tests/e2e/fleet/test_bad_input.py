@@ -195,7 +195,7 @@ o up --detach || exit 20
 o status --json > before.json
 until [ "$(stat -f -c %a $home)" = 0 ]; do read -t 0.05 <> <(:); done
 at=$(cat count)
-for _ in $(seq 200); do [ "$(cat count)" -gt $((at + 500)) ] && break; read -t 0.05 <> <(:); done
+for _ in $(seq 400); do [ "$(cat count)" -gt $((at + 500)) ] && break; read -t 0.05 <> <(:); done
 echo $(( $(cat count) - at )) > went_on
 o stop calm || exit 21
 o start calm || exit 22
