@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import anyio
 import anyio.abc
@@ -315,8 +316,9 @@ async def _no_secrets(env: dict[str, str]) -> dict[str, str]:
 
 def violation_of(error: BaseException) -> str:
     """Return the words of what went wrong, from however deep in the task groups it came."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return violation_of(group.exceptions[0])
     return f"{type(error).__name__}: {error}"
 
 

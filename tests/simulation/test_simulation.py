@@ -68,19 +68,29 @@ def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_dependencies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "is_met", lambda _condition, _service: True)
+    def always(_condition: object, _service: object) -> bool:
+        return True
+
+    monkeypatch.setattr(graph, "is_met", always)
 
 
 def no_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Carrier, "leave_note", lambda _self, _service: None)
+    monkeypatch.setattr(Carrier, "leave_note", nothing)
 
 
 def no_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Carrier, "order", lambda _self, _effect: None)
+    monkeypatch.setattr(Carrier, "order", nothing)
 
 
 def no_order_in_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Core, "dependents", lambda _self, _name: ())
+    def nobody(_self: object, _name: str) -> tuple[str, ...]:
+        return ()
+
+    monkeypatch.setattr(Core, "dependents", nobody)
+
+
+def nothing(_self: object, _argument: object) -> None:
+    pass
 
 
 def exit_taken_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +115,7 @@ def no_memory_of_being_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Core, "watch_deadline", lambda _self, _name: None)
+    monkeypatch.setattr(Core, "watch_deadline", nothing)
 
 
 @pytest.mark.slow

@@ -72,18 +72,18 @@ class World:
     rng: random.Random
     fleet: Fleet
     faults: bool = True
-    records: dict[str, Record] = field(default_factory=dict)
-    notes: dict[str, object] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict[str, Record])
+    notes: dict[str, object] = field(default_factory=dict[str, object])
     shutdown: bool = False
     quit_status: int | None = None
     link: "Link | None" = None
     tasks: anyio.abc.TaskGroup | None = None
     orders: int = 0
-    spawns: dict[str, list[float]] = field(default_factory=dict)
-    interventions: dict[str, list[float]] = field(default_factory=dict)
-    completed: set[str] = field(default_factory=set)
-    log: list[str] = field(default_factory=list)
-    untold: dict[str, SpawnRefused] = field(default_factory=dict)
+    spawns: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    interventions: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    completed: set[str] = field(default_factory=set[str])
+    log: list[str] = field(default_factory=list[str])
+    untold: dict[str, SpawnRefused] = field(default_factory=dict[str, SpawnRefused])
     next_pid: int = 100
     daemon_starts: int = 0
 
@@ -133,6 +133,7 @@ class World:
                 continue
             if known is None or known.phase in {"exec", "gone"} or known.told_end:
                 self.fail(f"{slot} started although {name} is known not to run")
+                continue
             if known.stopping:
                 self.fail(f"{slot} started although {name} is being stopped")
             if wanted.condition is Condition.READY and spec.probes.readiness and not known.record.passed:

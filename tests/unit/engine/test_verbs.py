@@ -13,6 +13,7 @@ from orchestra_supervisor.process.orders import (
     ShutdownAsked,
     SpawnOrder,
 )
+from orchestra_supervisor.rules.inputs import Exited, Gone
 from tests.unit.engine.desk import Desk, FakeKeeper, fleet_of, running, settle
 
 pytestmark = pytest.mark.anyio
@@ -208,8 +209,9 @@ async def test_nobody_starts_on_top_of_a_service_whose_end_came_in_the_same_brea
     async with running(fleet_of(one("db"), one("web", "db", restart={"backoff": {"jitter": 0}}))) as desk:
         web, db = desk.run("web"), desk.run("db")
         desk.keeper.begins = False
-        desk.keeper.end(web, 1)  # policy starts it again at once
-        desk.keeper.end(db, 1)
+        for name, run in (("web", web), ("db", db)):  # policy starts web again at once
+            desk.supervisor.core.post_news(name, Exited(run, 1, None, 0.0, 0.0, 0))
+            desk.supervisor.core.post_news(name, Gone(run))
         await settle()
         assert desk.keeper.slots() == ["db", "web", "db"]
         assert desk.state("web") is State.WAITING
