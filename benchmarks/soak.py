@@ -317,6 +317,11 @@ def show(result: Result, options: argparse.Namespace) -> None:
     print("nothing was lost" if result.is_whole else "SOMETHING WAS LOST")
 
 
+def _end(*_: object) -> None:
+    """End as after any other failure: with the fleet down."""
+    sys.exit("soak: told to end")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a soak; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -334,7 +339,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1_000_000)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: told to end"))  # and what it started with it
+    signal.signal(signal.SIGTERM, _end)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="orchestra-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
