@@ -92,7 +92,7 @@ def _draw_service(
 ) -> ServiceSpec:
     probe = ProbeSpec(
         check=TcpCheck(port=BASE_PORT + number),
-        period=rng.choice([1.0, 5.0, 30.0]),
+        period=rng.choice([4.0, 30.0, 30.0]),
         timeout=1.0,
         failure_threshold=rng.choice([1, 3]),
     )
@@ -234,7 +234,7 @@ class Schedule:
             self._check_rest(name, service.state, service.desired)
         orders = self.world.orders
         view = {name: to_note(service) for name, service in self.supervisor.services.items()}
-        await anyio.sleep(PEACE)
+        await anyio.sleep(PEACE / 3)
         if self.world.orders != orders:
             raise Violation(f"{self.world.orders - orders} orders although nothing happened")
         await self._kill_daemon(tasks)
