@@ -6,6 +6,7 @@ the order of inputs alone, which the simulation replays.
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -64,6 +65,7 @@ class Core:
         self._wake = anyio.Event()
         self._changed = anyio.Event()
         self._due: list[tuple[float, str]] = []
+        self._alarm = math.inf
         self._touched: set[str] = set()
         self._told: dict[str, tuple[tuple[str, str], ...]] = {}
         self._unsure: deque[str] = deque()
@@ -198,18 +200,24 @@ class Core:
 
     async def wait(self) -> None:
         """Wait for an input or for the next deadline, and post what has become due."""
-        deadline = self._next_deadline()
+        deadline = min(self._next_deadline(), self._alarm)
         if not (self._news or self._ends or self._inbox):
             with anyio.CancelScope(deadline=deadline):
                 await self._wake.wait()
         if self._wake.is_set():
             self._wake = anyio.Event()
         now = self._clock.mono()
+        if self._alarm <= now:
+            self._alarm = math.inf
         while self._due and self._due[0][0] <= now:
             at, name = heapq.heappop(self._due)
             service = self._services.get(name)
             if service is not None and service.deadline == at:
                 self._inbox.append((name, Due()))
+
+    def wake_at(self, instant: float) -> None:
+        """Let the loop go round once at an instant, or at an earlier one asked for before."""
+        self._alarm = min(self._alarm, instant)
 
     def watch_deadline(self, name: str) -> None:
         """Take up the deadline of a service whose record was put, not stepped."""
@@ -224,7 +232,7 @@ class Core:
             if service is not None and service.deadline == at:
                 return at
             heapq.heappop(self._due)
-        return float("inf")
+        return math.inf
 
     async def wait_changed(self) -> None:
         """Wait until any service has changed."""

@@ -28,7 +28,7 @@ from orchestra_supervisor.process.orders import (
     ShutdownAsked,
     Snapshot,
 )
-from orchestra_supervisor.rules.fleet import failed_required, still_up, unsettled
+from orchestra_supervisor.rules.fleet import failed_required, steady_at, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
@@ -295,7 +295,9 @@ class Supervisor:
         if self.phase is Phase.STARTING:
             if self._has_failed(touched):
                 return
-            if self._is_pending(lambda: unsettled(services)):
+            now = self._out.clock.mono()
+            if self._is_pending(lambda: unsettled(services, now)):
+                self._wait_steady(services.get(self._witness))
                 return
             self.phase = Phase.RUNNING
             self._keeper.note(FLEET_SLOT, Phase.RUNNING)
@@ -308,6 +310,12 @@ class Supervisor:
             self.phase = Phase.DOWN
             self._bus.publish("fleet.stopped", "every service is down")
             self._keeper.quit(self.exit_status)
+
+    def _wait_steady(self, witness: Service | None) -> None:
+        """Look again when the service that keeps the fleet from counting as started has lived long enough."""
+        steady = steady_at(witness) if witness is not None and witness.state is State.READY else None
+        if steady is not None:
+            self.core.wake_at(steady)
 
     def _has_failed(self, touched: set[str]) -> bool:
         suspects = (self.core.services[name] for name in touched if name in self.core.services)

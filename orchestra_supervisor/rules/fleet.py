@@ -5,29 +5,45 @@ from collections.abc import Mapping
 from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["failed_required", "still_up", "unsettled"]
+__all__ = ["STEADY", "failed_required", "steady_at", "still_up", "unsettled"]
+
+STEADY = 1.0
+"""Seconds that a required service without a readiness or startup probe has to live before the fleet
+counts as started: it shows nothing else, and many programs that cannot run take that long to say so."""
 
 _DEAD_ENDS = frozenset({State.FAILED, State.STOPPED, State.COMPLETED})
 """States of a dependency that will not meet a condition it does not meet now, by itself."""
 
 
-def unsettled(services: Mapping[str, Service]) -> list[str]:
+def unsettled(services: Mapping[str, Service], now: float) -> list[str]:
     """Return the wanted services that are still on their way somewhere.
 
-    Settled are: ready, unhealthy, completed, failed, a `once` service that runs is not; and a service
-    that waits only for dependencies that are at a dead end themselves (it is blocked).
+    Settled are: ready (a required one without probes: for `STEADY` seconds), unhealthy, completed, failed,
+    a `once` service that runs is not; and a service that waits only for dependencies that are at a dead
+    end themselves (it is blocked).
     """
     blocked: dict[str, bool] = {}
     return [
         name
         for name, service in services.items()
-        if service.desired is Desired.UP and not _is_settled(name, services, blocked)
+        if service.desired is Desired.UP and not _is_settled(name, services, blocked, now)
     ]
 
 
-def _is_settled(name: str, services: Mapping[str, Service], blocked: dict[str, bool]) -> bool:
+def steady_at(service: Service) -> float | None:
+    """Return the instant from which a ready service counts as started, or None: at once."""
+    probes, run = service.spec.probes, service.run
+    if not service.spec.required_for_system or probes.readiness or probes.startup or run is None:
+        return None
+    return run.ordered_mono + STEADY
+
+
+def _is_settled(name: str, services: Mapping[str, Service], blocked: dict[str, bool], now: float) -> bool:
     state = services[name].state
-    if state in {State.READY, State.UNHEALTHY, State.COMPLETED, State.FAILED, State.STOPPED}:
+    if state is State.READY:
+        steady = steady_at(services[name])
+        return steady is None or steady <= now
+    if state in {State.UNHEALTHY, State.COMPLETED, State.FAILED, State.STOPPED}:
         return True
     return state is State.WAITING and _is_blocked(name, services, blocked)
 
