@@ -280,7 +280,13 @@ class Soak:
         env = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRA_")}
         env["PYTHONPATH"] = str(ROOT)
         done = subprocess.run(
-            argv, cwd=self._folder, env=env, capture_output=True, text=True, timeout=3 * PATIENCE, check=False
+            argv,
+            cwd=self._folder,
+            env=env,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=3 * PATIENCE,
+            check=False,
         )
         if done.returncode:
             raise SoakFailed(f"`orchestra {' '.join(words)}` ended with {done.returncode}: {done.stderr}")

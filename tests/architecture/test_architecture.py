@@ -62,7 +62,7 @@ def in_room(room: str) -> list[str]:
 
 def test_imports_run_downward_by_floor() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([linter], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([linter], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=50, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

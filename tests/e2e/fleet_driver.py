@@ -63,7 +63,7 @@ def until(condition: Callable[[], T | None], what: str, deadline: float = DEADLI
 def state_of(pid: int) -> str:
     """Return the kernel's letter for the state of a process; `X` when there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except OSError:
         return "X"
 
@@ -75,7 +75,7 @@ def alive(pid: int) -> bool:
 
 def ticks(pid: int) -> int:
     """Return the start time of a process as the kernel counts it."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
 
 
 def marked(mark: str) -> list[int]:
@@ -225,7 +225,9 @@ class Fleet:
         """Return the pid of the daemon or the logger, as a child of the keeper; None while there is none."""
         sign = {"daemon": "orchestra_supervisor.daemon", "logger": "/logger/__main__.py"}[name]
         with suppress(OSError):
-            for pid in Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text().split():
+            for pid in (
+                Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text(encoding="utf-8").split()
+            ):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[1:5]
                 # What packs a segment for a logger that was killed leads no session.
                 if os.getsid(int(pid)) == int(pid) and any(word.endswith(sign) for word in words):

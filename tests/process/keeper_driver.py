@@ -66,14 +66,14 @@ def wait_until(condition: Callable[[], bool], what: str, deadline: float = DEADL
 def is_alive(pid: int) -> bool:
     """True while the process exists and is no zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
 
 def start_ticks(pid: int) -> int:
     """Return the start time of a process as the kernel counts it."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
 
 
 class Peer:
@@ -301,7 +301,7 @@ def _descendants(pid: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
+            for child in (task / "children").read_text(encoding="utf-8").split():
                 with suppress(OSError):
                     found.append((int(child), start_ticks(int(child))))
                 found += _descendants(int(child))

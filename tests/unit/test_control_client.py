@@ -429,7 +429,7 @@ def test_a_quoted_text_is_plain_ascii_and_decodes_to_itself(text: str) -> None:
 def test_importing_the_client_loads_nothing_slow() -> None:
     code = "import sys, orchestra_supervisor.control_client; print(*sys.modules)"
     loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=20, check=True
     ).stdout.split()
     slow = {
         "typing",

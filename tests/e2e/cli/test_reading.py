@@ -375,7 +375,7 @@ def test_status_loads_nothing_heavy(daemon: Daemon, tmp_path: Path) -> None:
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=20,
         check=True,
     )

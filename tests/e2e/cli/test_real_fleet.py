@@ -165,7 +165,7 @@ def test_a_killed_keeper_is_said_and_the_next_up_takes_over(real: RealFleet) -> 
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ) as child:
         assert child.stdout is not None
         while "2 ready of 2" not in child.stdout.readline():

@@ -155,7 +155,11 @@ def test_names_files_and_home_reach_the_keeper(bench: Bench) -> None:
 def test_exec_becomes_the_keeper_with_the_same_pid(bench: Bench) -> None:
     bench.play({"web": READY})
     with subprocess.Popen(
-        argv("up", "--exec"), cwd=bench.path, env=environment(**bench.env), stderr=subprocess.PIPE, text=True
+        argv("up", "--exec"),
+        cwd=bench.path,
+        env=environment(**bench.env),
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
     ) as child:
         eventually((bench.home / "control.sock").exists)
         assert bench.record()["pid"] == child.pid
@@ -176,7 +180,7 @@ def test_in_the_foreground_without_a_terminal_there_are_plain_lines(bench: Bench
         env=environment(**bench.env),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ) as child:
         assert child.stdout is not None
         lines: list[str] = []
@@ -198,7 +202,7 @@ def test_in_the_foreground_without_a_terminal_there_are_plain_lines(bench: Bench
 def test_a_second_signal_hurries_and_the_status_says_so(bench: Bench) -> None:
     bench.play({"web": READY}, stop_takes=30)
     with subprocess.Popen(
-        argv("up"), cwd=bench.path, env=environment(**bench.env), stdout=subprocess.PIPE, text=True
+        argv("up"), cwd=bench.path, env=environment(**bench.env), stdout=subprocess.PIPE, encoding="utf-8"
     ) as child:
         assert child.stdout is not None
         while "1 ready of 1" not in child.stdout.readline():
@@ -224,7 +228,7 @@ def test_a_killed_keeper_is_said_and_the_next_up_starts(bench: Bench) -> None:
 def test_a_stop_by_somebody_else_ends_the_foreground_with_0(bench: Bench) -> None:
     bench.play({"web": READY})
     with subprocess.Popen(
-        argv("up"), cwd=bench.path, env=environment(**bench.env), stdout=subprocess.PIPE, text=True
+        argv("up"), cwd=bench.path, env=environment(**bench.env), stdout=subprocess.PIPE, encoding="utf-8"
     ) as child:
         assert child.stdout is not None
         while "1 ready of 1" not in child.stdout.readline():
@@ -279,7 +283,7 @@ def test_nohup_is_respected(bench: Bench) -> None:
         cwd=bench.path,
         env=environment(**bench.env),
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ) as child:
         assert child.stdout is not None
         while "1 ready of 1" not in child.stdout.readline():
@@ -300,7 +304,7 @@ def test_a_home_that_cannot_grow_a_file_is_an_error_that_names_it(bench: Bench) 
         cwd=bench.path,
         env=environment(**bench.env),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=20,
         check=False,
     )

@@ -55,7 +55,7 @@ REFUSED: dict[str, tuple[str, int, str]] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_up_refuses_a_bad_file_with_its_place_and_starts_nothing(fleet: Fleet, what: str) -> None:
     text, line, word = REFUSED[what]
-    (fleet.path / "orchestra.json").write_text(text)
+    (fleet.path / "orchestra.json").write_text(text, encoding="utf-8")
     done = fleet.run("up", "--detach")
     assert done.returncode == 3, done.stderr
     assert f"orchestra.json:{line}" in done.stderr
@@ -80,7 +80,7 @@ def test_up_refuses_what_is_no_configuration_at_all(fleet: Fleet, data: bytes) -
 
 def test_up_refuses_a_file_of_ten_megabytes(fleet: Fleet) -> None:
     filler = "\n".join(f'"k{number}": {{"command": "{"x" * 1000}"}},' for number in range(10_000))
-    (fleet.path / "orchestra.json").write_text('{"services": {' + filler + GOOD + "}}")
+    (fleet.path / "orchestra.json").write_text('{"services": {' + filler + GOOD + "}}", encoding="utf-8")
     done = fleet.run("up", "--detach")
     assert done.returncode == 3, done.stderr
     assert "orchestra.json" in done.stderr
@@ -144,7 +144,7 @@ def on_tmpfs(fleet: Fleet, size: str, script: str) -> subprocess.CompletedProces
         cwd=fleet.path,
         env=fleet.environ(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=50,
         check=False,
     )
@@ -209,11 +209,11 @@ o down || exit 25
     assert before["loud"]["pid"] == after["loud"]["pid"]
     assert after["loud"]["restarts"] == 0
     assert (after["calm"]["state"], before["calm"]["pid"] != after["calm"]["pid"]) == ("ready", True)
-    assert int((fleet.path / "went_on").read_text()) >= 500, "the service was not blocked"
-    kinds = (fleet.path / "events.json").read_text()
+    assert int((fleet.path / "went_on").read_text(encoding="utf-8")) >= 500, "the service was not blocked"
+    kinds = (fleet.path / "events.json").read_text(encoding="utf-8")
     assert "log.unwritable" in kinds or "log.dropped" in kinds
     until(lambda: not fleet.processes(), "nothing is left")
 
 
 def _rows(path: Path) -> dict[str, dict[str, object]]:
-    return {row["name"]: row for row in json.loads(path.read_text())["services"]}
+    return {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8"))["services"]}

@@ -41,7 +41,7 @@ def test_kills_at_random_moments_lose_no_line_and_replace_no_service(
     done = subprocess.run(
         [*argv, *options],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=55,
         check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT)},

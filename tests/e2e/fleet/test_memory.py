@@ -36,7 +36,7 @@ def test_a_crash_is_followed_by_the_new_process_at_once(fleet: Fleet) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()))
 
 
 def _is_one(pid: int) -> bool:

@@ -43,7 +43,7 @@ def probed(make_fleet: Callable[[str], Fleet]) -> Fleet:
     fleet = make_fleet("probed")
     ports = {name: free_port() for name in ("http", "tcp", "live")}
     for name in ("http", "live"):
-        (fleet.path / name).write_text("200|all is well")
+        (fleet.path / name).write_text("200|all is well", encoding="utf-8")
     serve = {name: python(SERVER, port, fleet.path / name) for name, port in ports.items()}
     url = "http://127.0.0.1:{}/health"
     check = {
@@ -87,11 +87,11 @@ def test_a_body_that_no_longer_matches_makes_a_service_unhealthy_and_it_recovers
     pid = probed.until_state("http", "ready")["pid"]
     before = len(probed.events("service.unhealthy", "http"))
     for answer in ("200|all is bad", "500|all is well"):
-        (probed.path / "http").write_text(answer)
+        (probed.path / "http").write_text(answer, encoding="utf-8")
         row = probed.until_state("http", "unhealthy")
         assert row["pid"] == pid
         assert row["probe_error"]
-        (probed.path / "http").write_text("201|all is well")
+        (probed.path / "http").write_text("201|all is well", encoding="utf-8")
         row = probed.until_state("http", "ready")
         assert (row["pid"], row["restarts"]) == (pid, 0)
     assert len(probed.events("service.unhealthy", "http")) == before + 2
@@ -112,10 +112,10 @@ def test_a_tcp_probe_makes_ready_who_accepts(probed: Fleet) -> None:
 
 def test_a_liveness_failure_restarts_the_service(probed: Fleet) -> None:
     pid = probed.pid("live")
-    (probed.path / "live").write_text("503|sorry")
+    (probed.path / "live").write_text("503|sorry", encoding="utf-8")
     assert until(lambda: probed.service("live")["pid"] not in {pid, None}, "another process")
     assert probed.service("live")["restarts"] >= 1
-    (probed.path / "live").write_text("200|all is well")
+    (probed.path / "live").write_text("200|all is well", encoding="utf-8")
     probed.until_state("live", "ready")
     assert any("503" in str(event["message"]) for event in probed.events("service.", "live"))
 
@@ -131,8 +131,8 @@ def test_health_goes_on_from_daemon_to_daemon(probed: Fleet) -> None:
     probed.until_state("http", "ready")
     pid = probed.pid("http")
     old = probed.kill_daemon()
-    (probed.path / "http").write_text("500|all is bad")
+    (probed.path / "http").write_text("500|all is bad", encoding="utf-8")
     assert until(lambda: probed.daemon()["pid"] != old, "a new daemon")
     assert probed.until_state("http", "unhealthy")["pid"] == pid
-    (probed.path / "http").write_text("200|all is well")
+    (probed.path / "http").write_text("200|all is well", encoding="utf-8")
     assert probed.until_state("http", "ready")["pid"] == pid

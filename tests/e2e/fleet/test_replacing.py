@@ -33,8 +33,8 @@ def test_a_reload_restarts_what_changed_and_a_broken_file_changes_nothing(fleet:
     now = {name: row["pid"] for name, row in fleet.status().items()}
     assert now["same"] == same
 
-    text = (fleet.path / "orchestra.json").read_text()
-    (fleet.path / "orchestra.json").write_text(text.replace('"same": {', '"same": {{'))
+    text = (fleet.path / "orchestra.json").read_text(encoding="utf-8")
+    (fleet.path / "orchestra.json").write_text(text.replace('"same": {', '"same": {{'), encoding="utf-8")
     fleet.kill(fleet.keeper, signal.SIGHUP)
     refused = fleet.until_event("config.refused")
     line = 1 + text[: text.index('"same": {')].count("\n")
@@ -101,7 +101,7 @@ def test_a_daemon_that_cannot_be_brought_back_costs_no_service_and_term_still_st
     fleet: Fleet, how: str
 ) -> None:
     (fleet.path / "site").mkdir()
-    (fleet.path / "site/sitecustomize.py").write_text(BREAK)
+    (fleet.path / "site/sitecustomize.py").write_text(BREAK, encoding="utf-8")
     fleet.write(
         {
             "base": {"command": python(SAY)},
@@ -118,7 +118,7 @@ def test_a_daemon_that_cannot_be_brought_back_costs_no_service_and_term_still_st
     for name in ("base", "top", "deaf"):
         fleet.until_log(name, "here")
     keeper = fleet.keeper
-    (fleet.path / "site/how").write_text(how)
+    (fleet.path / "site/how").write_text(how, encoding="utf-8")
     fleet.kill_daemon()
     if how == "end":
         assert until(lambda: "in a row" in fleet.said(), "the keeper says that the daemon is broken")
@@ -133,11 +133,11 @@ def test_a_daemon_that_cannot_be_brought_back_costs_no_service_and_term_still_st
 
 def test_a_mended_daemon_is_taken_back_at_usr2(fleet: Fleet) -> None:
     (fleet.path / "site").mkdir()
-    (fleet.path / "site/sitecustomize.py").write_text(BREAK)
+    (fleet.path / "site/sitecustomize.py").write_text(BREAK, encoding="utf-8")
     fleet.write(services("one"))
     fleet.up(PYTHONPATH=f"{fleet.path}/site:{fleet.environ()['PYTHONPATH']}")
     before = {name: row["pid"] for name, row in fleet.status().items()}
-    (fleet.path / "site/how").write_text("end")
+    (fleet.path / "site/how").write_text("end", encoding="utf-8")
     fleet.kill_daemon()
     assert until(lambda: "in a row" in fleet.said(), "the keeper says that the daemon is broken")
     os.kill(before["changing"], signal.SIGKILL)

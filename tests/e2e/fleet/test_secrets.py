@@ -13,7 +13,7 @@ STAY = "import os, signal\nos.write(1, b'here\\n')\nsignal.pause()\n"
 
 def write_secrets(fleet: Fleet, mode: int = 0o600, value: str = VALUE) -> None:
     path = fleet.path / "secrets.json"
-    path.write_text(json.dumps({"db": {"password": value}}))
+    path.write_text(json.dumps({"db": {"password": value}}), encoding="utf-8")
     path.chmod(mode)
 
 

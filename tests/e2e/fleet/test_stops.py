@@ -46,7 +46,9 @@ def crew(make_fleet: Callable[[str], Fleet]) -> Fleet:
 def test_a_stop_ends_within_grace_and_a_second_with_nothing_left(crew: Fleet, name: str) -> None:
     crew.until_log(name, "here")
     mark = f"{crew.path}/{name}/"
-    members = [pid for pid in marked(mark) if mark in Path(f"/proc/{pid}/cmdline").read_text()]
+    members = [
+        pid for pid in marked(mark) if mark in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    ]
     assert len(members) == (2 if name in {"escaped", "daemonised"} else 1)
     others = {other: row["pid"] for other, row in crew.status().items() if other != name}
     began = time.monotonic()
@@ -67,7 +69,9 @@ def test_a_stop_ends_within_grace_and_a_second_with_nothing_left(crew: Fleet, na
 def test_five_hundred_children_in_sessions_of_their_own_are_gone_with_their_service(crew: Fleet) -> None:
     mark = f"{crew.path}/crowd/"
     crew.until_log("crowd", "here")
-    members = [pid for pid in marked(mark) if mark in Path(f"/proc/{pid}/cmdline").read_text()]
+    members = [
+        pid for pid in marked(mark) if mark in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    ]
     assert len(members) == 501
     began = time.monotonic()
     crew.ok("stop", "crowd")
@@ -83,7 +87,9 @@ def test_a_restart_of_a_service_that_was_left_in_peace_starts_it_once(crew: Flee
     crew.ok("restart", "deaf")
     assert not alive(pid)
     mark = f"{crew.path}/deaf/"
-    assert [p for p in marked(mark) if mark in Path(f"/proc/{p}/cmdline").read_text()] == [crew.pid("deaf")]
+    assert [p for p in marked(mark) if mark in Path(f"/proc/{p}/cmdline").read_text(encoding="utf-8")] == [
+        crew.pid("deaf")
+    ]
 
 
 def test_a_service_that_never_reads_its_stdin_sees_its_end_at_once(fleet: Fleet) -> None:
@@ -152,6 +158,6 @@ def test_a_second_signal_to_the_keeper_hurries_a_stop(fleet: Fleet) -> None:
 
 def _words(pid: int) -> list[str]:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
     except OSError:
         return []

@@ -138,7 +138,9 @@ def changes(
 
 def test_the_index_holds_what_git_would_and_no_more(context: Server, tree: Path) -> None:
     command = ["git", "ls-files", "--others", "--exclude-standard"]
-    told = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=20, check=True).stdout
+    told = subprocess.run(
+        command, cwd=tree, capture_output=True, encoding="utf-8", timeout=20, check=True
+    ).stdout
     never = (".venv", ".orchestra", "node_modules")
     expected = {path for path in told.splitlines() if not any(part in path.split("/") for part in never)}
     assert set(paths(context)) == expected

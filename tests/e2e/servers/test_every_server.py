@@ -102,7 +102,7 @@ def refused(name: str, directory: Path, *args: str, env: dict[str, str] | None =
     environ = {**os.environ, "PYTHONPATH": str(SOURCE), "ORCHESTRA_HOME": str(directory), **(env or {})}
     command = [sys.executable, "-m", f"orchestra_supervisor.servers.{name}", *args]
     done = subprocess.run(
-        command, env=environ, cwd=directory, capture_output=True, text=True, timeout=20, check=False
+        command, env=environ, cwd=directory, capture_output=True, encoding="utf-8", timeout=20, check=False
     )
     assert done.returncode == 1
     assert done.stdout == ""

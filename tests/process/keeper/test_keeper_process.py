@@ -19,7 +19,9 @@ LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
 
 def switches(pid: int) -> int:
     """Return how often a process has gone to sleep so far."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    )
     return int(status["voluntary_ctxt_switches"])
 
 
@@ -112,7 +114,11 @@ def test_a_wrong_boot_line_is_refused(text):
 
 def test_without_a_boot_line_it_ends_with_a_usage_and_status_two():
     done = subprocess.run(
-        [sys.executable, "-I", "-S", KEEPER_MAIN], capture_output=True, text=True, check=False, timeout=10
+        [sys.executable, "-I", "-S", KEEPER_MAIN],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=10,
     )
     assert done.returncode == 2
     assert done.stderr.startswith("orchestra keeper: usage: ")
@@ -129,6 +135,10 @@ others = {{m.partition(".")[0] for m in sys.modules}} - sys.stdlib_module_names
 print(sorted(others - {{"__main__", "orchestra_supervisor"}}))
 """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True, timeout=10
+        [sys.executable, "-I", "-S", "-c", script],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=10,
     )
     assert done.stdout.split() == ["[]", "[]"]

@@ -127,7 +127,7 @@ def test_restarts_come_at_once_then_later_and_a_broken_daemon_is_named_once(tmp_
     script = f"cut -d' ' -f1 /proc/uptime >> {starts}; exit 3"
     with Keeper(tmp_path, daemon=["sh", "-c", script]) as keeper:
         keeper.says("the daemon failed 5 times in a row (exit code 3)")
-        times = [float(line) for line in starts.read_text().split()]
+        times = [float(line) for line in starts.read_text(encoding="utf-8").split()]
         gaps = [round(b - a, 2) for a, b in pairwise(times)]
         assert len(gaps) == 4
         assert gaps[0] < 0.1
@@ -137,7 +137,8 @@ def test_restarts_come_at_once_then_later_and_a_broken_daemon_is_named_once(tmp_
         for number, count in ((signal.SIGUSR2, 6), (signal.SIGHUP, 7)):
             keeper.signal(number)
             wait_until(
-                lambda count=count: len(starts.read_text().split()) >= count, "it is tried again at once"
+                lambda count=count: len(starts.read_text(encoding="utf-8").split()) >= count,
+                "it is tried again at once",
             )
         assert keeper.stderr().count("5 times in a row") == 1
 
@@ -228,7 +229,9 @@ def test_a_daemon_that_ignores_replace_is_killed(tmp_path):
 
 
 def _signals_pending(pid: int) -> int:
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    )
     return int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
 
 

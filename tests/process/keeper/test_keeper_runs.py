@@ -195,7 +195,7 @@ def test_a_program_is_looked_up_in_the_path_of_its_own_environment(daemon, tmp_p
     denied, good = tmp_path / "denied", tmp_path / "good"
     for directory, mode in ((denied, 0o644), (good, 0o755)):
         directory.mkdir()
-        (directory / "prog").write_text("#!/bin/sh\nexit 5\n")
+        (directory / "prog").write_text("#!/bin/sh\nexit 5\n", encoding="utf-8")
         (directory / "prog").chmod(mode)
     daemon.request(spawn_message("a-1", "prog", env={"PATH": f"{denied}:/etc/passwd:{good}"}))
     assert daemon.event("exit", run="a-1")["code"] == 5
@@ -278,7 +278,7 @@ def test_a_slot_holds_one_run_until_nothing_of_it_is_left(daemon, tmp_path):
 
 def test_a_program_that_cannot_be_opened_yet_blocks_nobody_and_can_be_stopped(keeper, daemon, tmp_path):
     program = tmp_path / "slow"
-    program.write_text("#!/bin/sh\nexit 9\n")
+    program.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
     program.chmod(0o755)
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     fd = os.open(program, os.O_RDONLY)
@@ -307,7 +307,7 @@ def test_a_program_that_cannot_be_opened_yet_blocks_nobody_and_can_be_stopped(ke
 
 def test_a_spawn_that_failed_between_two_daemons_is_told_to_the_second(keeper, daemon, tmp_path):
     program = tmp_path / "slow"
-    program.write_text("#!/bin/sh\n")
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     fd = os.open(program, os.O_RDONLY)
@@ -384,12 +384,12 @@ def test_a_signal_reaches_its_scope_and_a_wrong_one_is_refused(daemon, tmp_path)
         daemon.request({"type": "signal", "run": "a-1", "signal": "SIGUSR1", "scope": "leader"})["type"]
         == "ok"
     )
-    wait_until(lambda: got.exists() and got.read_text() == "leader\n", "the leader got it")
+    wait_until(lambda: got.exists() and got.read_text(encoding="utf-8") == "leader\n", "the leader got it")
     assert (
         daemon.request({"type": "signal", "run": "a-1", "signal": "SIGKILL", "scope": "tree"})["type"] == "ok"
     )
     daemon.event("gone", run="a-1")
-    assert got.read_text() == "leader\n", "the member never got SIGUSR1"
+    assert got.read_text(encoding="utf-8") == "leader\n", "the member never got SIGUSR1"
     codes = [
         daemon.request({"type": "signal", **wrong}).get("code")
         for wrong in (

@@ -98,7 +98,7 @@ def test_without_a_daemon_the_keeper_stops_wave_by_wave_highest_first(tmp_path):
         keeper.signal(signal.SIGTERM)
         finish(logger)
         assert keeper.wait() == 0
-        lines = order.read_text().split()
+        lines = order.read_text(encoding="utf-8").split()
         assert set(lines[:4]) == {"app", "app-end", "web", "web-end"}
         assert lines[4:] == ["cache", "cache-end", "db", "db-end"]
 
@@ -196,10 +196,12 @@ def test_as_pid_one_it_reaps_everything_and_stops_on_sigterm(tmp_path):
     with Keeper(tmp_path, prefix=prefix, daemon_prefix=["sh", "-c", orphans, "sh"]) as keeper:
         daemon, logger = keeper.daemon(), keeper.logger()
         assert daemon.hello()[0]["keeper_pid"] == 1
-        (first,) = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()
+        (first,) = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text(encoding="utf-8").split()
         children = Path(f"/proc/{first}/task/{first}/children")
         ours = {str(daemon.pid), str(logger.pid)}
-        wait_until(lambda: set(children.read_text().split()) == ours, "orphans of nobody are reaped")
+        wait_until(
+            lambda: set(children.read_text(encoding="utf-8").split()) == ours, "orphans of nobody are reaped"
+        )
         daemon.request(spawn_message("a-1", "sh", "-c", "(setsid sleep 100 &); exit 3"))
         assert daemon.event("exit", run="a-1")["code"] == 3
         daemon.request({"type": "stop", "run": "a-1"})

@@ -17,12 +17,14 @@ NO_TAG = ["prlimit", "--locks=unlimited"]  # takes the mark off that the limit i
 
 def pid_in(path: Path) -> int:
     """Return the pid that a process wrote into a file, once it is there."""
-    wait_until(lambda: path.exists() and path.read_text().endswith("\n"), f"a pid in {path}")
-    return int(path.read_text())
+    wait_until(lambda: path.exists() and path.read_text(encoding="utf-8").endswith("\n"), f"a pid in {path}")
+    return int(path.read_text(encoding="utf-8"))
 
 
 def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [
+        int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    ]
 
 
 def test_a_setsid_grandchild_that_ignores_sigterm_is_gone_within_grace_and_a_second(daemon, tmp_path):
@@ -186,7 +188,7 @@ while :; do sleep 0.01; done"""
     steps = [["SIGINT", 0.15], ["SIGUSR1", 0.15], ["SIGQUIT", 60.0], ["SIGTERM", 60.0]]
     daemon.request({"type": "stop", "run": "a-1", "plan": {"steps": steps}})
     daemon.event("gone", run="a-1")
-    assert (tmp_path / "got").read_text().split() == ["int", "usr", "quit"]
+    assert (tmp_path / "got").read_text(encoding="utf-8").split() == ["int", "usr", "quit"]
 
 
 def test_scope_leader_signals_the_leader_alone_and_sigkill_still_reaches_all(daemon, tmp_path):
@@ -204,7 +206,7 @@ def test_scope_leader_signals_the_leader_alone_and_sigkill_still_reaches_all(dae
     daemon.event("exit", run="a-1")
     assert is_alive(stray), "it has the rest of the step's wait"
     daemon.event("gone", run="a-1")
-    assert (tmp_path / "got").read_text() == "leader\n"
+    assert (tmp_path / "got").read_text(encoding="utf-8") == "leader\n"
 
 
 def test_a_second_stop_replaces_the_plan_and_no_steps_kill_at_once(daemon, tmp_path):
@@ -289,7 +291,8 @@ def test_what_sigkill_does_not_end_is_reported_and_left_when_the_fleet_goes(tmp_
         pid = daemon.request(spawn_message("a-1", *argv, stop={"steps": []}))["pid"]
         try:
             wait_until(
-                lambda: "\nUid:\t65533" in Path(f"/proc/{pid}/status").read_text(), "it changed its user"
+                lambda: "\nUid:\t65533" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"),
+                "it changed its user",
             )
             wrong = {"type": "signal", "run": "a-1", "signal": "SIGTERM", "scope": "leader"}
             assert daemon.request(wrong)["code"] == "not_permitted"

@@ -28,7 +28,7 @@ class Crowd:
             [sys.executable, "-I", "-S", "-c", textwrap.dedent(program), *arguments],
             env=env or {},
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
         )
         self._children.append(child)

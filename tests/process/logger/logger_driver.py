@@ -131,7 +131,7 @@ class KeeperStandIn:
         self.start()
 
     def stderr(self) -> str:
-        return self.stderr_path.read_text()
+        return self.stderr_path.read_text(encoding="utf-8")
 
     def open(
         self,

@@ -179,8 +179,8 @@ def test_quit_does_not_leave_a_packing_child_behind(keeper: KeeperStandIn, tmp_p
         file.truncate(1 << 30)  # a second of packing at least
     keeper.open(path)
     children = Path(f"/proc/{keeper.process.pid}/task/{keeper.process.pid}/children")
-    wait_until(lambda: children.read_text().split(), "the packing child")
-    child = int(children.read_text().split()[0])
+    wait_until(lambda: children.read_text(encoding="utf-8").split(), "the packing child")
+    child = int(children.read_text(encoding="utf-8").split()[0])
     wait_until(lambda: os.getpriority(os.PRIO_PROCESS, child) == 19, "its low priority")
     held_files = [str(each.readlink()) for each in Path(f"/proc/{child}/fd").iterdir()]
     assert not [each for each in held_files if "socket:" in each or each.endswith((".log", ".lock"))]
@@ -205,7 +205,7 @@ def test_bytes_are_written_where_the_kernel_cannot_move_them(tmp_path: Path) -> 
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     script = tmp_path / "without_splice.py"
-    script.write_text(code)
+    script.write_text(code, encoding="utf-8")
     with KeeperStandIn(tmp_path, prefix=(sys.executable, str(script)), interpreter=()) as keeper:
         path = tmp_path / "logs" / "web.log"
         stream = keeper.open(path, max_bytes=100_000, backups=100)

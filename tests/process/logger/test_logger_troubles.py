@@ -83,7 +83,7 @@ def test_what_a_full_disk_does_not_take_is_counted_to_the_byte(tmp_path: Path) -
 
 
 def test_a_directory_that_comes_back_in_time_costs_nothing(tmp_path: Path) -> None:
-    (tmp_path / "logs").write_text("a file in the place of the directory")
+    (tmp_path / "logs").write_text("a file in the place of the directory", encoding="utf-8")
     with KeeperStandIn(tmp_path) as keeper:
         path = tmp_path / "logs" / "web.log"
         stream = keeper.open(path)
@@ -99,7 +99,7 @@ def test_a_directory_that_comes_back_in_time_costs_nothing(tmp_path: Path) -> No
 
 
 def test_a_service_whose_directory_never_comes_goes_on_and_its_loss_is_told(tmp_path: Path) -> None:
-    (tmp_path / "logs").write_text("a file in the place of the directory")
+    (tmp_path / "logs").write_text("a file in the place of the directory", encoding="utf-8")
     with KeeperStandIn(tmp_path) as keeper:
         first = keeper.open(tmp_path / "logs" / "web.log")
         other = keeper.open(tmp_path / "fine" / "other.log", run="other-00000000000b")
@@ -221,7 +221,7 @@ def test_a_log_that_cannot_be_rotated_grows_on(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_floods_a_full_disk_is_slowed_once_and_then_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "logs").write_text("a file in the place of the directory")
+    (tmp_path / "logs").write_text("a file in the place of the directory", encoding="utf-8")
     with KeeperStandIn(tmp_path) as keeper:
         stream = keeper.open(tmp_path / "logs" / "web.log")
         code = "import os\nfor _ in range(2000): os.write(1, b'y' * 16384)"
@@ -234,7 +234,7 @@ def test_a_writer_that_floods_a_full_disk_is_slowed_once_and_then_goes_on(tmp_pa
 
 
 def test_a_loss_that_nothing_follows_is_marked_at_the_end_of_the_stream(tmp_path: Path) -> None:
-    (tmp_path / "logs").write_text("a file in the place of the directory")
+    (tmp_path / "logs").write_text("a file in the place of the directory", encoding="utf-8")
     with KeeperStandIn(tmp_path) as keeper:
         path = tmp_path / "logs" / "web.log"
         stream = keeper.open(path)

@@ -129,10 +129,15 @@ def test_an_idle_logger_is_never_woken(keeper: KeeperStandIn, tmp_path: Path) ->
     status = Path(f"/proc/{keeper.process.pid}/status")
 
     def switches() -> str:
-        return next(line for line in status.read_text().splitlines() if line.startswith("voluntary"))
+        return next(
+            line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("voluntary")
+        )
 
     wait_until(
-        lambda: (tmp_path / "logs" / "web.log").exists() and "S (sleeping)" in status.read_text(), "sleep"
+        lambda: (
+            (tmp_path / "logs" / "web.log").exists() and "S (sleeping)" in status.read_text(encoding="utf-8")
+        ),
+        "sleep",
     )
     before = switches()
     keeper.pump(1.0)
@@ -217,7 +222,7 @@ def test_a_start_without_a_keeper_is_refused_with_the_way_out() -> None:
         check=False,
         env={},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=10,
     )
     assert result.returncode == 2

@@ -103,7 +103,7 @@ def test_a_port_that_the_service_itself_holds_is_only_noted(look):
         [sys.executable, "-c", listen],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env={"ORCHESTRA_RUN_ID": "one-0123456789ab"},
     ) as process:
         assert process.stdout

@@ -111,7 +111,7 @@ async def test_what_was_committed_outlives_a_kill(path: Path) -> None:
         anyio.run(main)
     """
     child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(program), str(path)], stdout=subprocess.PIPE, encoding="utf-8"
     )
     with child:
         assert child.stdout is not None
@@ -309,7 +309,7 @@ async def test_a_file_at_its_size_limit_is_written_again_when_the_limit_goes(pat
     """
     child = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), str(path)],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, encoding="utf-8", timeout=30, check=False,
     )  # fmt: skip
     assert child.returncode == 0, child.stderr
     refused, kinds = child.stdout.splitlines()

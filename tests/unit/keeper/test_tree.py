@@ -76,7 +76,7 @@ def family(tmp_path):
 
 
 def comm(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text()
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
 
 
 def test_a_walk_finds_every_descendant_with_its_marks(family):
