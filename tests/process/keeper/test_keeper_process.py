@@ -68,7 +68,7 @@ def test_nothing_piles_up_over_many_runs(keeper, daemon, logger):
 
 
 def test_the_lock_is_held_for_life_and_not_by_children(tmp_path):
-    with (tmp_path / "lock").open("w") as lock, (tmp_path / "lock").open("w") as other:
+    with (tmp_path / "lock").open("wb") as lock, (tmp_path / "lock").open("wb") as other:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with Keeper(tmp_path, lock_fd=lock.fileno()) as keeper:
             daemon = keeper.greeted_daemon()

@@ -99,7 +99,7 @@ FOREST = (
 
 def listed_by_git(root: Path) -> list[str]:
     command = ["git", "-c", "core.excludesFile=/dev/null", "ls-files", "-z", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", timeout=20, check=True)
     return sorted(done.stdout.split("\0")[:-1])
 
 
