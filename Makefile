@@ -50,7 +50,7 @@ SEEDS ?= 0 2000
 simulate: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation $(SEEDS)
 
-# The long form of the kill tests: about two minutes.
+# The long form of the kill tests: about five minutes (benchmarks/soak.py --help has its other forms).
 soak: $(VENV)/.dev
 	$(BIN)/python benchmarks/soak.py
 
