@@ -90,6 +90,8 @@ class Supervisor:
         self.fleet = fleet
         self.phase = Phase.STARTING
         self._witness = ""
+        self.taken_over = anyio.Event()
+        """Set when every service is known as it stands: nobody is answered before."""
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
@@ -149,6 +151,7 @@ class Supervisor:
         async with anyio.create_task_group() as task_group:
             self._task_group = task_group
             self._take_over(snapshot, down)
+            self.taken_over.set()
             task_group.start_soon(self._listen)
             task_status.started()
             await self._loop()

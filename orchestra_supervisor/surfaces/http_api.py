@@ -69,21 +69,23 @@ class ApiContext:
 def make_app(context: ApiContext) -> Starlette:
     """Return the ASGI application."""
     api = _Api(context)
+    # The socket is there before the services are: a client that is early waits, it is not told nonsense.
+    known = context.control.supervisor.taken_over
     routes = [
-        Route("/v1/health", _guarded(api.health)),
-        Route("/v1/status", _guarded(api.status)),
-        Route("/v1/events", _guarded(api.events)),
-        Route("/v1/events/stream", _guarded(api.event_stream)),
-        Route("/v1/logs/{name}", _guarded(api.logs)),
-        Route("/v1/logs/{name}/stream", _guarded(api.log_stream)),
-        Route("/openapi.json", _guarded(api.openapi)),
-        Route("/v1/wait", _guarded(api.wait), methods=["POST"]),
-        Route("/v1/signal", _guarded(api.signal), methods=["POST"]),
-        Route("/v1/reload", _guarded(api.reload), methods=["POST"]),
-        Route("/v1/shutdown", _guarded(api.shutdown), methods=["POST"]),
+        Route("/v1/health", _guarded(api.health, known)),
+        Route("/v1/status", _guarded(api.status, known)),
+        Route("/v1/events", _guarded(api.events, known)),
+        Route("/v1/events/stream", _guarded(api.event_stream, known)),
+        Route("/v1/logs/{name}", _guarded(api.logs, known)),
+        Route("/v1/logs/{name}/stream", _guarded(api.log_stream, known)),
+        Route("/openapi.json", _guarded(api.openapi, known)),
+        Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
+        Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
+        Route("/v1/reload", _guarded(api.reload, known), methods=["POST"]),
+        Route("/v1/shutdown", _guarded(api.shutdown, known), methods=["POST"]),
     ]
     routes += [
-        Route(f"/v1/{verb}", _guarded(api.verb(verb)), methods=["POST"])
+        Route(f"/v1/{verb}", _guarded(api.verb(verb), known), methods=["POST"])
         for verb in ("start", "stop", "restart")
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
@@ -101,12 +103,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _error_response(problem, error.status_code)
 
 
-def _guarded(handler: Handler) -> Handler:
+def _guarded(handler: Handler, known: anyio.Event) -> Handler:
     """Turn our errors into their HTTP form; the edge where a request's fault must not end the daemon."""
 
     @wraps(handler)
     async def guarded(request: Request) -> Response:
         try:
+            await known.wait()
             return await handler(request)
         except OrchestraError as error:
             return _error_response(error)

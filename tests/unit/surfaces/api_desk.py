@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import anyio
 from anyio import to_thread
 
 from orchestra_supervisor.control import Control, Principal, Role
@@ -57,6 +58,7 @@ async def api_of(
     down: dict[str, DownReason] | None = None,
     remember_stops: bool = False,
     check: Callable[[str], ProbeOutcome] | None = None,
+    known: anyio.Event | None = None,
 ) -> AsyncGenerator[Api]:
     settings = FleetSettings(remember_stops=remember_stops)
     fleet = Fleet(services={spec.name: spec for spec in specs}, settings=settings)
@@ -76,6 +78,7 @@ async def api_of(
             clock=desk.clock,
             load=load,
         )
+        desk.supervisor.taken_over = known or desk.supervisor.taken_over
         context = ApiContext(control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log")
         async with serving(make_app(context), folder / "control.sock") as path:
             yield Api(desk, control, ControlClient(path, timeout=5.0), path)

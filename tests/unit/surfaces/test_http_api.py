@@ -11,7 +11,7 @@ import pytest
 from anyio import to_thread
 from starlette.routing import Route
 
-from orchestra_supervisor.control_client import ControlError, SseEvent, rows
+from orchestra_supervisor.control_client import ControlClient, ControlError, SseEvent, rows
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.events import Event
@@ -440,3 +440,13 @@ async def test_the_document_is_whole(folder: Path) -> None:
             named = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"}
             assert named == set(re.findall(r"\{(\w+)\}", path))
             assert (method == "post") == ("requestBody" in operation)
+
+
+async def test_a_client_that_is_there_before_the_services_are_known_waits_for_them(folder: Path) -> None:
+    known = anyio.Event()
+    async with api_of(folder, service("web"), known=known) as api:
+        early = ControlClient(api.path, timeout=0.3)
+        with pytest.raises(ControlError, match="no answer within"):
+            await call(early.status)
+        known.set()
+        assert [row["name"] for row in rows(await call(api.client.status), "services")] == ["web"]
