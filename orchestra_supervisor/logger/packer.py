@@ -1,7 +1,8 @@
 """Rotated segments are packed in a child of low priority, one at a time.
 
-The child holds a lock on its temporary file, so that the child of a killed logger and that of its
-successor never work on the same segment; a temporary file that nobody holds is begun anew.
+The child holds a lock on the segment itself until it has removed it, so that the child of a killed
+logger and that of its successor never work on the same segment; a temporary file that was left is begun
+anew.
 """
 
 import fcntl
@@ -109,37 +110,45 @@ def pack(path: str) -> None:
     Raises:
         OSError: It could not be read or written. The segment is as it was.
     """
-    temp = path + TEMP_SUFFIX
-    fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between open and lock the one who held it may have made it the finished pack.
-        if os.stat(temp).st_ino != os.fstat(fd).st_ino:
-            return
-        os.ftruncate(fd, 0)
-        try:
-            _deflate(path, fd)
-            os.rename(temp, path + GZIP_SUFFIX)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(temp)
-            raise
-        try:
-            os.unlink(path)
-        except FileNotFoundError:  # deleted meanwhile, as too old: so must be the pack
-            os.unlink(path + GZIP_SUFFIX)
-    except (BlockingIOError, FileNotFoundError):
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(source).st_nlink:  # else the one who held it has packed and removed it
+            _pack_locked(path, source)
+    except BlockingIOError:
         return
     finally:
-        os.close(fd)
+        os.close(source)
 
 
-def _deflate(path: str, target: int) -> None:
+def _pack_locked(path: str, source: int) -> None:
+    """Pack a segment that no other packer touches, temporary file and pack included."""
+    temp = path + TEMP_SUFFIX
+    target = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+    try:
+        _deflate(source, target)
+        os.rename(temp, path + GZIP_SUFFIX)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temp)
+        raise
+    finally:
+        os.close(target)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:  # deleted meanwhile, as too old: so must be the pack
+        os.unlink(path + GZIP_SUFFIX)
+
+
+def _deflate(source: int, target: int) -> None:
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-    with open(path, "rb", buffering=0) as source, open(target, "wb", closefd=False) as packed:
-        while block := source.read(_BLOCK):
+    with open(target, "wb", closefd=False) as packed:
+        while block := os.read(source, _BLOCK):
             packed.write(packer.compress(block))
         packed.write(packer.flush())
         packed.flush()
-        status = os.fstat(source.fileno())
+        status = os.fstat(source)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
