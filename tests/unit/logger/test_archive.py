@@ -57,11 +57,12 @@ def test_a_segment_that_another_child_packs_is_left_to_it(tmp_path: Path) -> Non
     segment = tmp_path / f"web.log.{STAMP}"
     segment.write_bytes(b"line\n")
     temporary = Path(f"{segment}.gz.tmp")
-    with temporary.open("wb") as other:
+    temporary.write_bytes(b"half a pack")
+    with segment.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         pack(str(segment))
         assert segment.exists()
-        assert temporary.exists()
+        assert temporary.read_bytes() == b"half a pack"
     pack(str(segment))
     assert not segment.exists()
 
