@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from orchestra_supervisor.keeper.cgroups import Cgroups
 from orchestra_supervisor.keeper.launch import Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
@@ -46,11 +47,18 @@ class Keeper:
         daemon: Command line of the daemon.
         logger: Command line of the logger.
         around: What children get of the surroundings.
+        cgroups: The control groups of runs.
         patience: Factor on the keeper's own waits.
     """
 
     def __init__(
-        self, daemon: list[str], logger: list[str], around: Surroundings, *, patience: float = 1.0
+        self,
+        daemon: list[str],
+        logger: list[str],
+        around: Surroundings,
+        cgroups: Cgroups,
+        *,
+        patience: float = 1.0,
     ) -> None:
         self._started_wall = time.time()
         self._loop = Loop(patience)
@@ -75,10 +83,12 @@ class Keeper:
             hooks=RoleHooks(self._logger_started, self._on_logger, self._logger_ended),
         )
         self._logs = LogPipes(self._loop, self._logger.send)
+        self._cgroups = cgroups
         self._launcher = Launcher(
             self._loop,
             self._table,
             around,
+            cgroups,
             reply=self._outcome,
             on_live=self._logs.take,
             on_forked=self._forked,
@@ -197,6 +207,7 @@ class Keeper:
             self._stopper.stray_ended(run)
         else:
             self._stopper.end(run)
+            self._cgroups.remove(run.group)
             self._shutdown.changed()
 
     def _daemon_ended(self, how: str) -> None:
@@ -264,6 +275,12 @@ class Keeper:
                 "started_wall": self._started_wall,
                 "daemon_starts": self._daemon.starts,
                 "shutdown": self._shutdown.is_going,
+                "cgroups": {
+                    "version": self._cgroups.version,
+                    "bases": self._cgroups.bases,
+                    "mark": self._cgroups.mark,
+                    "key": self._cgroups.key,
+                },
             }
         )
         for run in self._table.records():

@@ -5,8 +5,9 @@ import os
 import time
 from collections.abc import Callable
 
+from orchestra_supervisor.keeper.cgroups import Cgroups, Group
 from orchestra_supervisor.keeper.identity import SpawnFailure
-from orchestra_supervisor.keeper.loop import Loop
+from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.request import SpawnRequest
 from orchestra_supervisor.keeper.runs import Run, RunTable
 from orchestra_supervisor.keeper.spawn import Surroundings, close_all, read_failure, spawn_run
@@ -23,6 +24,7 @@ class Launcher:
         loop: The keeper's loop.
         table: All runs.
         around: What children get of the keeper's surroundings.
+        cgroups: Makes the control group of each run.
         reply: Sends the outcome of a spawn to the daemon.
         on_live: Called with a run once its program was executed.
         on_forked: Called with a run once its process exists.
@@ -33,6 +35,7 @@ class Launcher:
         loop: Loop,
         table: RunTable,
         around: Surroundings,
+        cgroups: Cgroups,
         *,
         reply: Callable[[Message], None],
         on_live: Callable[[Run], None],
@@ -41,6 +44,7 @@ class Launcher:
         self._loop = loop
         self._table = table
         self._around = around
+        self._cgroups = cgroups
         self._reply = reply
         self._on_live = on_live
         self._on_forked = on_forked
@@ -49,10 +53,12 @@ class Launcher:
     def launch(self, request: SpawnRequest, request_id: object) -> None:
         """Fork; the outcome is sent as `spawned` or `spawn_failed`, now or when it is known."""
         self._serial += 1
+        group = self._make_group(request.slot)
         started_mono, started_wall = time.monotonic(), time.time()
         try:
-            spawned = spawn_run(request, self._around, self._serial)
+            spawned = spawn_run(request, self._around, self._serial, group)
         except SpawnFailure as failure:
+            self._cgroups.remove(group)
             self._reply(
                 _failed(request_id, request.run, request.slot, failure.stage, failure.errno, str(failure))
             )
@@ -69,6 +75,7 @@ class Launcher:
             stop_order=request.stop_order,
             tag=spawned.tag,
             log=request.log,
+            group=group,
             request_id=request_id,
             status_fd=spawned.status_fd,
             streams=spawned.streams,
@@ -77,6 +84,13 @@ class Launcher:
         self._table.add(run)
         self._on_forked(run)
         self._loop.watch(spawned.status_fd, lambda _events: self._status_ready(run))
+
+    def _make_group(self, slot: str) -> Group | None:
+        try:
+            return self._cgroups.make(slot, self._serial)
+        except OSError as error:  # it is known by ancestry all the same
+            say(f"{slot}: no control group: {error.strerror}")
+            return None
 
     def settle(self, run: Run) -> bool:
         """Learn how exec went in a run whose leader has ended. Returns False when it never happened."""

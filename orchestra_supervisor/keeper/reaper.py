@@ -138,7 +138,7 @@ class Reaper:
             stray.run.strays[stray.pid] = stray
 
     def _owner(self, pid: int) -> Run | None:
-        run = self._table.tagged(read_tag(pid))
+        run = self._table.tagged(read_tag(pid)) or self._table.grouped(pid)
         if run is None:
             run = self._table.get(read_run_id(pid))
         proc = read_proc(pid)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from orchestra_supervisor.keeper.cgroups import Group, read_groups
 from orchestra_supervisor.keeper.loop import Timer
 from orchestra_supervisor.keeper.request import LogTarget, Plan
 from orchestra_supervisor.wire.frames import Message
@@ -49,6 +50,8 @@ class Run:
     log: LogTarget | None
     places: dict[str, str]
     """What each stage of the spawn is about, for messages; empty once it has succeeded."""
+    group: Group | None = None
+    """Its control group, where there are any."""
     request_id: object = None
     phase: str = "exec"
     pidfd: int | None = None
@@ -90,6 +93,7 @@ class RunTable:
         self._by_slot: dict[str, Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._by_tag: dict[int, Run] = {}
+        self._by_group: dict[str, Run] = {}
         self.strays: dict[int, Stray] = {}
         self.notes: dict[str, object] = {}
 
@@ -99,6 +103,8 @@ class RunTable:
         self._by_slot[run.slot] = run
         self._by_pid[run.pid] = run
         self._by_tag[run.tag] = run
+        if run.group is not None:
+            self._by_group[run.group.name] = run
 
     def release(self, run: Run) -> None:
         """Free slot, pid and tag of a run of which nothing is left; its record stays."""
@@ -106,6 +112,8 @@ class RunTable:
             del self._by_slot[run.slot]
         self._by_pid.pop(run.pid, None)
         self._by_tag.pop(run.tag, None)
+        if run.group is not None:
+            self._by_group.pop(run.group.name, None)
 
     def forget(self, run: Run) -> None:
         """Drop the record as well."""
@@ -127,6 +135,12 @@ class RunTable:
     def tagged(self, tag: int | None) -> Run | None:
         """Return the run that is not gone and has this tag."""
         return None if tag is None else self._by_tag.get(tag)
+
+    def grouped(self, pid: int) -> Run | None:
+        """Return the run that is not gone and in whose control group a process is."""
+        if not self._by_group:
+            return None
+        return next((run for name in read_groups(pid) if (run := self._by_group.get(name))), None)
 
     def records(self) -> list[Run]:
         """Return every run, gone ones included, oldest first."""

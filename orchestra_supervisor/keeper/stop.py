@@ -101,6 +101,8 @@ class Stopper:
         killing.pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, killing.pause * 2))
         self._schedule(run, killing, killing.pause)
         self._loop.guarded(self._find_strays)
+        if run.group is not None:
+            run.group.kill()  # whoever forks faster than we can look does not outrun this
         left = send_signal(run, signal.SIGKILL, "tree")
         if now - killing.killing_since >= STUCK_AFTER * self._loop.patience and not killing.is_stuck:
             killing.is_stuck = True
@@ -121,7 +123,8 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
     Args:
         run: The run.
         number: The signal.
-        scope: `leader`; `group`: its process group; `tree`: group, strays and all their descendants.
+        scope: `leader`; `group`: its process group; `tree`: group, strays, all their descendants, and
+            what is in the run's control group.
 
     Returns:
         The processes that were found alive, for scope `tree`.
@@ -138,7 +141,7 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
         except ProcessLookupError:  # between fork and setsid: there is no group yet, only the leader
             _kill_child(run.pid, number)
         return []
-    procs = [proc for proc in walk([run.pid, *run.strays]) if proc.state not in "ZX"]
+    procs = [proc for proc in _members(run) if proc.state not in "ZX"]
     if len(run.seen) < _SEEN_LIMIT:
         run.seen.update((proc.pid, proc.start_ticks) for proc in procs)
     with suppress(ProcessLookupError, PermissionError):
@@ -154,6 +157,15 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
         except PermissionError:  # reported as stuck in the end
             continue
     return procs
+
+
+def _members(run: Run) -> list[Proc]:
+    procs = walk([run.pid, *run.strays])
+    if run.group is None:
+        return procs
+    known = {proc.pid for proc in procs}
+    others = walk(pid for pid in run.group.pids() if pid not in known)
+    return procs + [proc for proc in others if proc.pid not in known and run.group.holds(proc.pid)]
 
 
 def _kill_child(pid: int, number: int) -> None:
