@@ -136,6 +136,11 @@ class Cgroups:
             if one.paths:
                 self._lingering.append(one)
 
+    def close(self) -> None:
+        """Remove what can be removed now: the fleet is down."""
+        self.remove(None)
+        self.sweep()
+
     def sweep(self) -> None:
         """Remove empty groups that earlier keepers of this home left behind."""
         for one in self._used:

@@ -146,6 +146,7 @@ class Keeper:
         self._daemon.start()
         self._loop.run()
         self._daemon.kill()
+        self._cgroups.close()
         return 1 if self._shutdown.left_behind else self._exit_status
 
     def _on_signals(self, pending: list[int]) -> None:
