@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
+from orchestra_supervisor.keeper.before import BeforeFailed, run_before
 from orchestra_supervisor.keeper.cgroups import Group, write_file
 from orchestra_supervisor.keeper.fork import die_with, fork, fork_into
 from orchestra_supervisor.keeper.identity import Identity, SpawnFailure, resolve_identity
@@ -29,6 +30,7 @@ __all__ = [
     "Surroundings",
     "close_all",
     "is_reserved",
+    "new_tag",
     "read_failure",
     "spawn_role",
     "spawn_run",
@@ -47,13 +49,14 @@ STAGES = (
     "user",
     "umask",
     "chdir",
+    "pre_start",
     "exec",
 )
 """What may fail, in the order in which it happens. docs/keeper-protocol.md names them."""
 
 _PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while the logger is away; the usual limit for a user
 _RESERVE = 16
-_REPORT = struct.Struct("!BI")
+_REPORT = struct.Struct("!BIB")  # stage, errno or how a command ended, index of the command
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
 
@@ -89,29 +92,31 @@ class Spawned:
         pid: The process; it may not have executed its program yet.
         status_fd: End of file when exec has succeeded, else what `read_failure` reads.
         streams: Read ends by name; empty when the output is discarded.
-        tag: Value of TAG_LIMIT that marks the run.
     """
 
     pid: int
     status_fd: int
     streams: dict[str, int]
-    tag: int
 
 
-def spawn_run(request: SpawnRequest, around: Surroundings, serial: int, group: Group | None) -> Spawned:
-    """Fork the process of a run.
+def new_tag(serial: int) -> int:
+    """Return the mark of a run, by its number within this keeper."""
+    return _tag_base + serial
+
+
+def spawn_run(request: SpawnRequest, around: Surroundings, tag: int, group: Group | None) -> Spawned:
+    """Fork the process of a run, or one beside it.
 
     Args:
         request: What to start.
         around: The keeper's surroundings.
-        serial: Number of the run within this keeper.
+        tag: Value of TAG_LIMIT that marks the run.
         group: Control group that it is to be in.
 
     Raises:
         SpawnFailure: At stage pipe, fork, group or user.
     """
     identity = resolve_identity(request)
-    tag = _tag_base + serial
     limits = _limits(request, around, tag)
     env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
     pipes: list[int] = []
@@ -141,7 +146,7 @@ def spawn_run(request: SpawnRequest, around: Surroundings, serial: int, group: G
         close_all(pipes)
         raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
     close_all([status_write, *ends[1::2]])
-    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), tag)
+    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)))
 
 
 def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_us: bool) -> int:
@@ -178,8 +183,10 @@ def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_
     return fork(child)
 
 
-def read_failure(status_fd: int) -> tuple[str, int] | None:
-    """Return (stage, errno) of a child that failed, or None when it has executed its program.
+def read_failure(status_fd: int) -> tuple[str, int, int] | None:
+    """Return (stage, errno, index) of a child that failed, or None when it has executed its program.
+
+    At stage `pre_start` the index tells which command, and the number how it ended (`before.outcome_text`).
 
     Raises:
         BlockingIOError: Neither has happened yet.
@@ -189,8 +196,9 @@ def read_failure(status_fd: int) -> tuple[str, int] | None:
         return None
     stage: int
     number: int
-    stage, number = _REPORT.unpack(report)
-    return STAGES[stage], number
+    index: int
+    stage, number, index = _REPORT.unpack(report)
+    return STAGES[stage], number, index
 
 
 def is_reserved(fd: int) -> bool:
@@ -215,7 +223,7 @@ def _become(
     """Turn a fresh child into the program of a run, or report the stage that failed."""
     status = ends[3]
     stage = "session"
-    number = errno.EINVAL
+    number, index = errno.EINVAL, 0
     try:
         os.setsid()
         stage = "stdio"
@@ -226,13 +234,18 @@ def _become(
         os.closerange(4, max_fd + 1)
         for stage, act in _steps(request, identity, bounds):  # noqa: B007  # the stage is reported below
             act()
+        stage = "pre_start"
+        for index, command in enumerate(request.before):  # noqa: B007  # likewise
+            run_before(command, lambda argv: _execute(argv, env))
         stage = "exec"
         _execute(request.argv, env)
+    except BeforeFailed as failure:
+        number = failure.number
     except OSError as error:
         number = error.errno or errno.EINVAL
     except (ValueError, OverflowError, MemoryError):
         number = errno.EINVAL
-    os.write(status, _REPORT.pack(STAGES.index(stage), number))
+    os.write(status, _REPORT.pack(STAGES.index(stage), number, index))
 
 
 def _steps(

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.reaper import open_pidfd
-from orchestra_supervisor.keeper.request import Plan
+from orchestra_supervisor.keeper.request import Command, Plan
 from orchestra_supervisor.keeper.runs import Killing, Run
 from orchestra_supervisor.keeper.tree import Proc, read_proc, walk
 from orchestra_supervisor.wire.frames import Message
@@ -34,6 +34,7 @@ class Stopper:
         loop: The keeper's loop.
         emit: Sends an event to the daemon.
         find_strays: Takes up what has left the tree of a living leader; called before each round.
+        run_command: Runs a command of a plan beside a run, and calls back with True if it exited with 0.
         on_stuck: Called with a run that SIGKILL does not end.
     """
 
@@ -43,11 +44,13 @@ class Stopper:
         *,
         emit: Callable[[Message], None],
         find_strays: Callable[[], None],
+        run_command: Callable[[Run, Command, Callable[[bool], None]], None],
         on_stuck: Callable[[Run], None],
     ) -> None:
         self._loop = loop
         self._emit = emit
         self._find_strays = find_strays
+        self._run_command = run_command
         self._on_stuck = on_stuck
 
     def begin(self, run: Run, plan: Plan) -> None:
@@ -88,11 +91,19 @@ class Stopper:
         number, wait = plan.steps[killing.next_step]
         killing.next_step += 1
         self._schedule(run, killing, wait)  # before anything that may fail: SIGKILL always follows
+        if isinstance(number, Command):
+            self._run_command(run, number, lambda is_ok: self._command_ended(run, killing, is_ok=is_ok))
+            return
         scope = "leader" if plan.leader_only else "tree"
         self._loop.guarded(self._find_strays)
         send_signal(run, number, scope)
         if number not in (signal.SIGKILL, signal.SIGCONT, signal.SIGSTOP):
             send_signal(run, signal.SIGCONT, scope)  # a stopped process acts on no signal until continued
+
+    def _command_ended(self, run: Run, killing: Killing, *, is_ok: bool) -> None:
+        """Go on at once where a stop command failed; one that succeeded has its wait to take effect."""
+        if not is_ok and run.killing is killing and killing.killing_since is None:
+            self._schedule(run, killing, 0.0)
 
     def _kill(self, run: Run, killing: Killing) -> None:
         now = time.monotonic()
