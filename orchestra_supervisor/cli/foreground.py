@@ -160,7 +160,7 @@ class _Foreground:
         terminal = self.screen.terminal
         if self.screen.is_live:
             now = time.time()
-            self.screen.show(starting_frame(self.session.status, terminal, now, self.session.began))
+            self.screen.show(starting_frame(self.session.status, terminal, now, self.session.age()))
         else:
             self._say_events()
 
@@ -228,7 +228,7 @@ class _Foreground:
 
     def _stop(self, signals: list[int]) -> int:
         session = self.session
-        since = time.time()
+        began = time.monotonic()
         order = StopOrder(session.send)
         pending = signals
         while not session.is_over():
@@ -239,7 +239,8 @@ class _Foreground:
                 word, offer = ("hurrying", "") if order.is_hurried else _IN_ORDER
                 terminal = self.screen.terminal
                 # Drawn before anything is said, as it wipes the ^C that the terminal has echoed.
-                self.screen.show(stopping_frame(session.status, terminal, time.time(), since, word, offer))
+                now, took = time.time(), time.monotonic() - began
+                self.screen.show(stopping_frame(session.status, terminal, now, took, word, offer))
             pending = session.step(_FRAME)
             self.screen.say(self._new_lines())
             if not self.screen.is_live:
@@ -248,5 +249,5 @@ class _Foreground:
         self._catch_up()
         if session.keeper.returncode != 0:
             raise keeper_lost(session.keeper, session.home)
-        self.screen.say([f"all stopped in {time.time() - since:.1f} s"])
+        self.screen.say([f"all stopped in {time.monotonic() - began:.1f} s"])
         return HURRIED if order.is_hurried else 0

@@ -251,7 +251,6 @@ def test_a_role_that_starts_under_another_clock_takes_over_as_ever(story: Story,
         assert {rows[name]["restarts"] for name in story.before} == {0}
 
 
-@pytest.mark.xfail(reason="the length of a stop is told by the wall clock")
 def test_a_stop_has_its_grace_and_its_length_whatever_the_clock_does(story: Story) -> None:
     fleet = story.fleet
     began = time.monotonic()
