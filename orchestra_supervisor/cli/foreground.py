@@ -128,6 +128,7 @@ class _Foreground:
         self._logs: FleetLogs | None = None
         self._painter: LogPainter | None = None
         self._table_at = 0.0
+        self._table_age = 0.0
 
     def run(self, timeout: float) -> int:
         """Go through the phases."""
@@ -176,7 +177,7 @@ class _Foreground:
                 [f"no answer from the daemon yet; see {home / LOG_NAME}", *tail_of(home / LOG_NAME, _TAIL)]
             )
             return
-        self._table_at = time.time()
+        self._table_at, self._table_age = time.time(), self.session.age()
         terminal = self.screen.terminal
         offer = [terminal.paint(_OFFER, "dim")] if self.screen.is_live else []
         self.screen.say(["", *summary_lines(status, terminal, self._table_at), "", *offer])
@@ -199,10 +200,15 @@ class _Foreground:
             self._say_events()
             return
         prefix = self._painter.prefix("orchestra")
-        # What the table has shown already need not be said again.
-        news = [event for event in self._notable() if not self.screen.is_live or event.at > self._table_at]
-        said = [prefix + _told(event) for event in news]
+        said = [prefix + _told(event) for event in self._notable() if not self._is_in_table(event)]
         self.screen.say([*self._new_lines(), *said])
+
+    def _is_in_table(self, event: EventView) -> bool:
+        """Return whether the table has shown it already: it is from before, and as late as events may be."""
+        # A wall clock that was set back would have all that follows look as if it came before.
+        is_late = self.session.age() < self._table_age + _BEHIND
+        is_before = self._table_at - self._table_age <= event.at <= self._table_at
+        return self.screen.is_live and is_late and is_before
 
     def _show_late_table(self) -> None:
         if self.session.status is not None:

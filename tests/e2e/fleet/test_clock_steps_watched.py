@@ -73,7 +73,6 @@ def watching(fleet: SteppedFleet) -> Generator[Watched]:
             one.process.kill()
 
 
-@pytest.mark.xfail(reason="events and lengths are held against the wall clock", strict=False)
 @pytest.mark.parametrize("offset", [DAY, -DAY])
 def test_what_happens_after_a_step_is_told_and_so_is_the_length_of_the_stop(
     fleet: SteppedFleet, offset: float
@@ -95,7 +94,6 @@ def test_what_happens_after_a_step_is_told_and_so_is_the_length_of_the_stop(
     assert 0 <= float(told[1]) <= time.monotonic() - began
 
 
-@pytest.mark.xfail(reason="events and lengths are held against the wall clock", strict=False)
 @pytest.mark.parametrize("offset", [DAY, -DAY])
 def test_a_person_at_a_terminal_is_told_what_happens_after_a_step(fleet: SteppedFleet, offset: float) -> None:
     with seated(cwd=fleet.path, command=fleet.argv("up"), **fleet.environ()) as seat:
