@@ -190,7 +190,9 @@ class _Foreground:
             # What was said during the start is shown as far as it does not bury the table.
             limit = _LINES_PLAIN if not self.screen.is_live else _LINES_SHOWN // max(1, len(names))
             layout = Layout.read(self.session.home)
-            self._logs = FleetLogs(layout, names, limit=limit, since=self.session.began)
+            # The start by the clock as it was, or as it is now where it was set back meanwhile.
+            since = min(self.session.began, time.time() - self.session.age())
+            self._logs = FleetLogs(layout, names, limit=limit, since=since)
             self._painter = LogPainter([*names, "orchestra"], self.screen.terminal, is_prefixed=True)
 
     def _on_run(self) -> None:

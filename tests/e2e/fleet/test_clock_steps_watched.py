@@ -107,7 +107,6 @@ def test_a_person_at_a_terminal_is_told_what_happens_after_a_step(fleet: Stepped
         assert seat.end() == 0
 
 
-@pytest.mark.xfail(reason="lines are held against the wall clock of the start")
 def test_what_was_said_during_the_start_is_shown_when_the_clock_steps_in_it(fleet: SteppedFleet) -> None:
     late = {"command": ["test", "-e", str(fleet.path / "open")], "period": "20ms"}
     fleet.write({"one": {"command": python(STAY), "probes": {"readiness": late}}})
