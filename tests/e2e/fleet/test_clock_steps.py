@@ -208,7 +208,6 @@ def test_the_lines_since_a_span_ago_have_all_that_came_after_the_step(story: Sto
     assert set(range(act.first + 1, act.last + 1)) <= set(numbers)
 
 
-@pytest.mark.xfail(reason="reading backwards ends at the first line that looks too old")
 def test_lines_from_before_a_clock_was_wrong_are_found_again_when_it_is_right(story: Story) -> None:
     numbers = {int(line["text"]) for line in story.acts["right"].since}
     earlier = story.acts["back"]

@@ -77,7 +77,6 @@ def test_since_leaves_out_lines_that_began_before(
         assert found == (wanted if limit is None else wanted[max(0, len(wanted) - limit) :])
 
 
-@pytest.mark.xfail(reason="reading backwards ends at the first line that looks too old")
 @pytest.mark.parametrize("is_rotated", [False, True])
 def test_since_finds_what_came_before_a_time_in_which_the_clock_was_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_rotated: bool
