@@ -16,7 +16,6 @@ from orchestra_supervisor.logger.packer import Packer
 SECOND = 1_000_000_000  # nanoseconds
 
 
-@pytest.mark.xfail(reason="the name is the wrong clock's")
 def test_a_segment_is_never_named_for_a_time_before_it_was_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
