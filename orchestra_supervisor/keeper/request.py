@@ -11,6 +11,7 @@ from orchestra_supervisor.wire.frames import Message
 __all__ = [
     "BadMessage",
     "BadSignal",
+    "Command",
     "LogTarget",
     "Plan",
     "SpawnRequest",
@@ -40,10 +41,18 @@ class BadSignal(BadMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A stop plan: (signal number, seconds to wait), SIGKILL after the last."""
+class Command:
+    """A command that belongs to a run, and how many seconds it may take."""
 
-    steps: tuple[tuple[int, float], ...]
+    argv: list[bytes]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stop plan: (signal number or command, seconds to wait), SIGKILL after the last."""
+
+    steps: tuple[tuple[int | Command, float], ...]
     leader_only: bool
 
 
@@ -76,6 +85,10 @@ class SpawnRequest:
     log: LogTarget | None
     plan: Plan
     stop_order: int
+    before: tuple[Command, ...] = ()
+    """What the process runs before it becomes the program."""
+    after: tuple[Command, ...] = ()
+    """What is run when nothing of the run is left, before it counts as gone."""
 
 
 def parse_spawn(message: Message) -> SpawnRequest:
@@ -84,9 +97,7 @@ def parse_spawn(message: Message) -> SpawnRequest:
     Raises:
         BadMessage: A key is missing, or has a wrong type or value.
     """
-    argv = [_to_bytes("argv", item) for item in _list_of(message, "argv", str)]
-    if not argv or not argv[0]:
-        raise BadMessage("argv is empty: give the program to run")
+    argv = _argv("argv", message.get("argv"))
     env = message.get("env")
     if not isinstance(env, dict):
         raise BadMessage("env is not an object of strings")
@@ -111,6 +122,8 @@ def parse_spawn(message: Message) -> SpawnRequest:
         log=None if log is None else parse_log(log),
         plan=parse_plan(message.get("stop", {"steps": [["SIGTERM", 10.0]]})),
         stop_order=_optional_int(message, "stop_order", -(2**53), 2**53) or 0,
+        before=_commands(message, "before"),
+        after=_commands(message, "after"),
     )
 
 
@@ -118,7 +131,7 @@ def parse_plan(value: object) -> Plan:
     """Check a stop plan.
 
     Raises:
-        BadMessage: It is not `{"steps": [[signal, seconds], ...], "scope": "group" | "leader"}`.
+        BadMessage: It is not `{"steps": [[signal or argv, seconds], ...], "scope": "group" | "leader"}`.
         BadSignal: A step names an unknown signal.
     """
     if not isinstance(value, dict):
@@ -177,19 +190,46 @@ def take_text(message: Message, key: str) -> str:
     return value
 
 
-def _step(value: object) -> tuple[int, float]:
+def _commands(message: Message, key: str) -> tuple[Command, ...]:
+    if message.get(key) is None:
+        return ()
+    commands: list[Command] = []
+    entries: list[object] = _list_of(message, key, object)
+    for entry in entries:
+        given = cast("Message", entry) if isinstance(entry, dict) else {}
+        commands.append(Command(_argv(key, given.get("argv")), _wait(key, given.get("timeout"))))
+    if len(commands) > _MAX_STEPS:
+        raise BadMessage(f"{key} has at most {_MAX_STEPS} commands, not {len(commands)}")
+    return tuple(commands)
+
+
+def _argv(key: str, value: object) -> list[bytes]:
+    words = cast("list[object]", value) if isinstance(value, list) else []
+    argv = [_to_bytes(key, word) for word in words]
+    if not argv or not argv[0]:
+        raise BadMessage(f"{key} is empty: give the program to run")
+    return argv
+
+
+def _step(value: object) -> tuple[int | Command, float]:
     step = cast("list[object]", value) if isinstance(value, list) else []
     if len(step) != 2:
-        raise BadMessage(f"a step is [signal, seconds], not {str(cast('object', value))[:80]}")
-    wait = step[1]
+        raise BadMessage(f"a step is [signal or argv, seconds], not {str(cast('object', value))[:80]}")
+    wait = _wait("a step", step[1])
+    if isinstance(step[0], list):
+        return Command(_argv("a step", cast("object", step[0])), wait), wait
+    return parse_signal(step[0]), wait
+
+
+def _wait(key: str, value: object) -> float:
     if (
-        isinstance(wait, bool)
-        or not isinstance(wait, int | float)
-        or not 0 <= wait <= _MAX_WAIT
-        or math.isnan(wait)
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= _MAX_WAIT
+        or math.isnan(value)
     ):
-        raise BadMessage(f"a step waits 0 to {_MAX_WAIT:.0f} seconds, not {wait!r}")
-    return parse_signal(step[0]), float(wait)
+        raise BadMessage(f"{key} waits 0 to {_MAX_WAIT:.0f} seconds, not {value!r}")
+    return float(value)
 
 
 def _rlimits(value: object) -> list[tuple[int, tuple[int, int]]]:

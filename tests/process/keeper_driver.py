@@ -180,6 +180,8 @@ class Keeper:
         logger_prefix: Likewise for the logger.
         python: Interpreter of keeper and relays.
         patience: Factor on the keeper's own waits.
+        cgroups: Control groups to divide; None: use none, whatever is delegated to the test.
+        mark: Names the home in theirs.
     """
 
     def __init__(
@@ -194,6 +196,8 @@ class Keeper:
         logger_prefix: list[str] | None = None,
         python: str = sys.executable,
         patience: float = 1.0,
+        cgroups: list[str] | None = None,
+        mark: str = "test",
     ) -> None:
         self._python = python
         self.home = home
@@ -205,6 +209,8 @@ class Keeper:
             "home": str(home),
             "lock_fd": lock_fd,
             "patience": patience,
+            "cgroups": cgroups or [],
+            "mark": mark,
             "daemon": daemon or [*(daemon_prefix or []), *self._door("daemon")],
             "logger": logger or [*(logger_prefix or []), *self._door("logger")],
         }
