@@ -13,7 +13,7 @@ from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.request import Command, Plan
 from orchestra_supervisor.keeper.runs import Run
-from orchestra_supervisor.keeper.spawn import Surroundings, read_failure, spawn_run
+from orchestra_supervisor.keeper.spawn import Handed, Surroundings, read_failure, spawn_run
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["KILL", "Companions"]
@@ -65,9 +65,18 @@ class Companions:
         """
         assert run.request is not None, "the request was not kept"
         env = run.request.env | {key.encode(): value.encode() for key, value in facts.items()}
-        request = replace(run.request, argv=command.argv, env=env, before=(), after=())
+        request = replace(
+            run.request,
+            argv=command.argv,
+            env=env,
+            before=(),
+            after=(),
+            sockets=(),
+            notify=False,
+            watchdog=None,
+        )
         try:
-            spawned = spawn_run(request, self._around, run.tag, run.group)
+            spawned = spawn_run(request, self._around, Handed(run.tag, run.group))
         except SpawnFailure as failure:
             self._tell(run, name, f"{failure.stage}: {failure}")
             self._loop.call_later(0.0, lambda: on_end(False))  # noqa: FBT003  # the one thing that it says

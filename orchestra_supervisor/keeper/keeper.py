@@ -8,9 +8,10 @@ from contextlib import suppress
 
 from orchestra_supervisor.keeper.cgroups import Cgroups
 from orchestra_supervisor.keeper.companions import KILL, Companions
-from orchestra_supervisor.keeper.launch import Launcher
+from orchestra_supervisor.keeper.launch import Equipment, Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
+from orchestra_supervisor.keeper.notify import Notifications
 from orchestra_supervisor.keeper.orders import Orders, Refused
 from orchestra_supervisor.keeper.reaper import EndHooks, Reaper
 from orchestra_supervisor.keeper.request import (
@@ -21,6 +22,7 @@ from orchestra_supervisor.keeper.request import (
 from orchestra_supervisor.keeper.roles import Role, RoleHooks
 from orchestra_supervisor.keeper.runs import Run, RunTable
 from orchestra_supervisor.keeper.shutdown import Shutdown
+from orchestra_supervisor.keeper.sockets import Sockets
 from orchestra_supervisor.keeper.spawn import Surroundings
 from orchestra_supervisor.keeper.stop import Stopper
 from orchestra_supervisor.wire.frames import VERSION, Message
@@ -74,11 +76,13 @@ class Keeper:
         )
         self._logs = LogPipes(self._loop, self._logger.send)
         self._cgroups = cgroups
+        self._sockets = Sockets(self._loop, self._emit)
+        self._notifications = Notifications(self._loop, self._emit, self._find_strays)
         self._launcher = Launcher(
             self._loop,
             self._table,
             around,
-            cgroups,
+            Equipment(cgroups, self._sockets, self._notifications),
             reply=self._outcome,
             on_output=self._logs.take,
             on_forked=self._forked,
@@ -95,7 +99,11 @@ class Keeper:
             self._table,
             emit=self._emit,
             hooks=EndHooks(
-                self._launcher.settle, self._kill_rest, self._launcher.report_failure, self._follow
+                self._launcher.settle,
+                self._kill_rest,
+                self._launcher.report_failure,
+                self._follow,
+                self._notifications.hear,
             ),
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
@@ -119,6 +127,7 @@ class Keeper:
             self._shutdown,
             find_strays=self._find_strays,
             to_logger=self._logger.send,
+            sockets=self._sockets,
         )
         self._verbs = self._make_verbs(orders)
 
@@ -153,6 +162,7 @@ class Keeper:
         self._daemon.start()
         self._loop.run()
         self._daemon.kill()
+        self._sockets.close_all()
         self._cgroups.close()
         return 1 if self._shutdown.left_behind else self._exit_status
 
@@ -236,6 +246,7 @@ class Keeper:
             self._stopper.stray_ended(run)
         else:
             self._stopper.end(run)
+            self._notifications.close(run)
             self._cgroups.remove(run.group)
             self._shutdown.changed()
 
@@ -307,6 +318,7 @@ class Keeper:
                 "cgroups": {
                     "version": self._cgroups.version,
                     "bases": self._cgroups.bases,
+                    "limits": self._cgroups.controllers,
                     "mark": self._cgroups.mark,
                     "key": self._cgroups.key,
                 },
@@ -316,6 +328,8 @@ class Keeper:
             self._daemon.send({"type": "run", **run.to_record()})
         for slot, note in self._table.notes.items():
             self._daemon.send({"type": "slot_note", "slot": slot, "note": note})
+        for held in self._sockets.records():
+            self._daemon.send(held)
         self._daemon.send({"type": "snapshot_end"})
         for failure in self._untold.values():
             self._daemon.send(failure)

@@ -2,20 +2,40 @@
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from orchestra_supervisor.keeper.before import outcome_text
 from orchestra_supervisor.keeper.cgroups import Cgroups, Group
 from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.loop import Loop, say
-from orchestra_supervisor.keeper.request import Command, SpawnRequest
+from orchestra_supervisor.keeper.notify import Notifications
+from orchestra_supervisor.keeper.request import Command, Limits, SpawnRequest
 from orchestra_supervisor.keeper.runs import Run, RunTable
-from orchestra_supervisor.keeper.spawn import Surroundings, close_all, new_tag, read_failure, spawn_run
+from orchestra_supervisor.keeper.sockets import Sockets
+from orchestra_supervisor.keeper.spawn import (
+    Handed,
+    Surroundings,
+    close_all,
+    new_tag,
+    read_failure,
+    spawn_run,
+)
 from orchestra_supervisor.keeper.tree import read_proc
 from orchestra_supervisor.wire.frames import Message
 
-__all__ = ["Launcher"]
+__all__ = ["Equipment", "Launcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """Where what a run is handed comes from."""
+
+    cgroups: Cgroups
+    sockets: Sockets
+    notifications: Notifications
 
 
 class Launcher:
@@ -25,7 +45,7 @@ class Launcher:
         loop: The keeper's loop.
         table: All runs.
         around: What children get of the keeper's surroundings.
-        cgroups: Makes the control group of each run.
+        equipment: Where what a run is handed comes from.
         reply: Sends the outcome of a spawn to the daemon.
         on_output: Called with a run whose streams are to be read from now on.
         on_forked: Called with a run once its process exists.
@@ -36,7 +56,7 @@ class Launcher:
         loop: Loop,
         table: RunTable,
         around: Surroundings,
-        cgroups: Cgroups,
+        equipment: Equipment,
         *,
         reply: Callable[[Message], None],
         on_output: Callable[[Run], None],
@@ -45,7 +65,7 @@ class Launcher:
         self._loop = loop
         self._table = table
         self._around = around
-        self._cgroups = cgroups
+        self._equipment = equipment
         self._reply = reply
         self._on_output = on_output
         self._on_forked = on_forked
@@ -54,13 +74,16 @@ class Launcher:
     def launch(self, request: SpawnRequest, request_id: object) -> None:
         """Fork; the outcome is sent as `spawned` or `spawn_failed`, now or when it is known."""
         self._serial += 1
-        group = self._make_group(request.slot)
         started_mono, started_wall = time.monotonic(), time.time()
+        handed = Handed(new_tag(self._serial))
+        talk: socket.socket | None = None
         try:
-            tag = new_tag(self._serial)
-            spawned = spawn_run(request, self._around, tag, group)
+            handed, talk = self._equip(request, handed)
+            spawned = spawn_run(request, self._around, handed)
         except SpawnFailure as failure:
-            self._cgroups.remove(group)
+            self._equipment.cgroups.remove(handed.group)
+            if talk is not None:
+                talk.close()
             self._reply(
                 _failed(request_id, request.run, request.slot, failure.stage, failure.errno, str(failure))
             )
@@ -75,27 +98,51 @@ class Launcher:
             started_wall=started_wall,
             plan=request.plan,
             stop_order=request.stop_order,
-            tag=tag,
+            tag=handed.tag,
             log=request.log,
-            group=group,
+            group=handed.group,
             request_id=request_id,
             status_fd=spawned.status_fd,
             streams=spawned.streams,
             places=_places(request),
             request=request if _is_needed(request) else None,
+            uid=spawned.uid,
+            notify=talk,
             epilogue=list(request.after),
         )
+        self._equipment.notifications.watch(run)
         self._table.add(run)
         self._on_forked(run)
         if request.before:  # what they write must be read before the program is there
             self._on_output(run)
         self._loop.watch(spawned.status_fd, lambda _events: self._status_ready(run))
 
-    def _make_group(self, slot: str) -> Group | None:
+    def _equip(self, request: SpawnRequest, handed: Handed) -> tuple[Handed, socket.socket | None]:
+        """Return what the run is handed, and our end of the socket on which it speaks.
+
+        Raises:
+            SpawnFailure: At stage socket, limit or notify.
+        """
+        fds = self._equipment.sockets.open(request.slot, request.sockets)
+        sockets = tuple(zip((spec.name for spec in request.sockets), fds, strict=True))
+        talk, address = self._equipment.notifications.make(self._serial) if request.notify else (None, "")
         try:
-            return self._cgroups.make(slot, self._serial)
-        except OSError as error:  # it is known by ancestry all the same
-            say(f"{slot}: no control group: {error.strerror}")
+            group = self._make_group(request)
+        except SpawnFailure:
+            if talk is not None:
+                talk.close()
+            raise
+        return replace(handed, group=group, sockets=sockets, notify=address), talk
+
+    def _make_group(self, request: SpawnRequest) -> Group | None:
+        try:
+            return self._equipment.cgroups.make(request.slot, self._serial, request.limits)
+        except OSError as error:
+            if request.limits != Limits():
+                text = f"control group: {error.filename}: {error.strerror}"
+                raise SpawnFailure("limit", error.errno or errno.EINVAL, text) from error
+            # It is known by ancestry all the same.
+            say(f"{request.slot}: no control group: {error.strerror}")
             return None
 
     def settle(self, run: Run) -> bool:

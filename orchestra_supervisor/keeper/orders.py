@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.launch import Launcher
 from orchestra_supervisor.keeper.request import (
     BadMessage,
     Command,
+    parse_limits,
     parse_log,
     parse_plan,
     parse_signal,
@@ -14,6 +16,8 @@ from orchestra_supervisor.keeper.request import (
 )
 from orchestra_supervisor.keeper.runs import Run, RunTable
 from orchestra_supervisor.keeper.shutdown import Shutdown
+from orchestra_supervisor.keeper.socket_request import parse_sockets
+from orchestra_supervisor.keeper.sockets import Sockets
 from orchestra_supervisor.keeper.stop import Stopper, send_signal
 from orchestra_supervisor.wire.frames import Message
 
@@ -38,6 +42,7 @@ class Orders:
         shutdown: Knows whether the fleet goes down.
         find_strays: Takes up what has left the tree of a living leader.
         to_logger: Sends a message to the logger.
+        sockets: Holds listening sockets.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Orders:
         *,
         find_strays: Callable[[], None],
         to_logger: Callable[[Message], object],
+        sockets: Sockets,
     ) -> None:
         self._table = table
         self._launcher = launcher
@@ -56,6 +62,7 @@ class Orders:
         self._shutdown = shutdown
         self._find_strays = find_strays
         self._to_logger = to_logger
+        self._sockets = sockets
 
     def verbs(self) -> dict[str, Callable[[Message], Message | None]]:
         """Return what to call for each message type: returns the reply, or raises Refused or BadMessage."""
@@ -66,6 +73,9 @@ class Orders:
             "ack": self._ack,
             "note": self._note,
             "log_config": self._log_config,
+            "limits": self._limit,
+            "listen": self._listen,
+            "unlisten": self._unlisten,
         }
 
     def _spawn(self, message: Message) -> None:
@@ -108,6 +118,30 @@ class Orders:
         except PermissionError as error:
             raise Refused("not_permitted", f"{run.slot}: the process belongs to another user now") from error
         return {"type": "ok"}
+
+    def _limit(self, message: Message) -> Message:
+        run, limits = self._present(message), parse_limits(message.get("limits"))
+        if run.group is not None:
+            try:
+                run.group.limit(limits)
+            except OSError as error:
+                raise Refused("not_permitted", f"{run.slot}: limits: {error.strerror}") from error
+        return {"type": "ok"}
+
+    def _listen(self, message: Message) -> Message:
+        slot, wanted = take_text(message, "slot"), parse_sockets(message.get("sockets"))
+        if self._shutdown.is_going:
+            raise Refused("shutting_down", f"{slot}: the fleet is going down")
+        try:
+            self._sockets.open(slot, wanted)
+        except SpawnFailure as failure:
+            raise Refused("listen_failed", str(failure)) from failure
+        if message.get("watch"):
+            self._sockets.watch(slot)
+        return {"type": "ok"}
+
+    def _unlisten(self, message: Message) -> None:
+        self._sockets.close(take_text(message, "slot"))
 
     def _ack(self, message: Message) -> None:
         run = self._table.get(message.get("run"))

@@ -35,12 +35,14 @@ class EndHooks:
             ended and left some.
         on_failed: Called with such a run when nothing of it is left any more.
         follow: Called with a run of which nothing is left; True: a command has been started that follows it.
+        hear: Takes what a run has said; called before its end is told.
     """
 
     settle: Callable[[Run], bool]
     on_left: Callable[[Run], None]
     on_failed: Callable[[Run], None]
     follow: Callable[[Run], bool]
+    hear: Callable[[Run], object]
 
 
 class Reaper:
@@ -215,11 +217,39 @@ class Reaper:
         status = _peek(run.pid)
         if status is None:
             return
+        self._hooks.hear(run)
+        main = run.strays.get(run.main_pid or 0)
+        if main is not None and run.killing is None:
+            # It has named another process its main one, and that lives: its end is the run's.
+            self._ended.pop(run.run, None)
+            main.on_end = lambda code: self._main_ended(run, code)
+            return
         is_exit = status.si_code == os.CLD_EXITED
+        self._tell_exit(
+            run,
+            code=status.si_status if is_exit else None,
+            number=None if is_exit else status.si_status,
+            core=status.si_code == os.CLD_DUMPED,
+        )
+
+    def _main_ended(self, run: Run, status: int) -> None:
+        """Tell the end of a run whose main process was not its leader."""
+        run.main_pid = None
+        is_exit = os.WIFEXITED(status)
+        self._loop.guarded(self.find_strays)
+        self._tell_exit(
+            run,
+            code=os.WEXITSTATUS(status) if is_exit else None,
+            number=None if is_exit else os.WTERMSIG(status),
+            core=os.WCOREDUMP(status),
+        )
+
+    def _tell_exit(self, run: Run, *, code: int | None, number: int | None, core: bool) -> None:
         run.exit_facts = {
-            "code": status.si_status if is_exit else None,
-            "signal": None if is_exit else _signal_name(status.si_status),
-            "core": status.si_code == os.CLD_DUMPED,
+            "code": code,
+            "signal": None if number is None else _signal_name(number),
+            "core": core,
+            "out_of_memory": run.group is not None and run.group.was_out_of_memory(),
             "at_mono": time.monotonic(),
             "at_wall": time.time(),
             "remaining": [proc.pid for proc in walk(run.strays)],

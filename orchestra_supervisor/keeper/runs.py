@@ -1,5 +1,6 @@
 """What the keeper knows: one record a run, the strays of each, and a note a slot."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -66,6 +67,16 @@ class Run:
     failure: tuple[str, int, int] | None = None
     request: SpawnRequest | None = None
     """What it was started by; kept only where a command is to be run as it was."""
+    uid: int | None = None
+    """As whom it runs, where that is not our own user."""
+    notify: socket.socket | None = None
+    """Where it says how it is."""
+    said: dict[str, str] = field(default_factory=dict[str, str])
+    """What it has said, the last word for each key."""
+    beat_mono: float | None = None
+    """When it last said that it is alive."""
+    main_pid: int | None = None
+    """The process that it has named its main one, in place of the leader."""
     epilogue: list[Command] = field(default_factory=list[Command])
     """Commands that are yet to be run when nothing of it is left."""
     is_over: bool = False
@@ -92,6 +103,8 @@ class Run:
             "phase": "exec" if self.phase == "failed" else self.phase,
             "stopping": self.killing is not None,
         }
+        if self.said or self.beat_mono is not None:
+            record["said"], record["beat_mono"] = self.said, self.beat_mono
         record |= self.exit_facts
         record |= {"gone_mono" if key == "at_mono" else key: value for key, value in self.gone_facts.items()}
         return record

@@ -26,6 +26,7 @@ from orchestra_supervisor.wire.channel import FD_VARIABLE
 
 __all__ = [
     "STAGES",
+    "Handed",
     "Spawned",
     "Surroundings",
     "close_all",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 STAGES = (
+    "socket",
+    "notify",
     "pipe",
     "fork",
     "session",
@@ -85,6 +88,23 @@ class _Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """What a run is handed besides its standard streams.
+
+    Attributes:
+        tag: Value of TAG_LIMIT that marks it.
+        group: Control group that it is to be in.
+        sockets: Listening sockets, in order, with their names.
+        notify: Address for NOTIFY_SOCKET, or empty.
+    """
+
+    tag: int
+    group: Group | None = None
+    sockets: Sequence[tuple[str, int]] = ()
+    notify: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spawned:
     """A forked process. All descriptors are the parent's, non-blocking and close-on-exec.
 
@@ -92,11 +112,13 @@ class Spawned:
         pid: The process; it may not have executed its program yet.
         status_fd: End of file when exec has succeeded, else what `read_failure` reads.
         streams: Read ends by name; empty when the output is discarded.
+        uid: As whom it runs, or None: as we do.
     """
 
     pid: int
     status_fd: int
     streams: dict[str, int]
+    uid: int | None
 
 
 def new_tag(serial: int) -> int:
@@ -104,21 +126,20 @@ def new_tag(serial: int) -> int:
     return _tag_base + serial
 
 
-def spawn_run(request: SpawnRequest, around: Surroundings, tag: int, group: Group | None) -> Spawned:
+def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Spawned:
     """Fork the process of a run, or one beside it.
 
     Args:
         request: What to start.
         around: The keeper's surroundings.
-        tag: Value of TAG_LIMIT that marks the run.
-        group: Control group that it is to be in.
+        handed: What it gets.
 
     Raises:
         SpawnFailure: At stage pipe, fork, group or user.
     """
     identity = resolve_identity(request)
-    limits = _limits(request, around, tag)
-    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    limits = _limits(request, around, handed.tag)
+    env = _environment(request, handed)
     pipes: list[int] = []
     try:
         for _ in range(3 if request.log else 1):
@@ -138,15 +159,16 @@ def spawn_run(request: SpawnRequest, around: Surroundings, tag: int, group: Grou
     def child(entered: Sequence[str]) -> None:
         """Become the program, having entered these groups by hand."""
         std = (around.null, out, err, status_write)
-        _become(request, identity, _Bounds(limits, entered), std, env, around.max_fd)
+        sockets = [fd for _, fd in handed.sockets]
+        _become(request, identity, _Bounds(limits, entered), (*std, *sockets), env, around.max_fd)
 
     try:
-        pid = fork_into(group, child)
+        pid = fork_into(handed.group, child)
     except OSError as error:
         close_all(pipes)
         raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
     close_all([status_write, *ends[1::2]])
-    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)))
+    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), identity.uid)
 
 
 def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_us: bool) -> int:
@@ -216,28 +238,41 @@ def _become(
     request: SpawnRequest,
     identity: Identity,
     bounds: _Bounds,
-    ends: tuple[int, int, int, int],
+    ends: tuple[int, ...],
     env: dict[bytes, bytes],
     max_fd: int,
 ) -> None:
-    """Turn a fresh child into the program of a run, or report the stage that failed."""
+    """Turn a fresh child into the program of a run, or report the stage that failed.
+
+    Args:
+        request: What to become.
+        identity: As whom.
+        bounds: Within what.
+        ends: Standard input, output and error; where to report a failure; listening sockets.
+        env: The environment.
+        max_fd: No descriptor is higher.
+    """
     status = ends[3]
+    first = 3 + len(ends) - 4  # the number of the report: behind the sockets, which start at 3
     stage = "session"
     number, index = errno.EINVAL, 0
     try:
         os.setsid()
         stage = "stdio"
-        for target, end in enumerate(ends[:3]):
-            os.dup2(end, target)
-        if status != 3:
-            status = os.dup2(status, 3, inheritable=False)
-        os.closerange(4, max_fd + 1)
+        status = _arrange(ends, first)
+        os.closerange(first + 1, max_fd + 1)
         for stage, act in _steps(request, identity, bounds):  # noqa: B007  # the stage is reported below
             act()
         stage = "pre_start"
         for index, command in enumerate(request.before):  # noqa: B007  # likewise
             run_before(command, lambda argv: _execute(argv, env))
         stage = "exec"
+        if first > 3:
+            for target in range(3, first):
+                os.set_inheritable(target, True)  # noqa: FBT003  # by position only
+            env = env | {b"LISTEN_PID": str(os.getpid()).encode("ascii")}
+        if b"WATCHDOG_USEC" in env:
+            env = env | {b"WATCHDOG_PID": str(os.getpid()).encode("ascii")}
         _execute(request.argv, env)
     except BeforeFailed as failure:
         number = failure.number
@@ -246,6 +281,36 @@ def _become(
     except (ValueError, OverflowError, MemoryError):
         number = errno.EINVAL
     os.write(status, _REPORT.pack(STAGES.index(stage), number, index))
+
+
+def _arrange(ends: Sequence[int], first: int) -> int:
+    """Give standard streams and sockets their numbers, and the report the next one. Returns that number.
+
+    Only the standard streams are inheritable yet: the sockets are the program's, not its first commands'.
+    """
+    standard, status, sockets = ends[:3], ends[3], ends[4:]
+    # A number that is wanted may be taken by one that is needed: those are moved out of the way first.
+    status, *sockets = (
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 1) if fd <= first else fd for fd in (status, *sockets)
+    )
+    for target, end in enumerate(standard):
+        os.dup2(end, target)
+    for target, end in enumerate(sockets, 3):
+        os.dup2(end, target, inheritable=False)
+    return os.dup2(status, first, inheritable=False)
+
+
+def _environment(request: SpawnRequest, handed: Handed) -> dict[bytes, bytes]:
+    """Return the whole environment but for what only the child knows: its pid."""
+    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    if handed.sockets:
+        env[b"LISTEN_FDS"] = str(len(handed.sockets)).encode("ascii")
+        env[b"LISTEN_FDNAMES"] = ":".join(name for name, _ in handed.sockets).encode("ascii")
+    if handed.notify:
+        env[b"NOTIFY_SOCKET"] = handed.notify.encode("ascii")
+        if request.watchdog:
+            env[b"WATCHDOG_USEC"] = str(round(request.watchdog * 1_000_000)).encode("ascii")
+    return env
 
 
 def _steps(

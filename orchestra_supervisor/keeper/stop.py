@@ -17,7 +17,7 @@ from orchestra_supervisor.keeper.runs import Killing, Run
 from orchestra_supervisor.keeper.tree import Proc, read_proc, walk
 from orchestra_supervisor.wire.frames import Message
 
-__all__ = ["STUCK_AFTER", "Stopper", "send_signal"]
+__all__ = ["STUCK_AFTER", "Stopper", "members", "send_signal"]
 
 STUCK_AFTER = 5.0
 """Seconds of SIGKILL after which processes that are still there are reported."""
@@ -144,7 +144,7 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
         PermissionError: Scope leader or group, and the process changed to a user whom we may not signal.
     """
     if scope == "leader":
-        _kill_child(run.pid, number)
+        _kill_main(run, number)
         return []
     if scope == "group":
         try:
@@ -152,7 +152,7 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
         except ProcessLookupError:  # between fork and setsid: there is no group yet, only the leader
             _kill_child(run.pid, number)
         return []
-    procs = [proc for proc in _members(run) if proc.state not in "ZX"]
+    procs = [proc for proc in members(run) if proc.state not in "ZX"]
     if len(run.seen) < _SEEN_LIMIT:
         run.seen.update((proc.pid, proc.start_ticks) for proc in procs)
     with suppress(ProcessLookupError, PermissionError):
@@ -170,13 +170,23 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
     return procs
 
 
-def _members(run: Run) -> list[Proc]:
+def members(run: Run) -> list[Proc]:
+    """Return the processes of a run that can be seen now, zombies included."""
     procs = walk([run.pid, *run.strays])
     if run.group is None:
         return procs
     known = {proc.pid for proc in procs}
     others = walk(pid for pid in run.group.pids() if pid not in known)
     return procs + [proc for proc in others if proc.pid not in known and run.group.holds(proc.pid)]
+
+
+def _kill_main(run: Run, number: int) -> None:
+    if run.main_pid is not None:
+        main = next((proc for proc in members(run) if proc.pid == run.main_pid), None)
+        if main is not None:
+            _kill_stranger(main, number)
+            return
+    _kill_child(run.pid, number)
 
 
 def _kill_child(pid: int, number: int) -> None:
