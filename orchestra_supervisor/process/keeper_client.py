@@ -119,7 +119,7 @@ class KeeperClient:
                 waiting[1].append(message)
                 waiting[0].set()
             return to_refused_spawn(message)
-        return toto_slot_news(message) or to_fleet_news(message)
+        return to_slot_news(message) or to_fleet_news(message)
 
     async def _messages(self) -> AsyncIterator[Message]:
         data = b""  # what came in one piece with the end of the snapshot waits in the decoder
