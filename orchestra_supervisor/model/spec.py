@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
 
 __all__ = [
@@ -185,6 +186,8 @@ class ServiceSpec(_Spec):
     title: str = ""
     description: str = ""
     kind: Kind = Kind.DAEMON
+    schedule: ScheduleSpec | None = None
+    """Of a periodic service; others have none."""
     argv: Annotated[tuple[NoNul, ...], Field(min_length=1)]
     cwd: NoNul
     env: dict[NoNul, NoNul] = Field(default_factory=dict)

@@ -22,6 +22,7 @@ __all__ = [
     "Proceed",
     "Respec",
     "Restart",
+    "RunNow",
     "Spawn",
     "SpawnRefused",
     "Spawned",
@@ -45,9 +46,13 @@ class ProbeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """The fleet starts; `down_reason` is why this service stays down, or NONE: it is wanted up."""
+    """The fleet starts; `down_reason` is why this service stays down, or NONE: it is wanted up.
+
+    `reached` is the wall instant up to which an earlier fleet dealt with its schedule, if any did.
+    """
 
     down_reason: DownReason
+    reached: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,13 @@ class Restart:
 
     why: str = ""
     after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunNow:
+    """Somebody wants a run of a periodic service now; `planned` is the wall instant at which they ask."""
+
+    planned: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +149,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The service's deadline has come."""
+    """The service's deadline has come, its schedule's among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,7 @@ Input = (
     | Start
     | Stop
     | Restart
+    | RunNow
     | Proceed
     | Dependencies
     | Spawned

@@ -15,6 +15,10 @@ While a run is being ended, `Ending` says what follows: stay down, start again, 
 policy decide. A stop may have to wait for dependents (`Ending.after`): then the state stays what it
 is, the service counts as leaving (nobody may start on top of it), and `Proceed` begins the stop.
 
+A periodic service has a *plan* besides. Between its planned runs it is idle: `waiting` before the first,
+then `completed` or `failed` as the last one went, and `begin` leaves it there. Its deadline is then the
+next look at its schedule; what that finds due, `begin` makes a run of (`planning`, `schedule`).
+
 `TABLE` has a rule for every pair of input and state. `_ignore` is written where nothing follows. The
 diagram in docs/lifecycle.md is drawn by running this table.
 """
@@ -40,13 +44,24 @@ from orchestra_supervisor.rules.inputs import (
     Proceed,
     Respec,
     Restart,
+    RunNow,
     Spawned,
     SpawnRefused,
     Start,
     Stop,
     Stuck,
 )
-from orchestra_supervisor.rules.moves import Step, after_run, begin, end, enter, enter_running, settle_down
+from orchestra_supervisor.rules.moves import (
+    Step,
+    after_run,
+    begin,
+    end,
+    enter,
+    enter_running,
+    make_room,
+    settle_down,
+)
+from orchestra_supervisor.rules.planning import Kept, admit, keep_time, with_plan
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 from orchestra_supervisor.rules.verdicts import probe_saw, probed
@@ -88,13 +103,20 @@ def _boot(service: Service, event: Input, now: Moment) -> Step:
         return settle_down(service, now)
     delay = service.spec.start_delay
     service = replace(service, desired=Desired.UP, next_start=now.mono + delay if delay else None)
-    return begin(service, now)
+    kept = keep_time(with_plan(service, now, event.reached), now)
+    service, schedule, plan = kept.service, kept.service.spec.schedule, kept.service.plan
+    if schedule is not None and plan is not None and schedule.on_start and not plan.waiting:
+        service = admit(service, (now.wall,)).service
+    begun = begin(service, now)
+    return Step(begun.service, (*kept.effects, *begun.effects))
 
 
 def _start_from_rest(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Start)
     service = replace(
         service,
+        # What came due while it was not wanted was not missed.
+        plan=service.plan if service.desired is Desired.UP else None,
         desired=Desired.UP,
         down_reason=DownReason.NONE,
         attempts=0,
@@ -163,6 +185,25 @@ def _restart_while_stopping(service: Service, event: Input, now: Moment) -> Step
 def _restart_from_rest(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Restart)
     return _start_from_rest(service, Start(event.why), now)
+
+
+def _run_now(service: Service, event: Input, now: Moment) -> Step:
+    assert isinstance(event, RunNow)
+    if service.desired is Desired.DOWN:
+        return Step(service)
+    return _take_on(admit(service, (event.planned,)), now)
+
+
+def _take_on(kept: Kept, now: Moment) -> Step:
+    """Begin what has come due, or end what stands in its way."""
+    service = kept.service
+    if kept.replaces:
+        after = make_room(service, now)
+    elif service.is_idle and service.run is None and service.plan is not None and service.plan.waiting:
+        after = begin(service, now, "its run is due")
+    else:
+        after = Step(service)
+    return Step(after.service, (*kept.effects, *after.effects))
 
 
 def _proceed(service: Service, event: Input, now: Moment) -> Step:
@@ -271,16 +312,29 @@ def _stuck(service: Service, event: Input, now: Moment) -> Step:
     return Step(replace(service, reason=text), (Emit("service.stuck", text, (("pids", event.pids),)),))
 
 
-def _due_at_rest(service: Service, event: Input, now: Moment) -> Step:
+def _due_without_run(service: Service, event: Input, now: Moment) -> Step:
     del event
-    deadline = service.deadline
-    if deadline is None or deadline > now.mono:
-        return Step(service)
-    return begin(service, now)
+    taken = _take_on(keep_time(service, now), now)
+    begin_at = taken.service.begin_at
+    if taken.service.run is not None or begin_at is None or begin_at > now.mono:
+        return taken
+    begun = begin(taken.service, now)
+    return Step(begun.service, (*taken.effects, *begun.effects))
+
+
+def _due_while_stopping(service: Service, event: Input, now: Moment) -> Step:
+    del event
+    return _take_on(keep_time(service, now), now)
 
 
 def _due_while_up(service: Service, event: Input, now: Moment) -> Step:
     del event
+    taken = _take_on(keep_time(service, now), now)
+    late = _not_ready_in_time(taken.service, now)
+    return Step(late.service, (*taken.effects, *late.effects))
+
+
+def _not_ready_in_time(service: Service, now: Moment) -> Step:
     deadline = service.startup_deadline
     if deadline is None or deadline > now.mono or service.ending is not None:
         return Step(service)
@@ -292,7 +346,9 @@ def _due_while_up(service: Service, event: Input, now: Moment) -> Step:
 def _respec(service: Service, event: Input, now: Moment) -> Step:
     del now
     assert isinstance(event, Respec)
-    return Step(replace(service, spec=event.spec))
+    if event.spec.schedule is None:
+        return Step(replace(service, spec=event.spec, plan=None, last=None))
+    return Step(replace(service, spec=event.spec, look=0.0))
 
 
 _REST = (State.STOPPED, State.COMPLETED, State.FAILED)
@@ -328,6 +384,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
         (_UP, _restart_while_up),
         (_STOPPING, _restart_while_stopping),
     ),
+    RunNow: _row((_ALL, _run_now)),
     Proceed: _row((_UP, _proceed), (_NO_RUN, _ignore), (_STOPPING, _ignore)),
     Dependencies: _row(
         (_WAITING, _dependencies_while_waiting),
@@ -340,7 +397,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     Exited: _row((_WITH_RUN, _exited), (_NO_RUN, _ignore)),
     Gone: _row((_ALL, _gone)),
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
-    Due: _row((_HELD, _due_at_rest), (_UP, _due_while_up), ((*_REST, *_STOPPING), _ignore)),
+    Due: _row((_NO_RUN, _due_without_run), (_UP, _due_while_up), (_STOPPING, _due_while_stopping)),
     Probed: _row((_UP, probed), ((*_NO_RUN, *_STOPPING), _ignore)),
     ProbeSaw: _row((_UP, probe_saw), ((*_NO_RUN, *_STOPPING), _ignore)),
     Respec: _row((_ALL, _respec)),
