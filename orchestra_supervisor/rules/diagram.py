@@ -93,7 +93,7 @@ def _specs() -> Iterator[ServiceSpec]:
             cwd="/",
             kind=Kind.PERIODIC,
             schedule=ScheduleSpec(every=_LONG, overlap=overlap),
-            depends_on={"kept": DependencySpec()} if overlap == "replace" else {},
+            depends_on={"kept": DependencySpec()} if overlap == "queue" else {},
             restart=RestartSpec(policy="on-failure" if overlap == "replace" else "never", max_restarts=1),
         )
 

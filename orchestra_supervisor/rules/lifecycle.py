@@ -29,6 +29,7 @@ from dataclasses import replace
 from orchestra_supervisor.model.errors import IllegalTransition
 from orchestra_supervisor.model.report import ExitReport
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.due import due_while_stopping, due_while_up, due_without_run, run_now
 from orchestra_supervisor.rules.graph import LEAVING
 from orchestra_supervisor.rules.inputs import (
     Ack,
@@ -58,10 +59,9 @@ from orchestra_supervisor.rules.moves import (
     end,
     enter,
     enter_running,
-    make_room,
     settle_down,
 )
-from orchestra_supervisor.rules.planning import Kept, admit, keep_time, with_plan
+from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 from orchestra_supervisor.rules.verdicts import probe_saw, probed
@@ -187,25 +187,6 @@ def _restart_from_rest(service: Service, event: Input, now: Moment) -> Step:
     return _start_from_rest(service, Start(event.why), now)
 
 
-def _run_now(service: Service, event: Input, now: Moment) -> Step:
-    assert isinstance(event, RunNow)
-    if service.desired is Desired.DOWN:
-        return Step(service)
-    return _take_on(admit(service, (event.planned,)), now)
-
-
-def _take_on(kept: Kept, now: Moment) -> Step:
-    """Begin what has come due, or end what stands in its way."""
-    service = kept.service
-    if kept.replaces:
-        after = make_room(service, now)
-    elif service.is_idle and service.run is None and service.plan is not None and service.plan.waiting:
-        after = begin(service, now, "its run is due")
-    else:
-        after = Step(service)
-    return Step(after.service, (*kept.effects, *after.effects))
-
-
 def _proceed(service: Service, event: Input, now: Moment) -> Step:
     del event
     if service.ending is None:
@@ -312,37 +293,6 @@ def _stuck(service: Service, event: Input, now: Moment) -> Step:
     return Step(replace(service, reason=text), (Emit("service.stuck", text, (("pids", event.pids),)),))
 
 
-def _due_without_run(service: Service, event: Input, now: Moment) -> Step:
-    del event
-    taken = _take_on(keep_time(service, now), now)
-    begin_at = taken.service.begin_at
-    if taken.service.run is not None or begin_at is None or begin_at > now.mono:
-        return taken
-    begun = begin(taken.service, now)
-    return Step(begun.service, (*taken.effects, *begun.effects))
-
-
-def _due_while_stopping(service: Service, event: Input, now: Moment) -> Step:
-    del event
-    return _take_on(keep_time(service, now), now)
-
-
-def _due_while_up(service: Service, event: Input, now: Moment) -> Step:
-    del event
-    taken = _take_on(keep_time(service, now), now)
-    late = _not_ready_in_time(taken.service, now)
-    return Step(late.service, (*taken.effects, *late.effects))
-
-
-def _not_ready_in_time(service: Service, now: Moment) -> Step:
-    deadline = service.startup_deadline
-    if deadline is None or deadline > now.mono or service.ending is not None:
-        return Step(service)
-    limit = f"not ready within {service.spec.startup_timeout:g} s"
-    why = f"{limit}: {service.probe_error}" if service.probe_error else limit
-    return end(service, Ending(Then.POLICY, why, failed=True), now)
-
-
 def _respec(service: Service, event: Input, now: Moment) -> Step:
     del now
     assert isinstance(event, Respec)
@@ -384,7 +334,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
         (_UP, _restart_while_up),
         (_STOPPING, _restart_while_stopping),
     ),
-    RunNow: _row((_ALL, _run_now)),
+    RunNow: _row((_ALL, run_now)),
     Proceed: _row((_UP, _proceed), (_NO_RUN, _ignore), (_STOPPING, _ignore)),
     Dependencies: _row(
         (_WAITING, _dependencies_while_waiting),
@@ -397,7 +347,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     Exited: _row((_WITH_RUN, _exited), (_NO_RUN, _ignore)),
     Gone: _row((_ALL, _gone)),
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
-    Due: _row((_NO_RUN, _due_without_run), (_UP, _due_while_up), (_STOPPING, _due_while_stopping)),
+    Due: _row((_NO_RUN, due_without_run), (_UP, due_while_up), (_STOPPING, due_while_stopping)),
     Probed: _row((_UP, probed), ((*_NO_RUN, *_STOPPING), _ignore)),
     ProbeSaw: _row((_UP, probe_saw), ((*_NO_RUN, *_STOPPING), _ignore)),
     Respec: _row((_ALL, _respec)),

@@ -7,13 +7,14 @@ again are parts of one planned run.
 
 from dataclasses import dataclass, replace
 
+from orchestra_supervisor.model.errors import ConflictError, InvalidRequest
 from orchestra_supervisor.model.report import RunReport
-from orchestra_supervisor.model.states import Desired
+from orchestra_supervisor.model.states import Desired, Kind
 from orchestra_supervisor.rules.inputs import Emit
 from orchestra_supervisor.rules.schedule import MISSED_LIMIT, make_plan, take_up
 from orchestra_supervisor.rules.service import Moment, Run, Service
 
-__all__ = ["REPLACED", "Kept", "admit", "finish", "keep_time", "next_up", "with_plan"]
+__all__ = ["REPLACED", "Kept", "admit", "check_run", "finish", "keep_time", "next_up", "with_plan"]
 
 REPLACED = "replaced by its next planned run"
 
@@ -86,6 +87,29 @@ def keep_time(service: Service, now: Moment) -> Kept:
     data = (("first", first), ("last", last), ("made_up", count))
     told = Emit("service.missed", f"planned runs could not begin in time; {made_up} up for them", data)
     return replace(kept, effects=(told, *kept.effects))
+
+
+def check_run(service: Service) -> None:
+    """Check that a run of a service may be asked for now.
+
+    Raises:
+        InvalidRequest: It is a daemon.
+        ConflictError: It is stopped, or a run is in the works and the overlap policy is to skip.
+    """
+    spec, name = service.spec, service.spec.name
+    if spec.kind is Kind.DAEMON:
+        raise InvalidRequest(
+            f"{name} is a daemon: it has no runs to ask for", hint=f"orchestra start {name}, or restart"
+        )
+    if spec.schedule is None:
+        return
+    if service.desired is Desired.DOWN:
+        raise ConflictError(f"{name} is stopped", hint=f"orchestra start {name} puts its schedule into force")
+    if spec.schedule.overlap == "skip" and not service.is_idle:
+        raise ConflictError(
+            f"a run of {name} is not over, and its schedule skips what overlaps",
+            hint=f"wait for it, or set schedule.overlap of {name} to queue or replace",
+        )
 
 
 def admit(service: Service, due: tuple[float, ...]) -> Kept:
