@@ -85,7 +85,7 @@ class Verbs:
         periodic = {name for name in wanted if specs[name].schedule is not None}
         concerned = self.start(wanted - periodic, why)
         for name in self._by_rank(periodic):
-            self._core.post(name, RunNow(planned))
+            self._core.post(name, RunNow(planned, why))
         return [*concerned, *self._by_rank(periodic)]
 
     def stop(self, names: Iterable[str], why: str, *, with_dependents: bool) -> list[str]:

@@ -18,16 +18,16 @@ def run_now(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, RunNow)
     if service.desired is Desired.DOWN:
         return Step(service)
-    return _take_on(admit(service, (event.planned,)), now)
+    return _take_on(admit(service, (event.planned,)), now, event.why)
 
 
-def _take_on(kept: Kept, now: Moment) -> Step:
+def _take_on(kept: Kept, now: Moment, why: str = "its run is due") -> Step:
     """Begin what has come due, or end what stands in its way."""
     service = kept.service
     if kept.replaces:
         after = make_room(service, now)
     elif service.is_idle and service.run is None and service.plan is not None and service.plan.waiting:
-        after = begin(service, now, "its run is due")
+        after = begin(service, now, why)
     else:
         after = Step(service)
     return Step(after.service, (*kept.effects, *after.effects))

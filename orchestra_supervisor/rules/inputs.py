@@ -84,6 +84,7 @@ class RunNow:
     """Somebody wants a run of a periodic service now; `planned` is the wall instant at which they ask."""
 
     planned: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
