@@ -190,7 +190,9 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
     held = cast("dict[str, Any]", note)
     try:
         run, ending, ended = held["run"], held["ending"], held["exit"]
-        plan, last = held["plan"], held["last"]
+        # A note may be older than the configuration, or than this program; only a schedule has a plan.
+        planned = held if spec.schedule is not None else {}
+        plan, last = planned.get("plan"), planned.get("last")
         return Service(
             spec=spec,
             state=State(held["state"]),
