@@ -4,7 +4,7 @@ A deadline is a start delay, a backoff, a startup timeout, or the next look at a
 says which. `lifecycle` has the table.
 """
 
-from orchestra_supervisor.model.states import Desired
+from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.rules.inputs import Input, RunNow
 from orchestra_supervisor.rules.moves import Step, begin, end, make_room
 from orchestra_supervisor.rules.planning import Kept, admit, keep_time
@@ -26,11 +26,17 @@ def _take_on(kept: Kept, now: Moment, why: str = "its run is due") -> Step:
     service = kept.service
     if kept.replaces:
         after = make_room(service, now)
-    elif service.is_idle and service.run is None and service.plan is not None and service.plan.waiting:
-        after = begin(service, now, why)
+    elif (
+        service.is_idle and service.run is None and (_has_waiting(service) or service.state is State.WAITING)
+    ):
+        after = begin(service, now, why)  # of one that waits for its schedule: says anew what for
     else:
         after = Step(service)
     return Step(after.service, (*kept.effects, *after.effects))
+
+
+def _has_waiting(service: Service) -> bool:
+    return service.plan is not None and bool(service.plan.waiting)
 
 
 def due_without_run(service: Service, event: Input, now: Moment) -> Step:

@@ -128,11 +128,11 @@ def admit(service: Service, due: tuple[float, ...]) -> Kept:
     left_out, text = due, "a run is left out: the one before it is not over"
     if schedule.overlap == "replace":
         service = replace(service, plan=replace(plan, waiting=due[-1:]))
-        left_out, text = due[:-1], ""
+        left_out, text = (*plan.waiting, *due[:-1]), "a run is left out: a later one takes its place"
     elif schedule.overlap == "queue":
         text = "a run is left out: another one waits already"
         if not plan.waiting:
             service = replace(service, plan=replace(plan, waiting=due[-1:]))
             left_out = due[:-1]
-    told = (Emit("service.skipped", text, (("planned", left_out),)),) if left_out and text else ()
+    told = (Emit("service.skipped", text, (("planned", left_out),)),) if left_out else ()
     return Kept(service, told, replaces=schedule.overlap == "replace")

@@ -91,7 +91,7 @@ class Agenda:
 
 
 def _words(schedule: ScheduleSpec) -> str:
-    return f"every {schedule.every:g} s" if schedule.every else f"{schedule.cron} {schedule.timezone}"
+    return f"every {schedule.every!r} s" if schedule.every else f"{schedule.cron} {schedule.timezone}"
 
 
 def make_plan(schedule: ScheduleSpec, now: Clocks, reached_wall: float | None = None) -> Plan:
@@ -112,7 +112,7 @@ def make_plan(schedule: ScheduleSpec, now: Clocks, reached_wall: float | None = 
 def first_text(schedule: ScheduleSpec, plan: Plan) -> str:
     """Say when the first run is planned."""
     if schedule.every:
-        return f"first run {schedule.every:g} s after the start"
+        return f"first run {schedule.every:.10g} s after the start"
     following = _following(schedule, plan.wall)
     if following is None:
         return "no run is planned"
@@ -197,11 +197,16 @@ def _following(schedule: ScheduleSpec, at: float) -> float | None:
 
 
 def _due_at(schedule: ScheduleSpec, name: str, planned: float) -> float:
-    """Return when a planned run is due: its instant, and a share of the jitter that is always the same."""
+    """Return when a planned run is due: its instant, and a share of the jitter that is always the same.
+
+    The jitter ends with the next planned instant, so that runs are due in their order.
+    """
     if not schedule.jitter:
         return planned
+    following = _following(schedule, planned)
+    jitter = schedule.jitter if following is None else min(schedule.jitter, following - planned)
     digest = hashlib.sha256(f"{name} {planned!r}".encode()).digest()
-    return planned + schedule.jitter * int.from_bytes(digest[:4], "big") / 2**32
+    return planned + jitter * int.from_bytes(digest[:4], "big") / 2**32
 
 
 def _look_in(schedule: ScheduleSpec, name: str, planned: float | None, at: float) -> float:

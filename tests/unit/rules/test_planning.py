@@ -215,6 +215,24 @@ def test_another_schedule_holds_from_when_it_is_read() -> None:
     assert (stage.state, stage.service.plan) == (State.STARTING, None)
 
 
+def test_what_it_waits_for_is_told_anew_when_the_schedule_is_another() -> None:
+    stage = job()
+    changed = stage.service.spec.model_copy(update={"schedule": ScheduleSpec(cron="0 3 * * *")})
+    stage.play(Respec(changed)).play(Due(), after=0.0)
+    assert stage.service.reason == "next run at 1970-01-13 03:00 UTC"
+    assert stage.state is State.WAITING
+
+
+def test_of_many_that_were_missed_the_one_that_replaces_leaves_the_others_out() -> None:
+    spec = spec_of(
+        schedule=ScheduleSpec(every=100, missed="all", overlap="replace"), restart=RestartSpec(policy="never")
+    )
+    stage = Stage(Service(spec)).play(Boot(DownReason.NONE, reached=WALL - 500)).begins()
+    at(stage, 101.0)
+    assert (stage.state, "service.skipped" in stage.told) == (State.STOPPING, True)
+    assert stage.ends(None, "SIGTERM").begins().ends().state is State.COMPLETED
+
+
 def test_a_daemon_that_becomes_periodic_ends_its_run_and_waits_for_its_schedule() -> None:
     stage = Stage(Service(spec_of())).up()
     stage.play(Respec(spec_of(schedule=ScheduleSpec(every=100))), Restart()).ends(None, "SIGTERM")
