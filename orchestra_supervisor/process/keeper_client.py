@@ -21,6 +21,7 @@ from orchestra_supervisor.process.news import (
     to_held_sockets,
     to_refused_spawn,
     to_run_news,
+    to_slot_news,
     to_snapshot,
 )
 from orchestra_supervisor.process.orders import (

@@ -26,6 +26,7 @@ __all__ = [
     "Proceed",
     "Respec",
     "Restart",
+    "RunNow",
     "Spawn",
     "SpawnRefused",
     "Spawned",
@@ -50,9 +51,13 @@ class ProbeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """The fleet starts; `down_reason` is why this service stays down, or NONE: it is wanted up."""
+    """The fleet starts; `down_reason` is why this service stays down, or NONE: it is wanted up.
+
+    `reached` is the wall instant up to which an earlier fleet dealt with its schedule, if any did.
+    """
 
     down_reason: DownReason
+    reached: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,14 @@ class Restart:
 
     why: str = ""
     after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunNow:
+    """Somebody wants a run of a periodic service now; `planned` is the wall instant at which they ask."""
+
+    planned: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +188,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The service's deadline has come."""
+    """The service's deadline has come, its schedule's among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +221,7 @@ Input = (
     | Start
     | Stop
     | Restart
+    | RunNow
     | Proceed
     | Dependencies
     | Spawned
