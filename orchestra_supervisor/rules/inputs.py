@@ -9,6 +9,7 @@ from orchestra_supervisor.model.states import DownReason
 __all__ = [
     "Ack",
     "Boot",
+    "Called",
     "Dependencies",
     "Due",
     "Effect",
@@ -16,6 +17,9 @@ __all__ = [
     "Exited",
     "Gone",
     "Input",
+    "Listen",
+    "ListenFailed",
+    "Notified",
     "ProbeKind",
     "ProbeSaw",
     "Probed",
@@ -30,6 +34,7 @@ __all__ = [
     "Stop",
     "StopRun",
     "Stuck",
+    "Unlisten",
 ]
 
 
@@ -131,6 +136,39 @@ class Exited:
     at_mono: float
     at_wall: float
     remaining: int
+    out_of_memory: bool = False
+    """The kernel ended a process of it for want of memory within its limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The run has said something of itself (sd_notify).
+
+    Attributes:
+        run: Which run.
+        fields: The words by key: READY, STATUS, MAINPID, RELOADING, STOPPING, WATCHDOG (trigger), ...
+        beat_mono: When it said that it is alive, or None: it did not.
+        at_mono: When it was heard.
+    """
+
+    run: str
+    fields: tuple[tuple[str, str], ...]
+    beat_mono: float | None
+    at_mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A connection came to a socket of the service, which waited for one."""
+
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenFailed:
+    """The sockets on which the service waits could not be opened."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +226,9 @@ Input = (
     | Dependencies
     | Spawned
     | SpawnRefused
+    | Notified
+    | Called
+    | ListenFailed
     | Exited
     | Gone
     | Stuck
@@ -223,6 +264,16 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Order the keeper to open the sockets of the spec and to tell of the first connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisten:
+    """Order the keeper to close the sockets of the service."""
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Tell the world; the engine adds time, service and run."""
 
@@ -231,4 +282,4 @@ class Emit:
     data: tuple[tuple[str, object], ...] = ()
 
 
-Effect = Spawn | StopRun | Ack | Emit
+Effect = Spawn | StopRun | Ack | Listen | Unlisten | Emit

@@ -16,6 +16,7 @@ from orchestra_supervisor.rules.inputs import (
     Exited,
     Gone,
     Input,
+    Notified,
     Restart,
     Spawned,
     Stop,
@@ -34,7 +35,7 @@ class Held:
 
     run: str
     stopping: bool
-    told: tuple[Spawned | Exited | Gone, ...]
+    told: tuple[Spawned | Notified | Exited | Gone, ...]
 
 
 @dataclass(frozen=True, slots=True)
