@@ -121,6 +121,9 @@ class Daemon:
             on_reload=self._ask_reload,
             on_run=self._note_run,
         )
+        if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
+            for spec in fleet.services.values():
+                self._keeper.log_config(launcher.log_target(spec))
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
         control = Control(
@@ -130,7 +133,7 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs),
+            load=partial(self._reload, supervisor, verbs, launcher),
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
@@ -193,7 +196,7 @@ class Daemon:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
 
-    async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
+    async def _reload(self, supervisor: Supervisor, verbs: Verbs, launcher: Launcher) -> Reloaded:
         try:
             fleet = await self._load()
         except OrchestraError as error:
@@ -202,11 +205,11 @@ class Daemon:
         old = supervisor.fleet
         self._apply(fleet)
         done = verbs.reload(fleet, self._down(fleet))
-        await supervisor.commit()
-        self._home.write_layout(fleet, self._socket)
         for name, spec in fleet.services.items():
             if name in old.services and old.services[name].log != spec.log:
-                self._keeper.log_config(str(self._home.log_directory(fleet) / f"{name}.log"), spec.log)
+                self._keeper.log_config(launcher.log_target(spec))
+        await supervisor.commit()
+        self._home.write_layout(fleet, self._socket)
         text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
         self._bus.publish("config.reloaded", text)
         await verbs.forget_removed(done.removed)

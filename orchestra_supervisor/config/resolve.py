@@ -23,12 +23,12 @@ from orchestra_supervisor.config.form_parts import (
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.values import UNLIMITED
 from orchestra_supervisor.config.variables import shell_variables
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     CommandCheck,
     DependencySpec,
     HttpCheck,
-    LogSpec,
     ProbeSet,
     ProbeSpec,
     RestartSpec,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from orchestra_supervisor.model.spec import CommandCheck, LogSpec, ServiceSpec, StopSpec, StopStep
+from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.spec import CommandCheck, ServiceSpec, StopSpec, StopStep
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, LogTarget, SpawnOrder
 
 __all__ = ["Launcher"]
@@ -33,6 +34,10 @@ class Launcher:
         """Return the path of a service's log."""
         return self._log_directory / f"{service}.log"
 
+    def log_target(self, spec: ServiceSpec) -> LogTarget:
+        """Return where a service's output goes."""
+        return LogTarget(str(self.log_path(spec.name)), spec.log)
+
     def order(self, spec: ServiceSpec, run: str, *, stop_order: int) -> SpawnOrder:
         """Return the order for a run of a service; secret references are still references."""
         return SpawnOrder(
@@ -42,7 +47,7 @@ class Launcher:
             cwd=spec.cwd,
             env=self._env(spec),
             stop=spec.stop,
-            log=LogTarget(str(self.log_path(spec.name)), spec.log),
+            log=self.log_target(spec),
             stop_order=stop_order,
             umask=spec.umask,
             user=spec.user,

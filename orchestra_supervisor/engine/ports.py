@@ -6,13 +6,12 @@ from typing import Protocol
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import (
     HttpCheck,
-    LogSpec,
     ServiceSpec,
     StopSpec,
     TcpCheck,
 )
 from orchestra_supervisor.probes.outcome import ProbeOutcome
-from orchestra_supervisor.process.orders import News, SpawnOrder
+from orchestra_supervisor.process.orders import LogTarget, News, SpawnOrder
 
 __all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver"]
 
@@ -46,7 +45,7 @@ class KeeperPort(Protocol):
     def stop(self, run: str, stop: StopSpec | None = None) -> None: ...  # noqa: D102
     def ack(self, run: str) -> None: ...  # noqa: D102
     def note(self, slot: str, note: object) -> None: ...  # noqa: D102
-    def log_config(self, path: str, rotation: LogSpec) -> None: ...  # noqa: D102
+    def log_config(self, target: LogTarget) -> None: ...  # noqa: D102
     def shutdown(self) -> None: ...  # noqa: D102
     def quit(self, status: int) -> None: ...  # noqa: D102
     async def signal(self, run: str, signal: str, scope: str) -> None: ...  # noqa: D102

@@ -345,16 +345,7 @@ class Keeper:
             self._table.notes[slot] = message["note"]
 
     def _log_config(self, message: Message) -> None:
-        target = parse_log(message)
-        self._logger.send(
-            {
-                "type": "log_config",
-                "path": target.path,
-                "max_bytes": target.max_bytes,
-                "backups": target.backups,
-                "compress": target.compress,
-            }
-        )
+        self._logs.configure(parse_log(message))
 
     def _mark_shutdown(self, _message: Message) -> None:
         self._shutdown.mark()

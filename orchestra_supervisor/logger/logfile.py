@@ -11,7 +11,6 @@ import os
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from orchestra_supervisor.logfile.index import (
     INDEX_SUFFIX,
@@ -25,9 +24,10 @@ from orchestra_supervisor.logfile.index import (
 )
 from orchestra_supervisor.logger.archive import Archive
 from orchestra_supervisor.logger.directory import Directories
+from orchestra_supervisor.logger.options import Rotation
 from orchestra_supervisor.logger.packer import Packer
 
-__all__ = ["CHUNK", "OVERSHOOT", "RECORD_INTERVAL_NS", "LogFile", "Rotation"]
+__all__ = ["CHUNK", "OVERSHOOT", "RECORD_INTERVAL_NS", "LogFile"]
 
 CHUNK = 1024 * 1024
 """Bytes that are moved at most in one turn, so that one noisy service does not starve the others."""
@@ -39,21 +39,6 @@ RECORD_INTERVAL_NS = 50_000_000
 _MODE = 0o640
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # what is no file must not be waited for
 _NO_INDEX = frozenset({errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO})
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """How one log is rotated.
-
-    Attributes:
-        max_bytes: Size at which the segment is rotated; 0: never.
-        backups: So many rotated segments are kept.
-        compress: Rotated segments are packed.
-    """
-
-    max_bytes: int
-    backups: int
-    compress: bool
 
 
 class LogFile:

@@ -15,7 +15,8 @@ from functools import partial
 
 from orchestra_supervisor.logfile.index import STREAM_CODES, run_number
 from orchestra_supervisor.logger.directory import Directories
-from orchestra_supervisor.logger.logfile import LogFile, Rotation
+from orchestra_supervisor.logger.logfile import LogFile
+from orchestra_supervisor.logger.options import Options, parse_options
 from orchestra_supervisor.logger.packer import Packer
 from orchestra_supervisor.logger.sink import Pipe, Sink, Surroundings
 from orchestra_supervisor.logger.timers import Timers
@@ -101,9 +102,9 @@ class Logger:
             if kind == "open":
                 taken = self._open(message, fds)
             elif kind == "log_config":
-                path, rotation = _path_and_rotation(message)
+                path = _path_of(message)
                 if path in self._sinks:
-                    self._sinks[path].log.rotation = rotation
+                    self._sinks[path].configure(self._options(path, message))
             elif kind == "quit":
                 self._is_quitting = True
         except (KeyError, TypeError, ValueError) as error:
@@ -113,7 +114,7 @@ class Logger:
                 os.close(fd)
 
     def _open(self, message: Message, fds: list[int]) -> bool:
-        path, rotation = _path_and_rotation(message)
+        path = _path_of(message)
         run, stream = str(message["run"]), str(message["stream"])
         if not fds:
             raise ValueError("no descriptor came with it")
@@ -121,13 +122,21 @@ class Logger:
             raise ValueError("the descriptor is not a pipe")
         pipe = Pipe(fds[0], run, run_number(run), stream, STREAM_CODES[stream])
         os.set_blocking(pipe.fd, False)  # os takes it by position only
+        options = self._options(path, message)
         sink = self._sinks.get(path)
         if sink is None:
-            log = LogFile(path, rotation, self._directories, self._packer)
+            log = LogFile(path, options.rotation, self._directories, self._packer)
             sink = self._sinks[path] = Sink(log, self._around)
-        sink.log.rotation = rotation
+        sink.configure(options)
         sink.add(pipe)
         return True
+
+    def _options(self, path: str, message: Message) -> Options:
+        """Return what a message says of a log; what makes no sense is told once a message."""
+        options = parse_options(message.get("options"))
+        for fault in options.faults:
+            self._event("misconfigured", {"path": path, "reason": fault})
+        return options
 
     def _send(self, message: Message) -> bool:
         if self._channel is None:
@@ -218,15 +227,12 @@ class Logger:
                 self._channel.on_writable()
 
 
-def _path_and_rotation(message: Message) -> tuple[str, Rotation]:
-    path, max_bytes, backups = message["path"], message["max_bytes"], message["backups"]
+def _path_of(message: Message) -> str:
+    path = message["path"]
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
         msg = f"path {path!r} is not absolute"
         raise ValueError(msg)
-    if not isinstance(max_bytes, int) or not isinstance(backups, int) or max_bytes < 0 or backups < 0:
-        msg = f"max_bytes {max_bytes!r}, backups {backups!r}: both are counts"
-        raise ValueError(msg)
-    return path, Rotation(max_bytes, backups, bool(message["compress"]))
+    return path
 
 
 def _is_hung_up(channel: Channel) -> bool:

@@ -16,6 +16,7 @@ from orchestra_supervisor.logfile.index import Flag
 from orchestra_supervisor.logger.directory import LOCK_RETRY, LockBusy
 from orchestra_supervisor.logger.drops import Drops
 from orchestra_supervisor.logger.logfile import CHUNK, LogFile
+from orchestra_supervisor.logger.options import Options
 from orchestra_supervisor.logger.timers import Timers
 
 __all__ = ["HOLD", "LOCK_HOLD", "RETRY", "Pipe", "Sink", "Surroundings"]
@@ -112,6 +113,10 @@ class Sink:
     def is_done(self) -> bool:
         """True when nothing flows into it and nothing has to be told or remembered any more."""
         return not self.pipes and self._episode is None and not self._drops.unreported
+
+    def configure(self, options: Options) -> None:
+        """Go on with other options from here on."""
+        self.log.rotation = options.rotation
 
     def add(self, pipe: Pipe) -> None:
         """Let a pipe flow into the log from now on."""

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.states import Condition, Kind
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "Fleet",
     "FleetSettings",
     "HttpCheck",
-    "LogSpec",
     "McpBackendSpec",
     "McpSpec",
     "Port",
@@ -167,15 +167,6 @@ class DependencySpec(_Spec):
     on_failure: Literal["keep", "stop", "restart"] = "keep"
     """When the dependency stops meeting its condition while this service runs: keep it running;
     stop it until the condition is met again; or restart it once the condition is met again."""
-
-
-class LogSpec(_Spec):
-    """Rotation of one service's log."""
-
-    max_bytes: ByteCount = 50 * 1024 * 1024
-    """Size at which the segment is rotated; 0: never."""
-    backups: Annotated[int, Field(ge=0, le=10_000)] = 5
-    compress: bool = True
 
 
 class ServiceSpec(_Spec):

@@ -13,11 +13,13 @@ import anyio.abc
 from anyio.lowlevel import checkpoint
 
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
-from orchestra_supervisor.model.spec import LogSpec, StopSpec
+from orchestra_supervisor.model.spec import StopSpec
+from orchestra_supervisor.process.log_options import log_message
 from orchestra_supervisor.process.orders import (
     FleetNews,
     HeldRun,
     LoggerNews,
+    LogTarget,
     News,
     ReloadAsked,
     ReplaceAsked,
@@ -144,7 +146,7 @@ class KeeperClient:
                 "rlimits": {name: [limit.soft, limit.hard] for name, limit in order.rlimits.items()},
                 "nice": order.nice,
                 "oom_score_adj": order.oom_score_adj,
-                "log": None if log is None else {"path": log.path, **_rotation(log.rotation)},
+                "log": None if log is None else log_message(log),
                 "stop": _plan(order.stop),
                 "stop_order": order.stop_order,
                 "note": note,
@@ -166,9 +168,9 @@ class KeeperClient:
         """Leave a note for the next daemon; None deletes it."""
         self._send({"type": "note", "slot": slot, "note": note})
 
-    def log_config(self, path: str, rotation: LogSpec) -> None:
-        """Change the rotation of a log file that is being written."""
-        self._send({"type": "log_config", "path": path, **_rotation(rotation)})
+    def log_config(self, target: LogTarget) -> None:
+        """Change how a log that is being written is written on and kept."""
+        self._send({"type": "log_config", **log_message(target)})
 
     def shutdown(self) -> None:
         """Mark the fleet as going down, so that a next daemon goes on with it."""
@@ -242,10 +244,6 @@ class KeeperClient:
 
 def _plan(stop: StopSpec) -> dict[str, object]:
     return {"steps": [[step.signal, step.wait] for step in stop.steps], "scope": stop.scope}
-
-
-def _rotation(log: LogSpec) -> dict[str, object]:
-    return {"max_bytes": log.max_bytes, "backups": log.backups, "compress": log.compress}
 
 
 def _snapshot(welcome: Message, runs: list[HeldRun], notes: dict[str, object]) -> Snapshot:

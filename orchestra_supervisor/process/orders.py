@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec
+from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.spec import RlimitSpec, StopSpec
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
 
 __all__ = [
@@ -36,10 +37,15 @@ def slot_of(run: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """Where a run's output goes: an absolute path and its rotation."""
+    """Where output goes.
+
+    Attributes:
+        path: Absolute path of the log.
+        spec: How it is written and kept.
+    """
 
     path: str
-    rotation: LogSpec
+    spec: LogSpec
 
 
 @dataclass(frozen=True, slots=True)

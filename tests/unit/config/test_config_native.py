@@ -8,12 +8,12 @@ from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
 from orchestra_supervisor.config.load import load_fleet
 from orchestra_supervisor.config.values import RLIMIT_NAMES
 from orchestra_supervisor.model.errors import ConfigError
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     CommandCheck,
     DependencySpec,
     HttpCheck,
-    LogSpec,
     RestartSpec,
     RlimitSpec,
     StopSpec,

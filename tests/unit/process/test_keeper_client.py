@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
-from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec, StopStep
+from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.spec import RlimitSpec, StopSpec, StopStep
 from orchestra_supervisor.process import keeper_client
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import (
@@ -255,7 +256,7 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
         client.stop(RUN, StopSpec(steps=()))
         client.ack(RUN)
         client.note("web", None)
-        client.log_config("/l/web.log", LogSpec(max_bytes=9))
+        client.log_config(LogTarget("/l/web.log", LogSpec(max_bytes=9)))
         client.shutdown()
         client.quit(3)
         await client.flush()
@@ -274,7 +275,10 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "rlimits": {"nofile": [1, None]},
             "nice": 4,
             "oom_score_adj": 5,
-            "log": {"path": "/l/web.log", "max_bytes": 1, "backups": 2, "compress": False},
+            "log": {
+                "path": "/l/web.log",
+                "options": {"max_bytes": 1, "backups": 2, "compress": False},
+            },
             "stop": {"steps": [["SIGINT", 1.5]], "scope": "leader"},
             "stop_order": 3,
             "note": {"n": 1},

@@ -1,8 +1,8 @@
 import pytest
 
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
-    LogSpec,
     ProbeSet,
     RestartSpec,
     RlimitSpec,
