@@ -111,6 +111,7 @@ class Daemon:
         self._apply(fleet)
         log_directory = self._home.log_directory(fleet)
         launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
+        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
         outside = Outside(
             keeper=self._keeper,
             clock=self._clock,
@@ -205,8 +206,10 @@ class Daemon:
         old = supervisor.fleet
         self._apply(fleet)
         done = verbs.reload(fleet, self._down(fleet))
+        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
+        is_other = old.settings.log_keep_bytes != fleet.settings.log_keep_bytes
         for name, spec in fleet.services.items():
-            if name in old.services and old.services[name].log != spec.log:
+            if name in old.services and (is_other or old.services[name].log != spec.log):
                 self._keeper.log_config(launcher.log_target(spec))
         await supervisor.commit()
         self._home.write_layout(fleet, self._socket)

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from orchestra_supervisor.config.form_log import LogForm
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
     Form,
-    LogForm,
     ProbesForm,
     ProbeTimingForm,
     RestartOrPolicy,
@@ -20,6 +20,7 @@ from orchestra_supervisor.config.form_parts import (
 )
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
+    ByteSize,
     CommandLine,
     Duration,
     EnvValue,
@@ -108,7 +109,7 @@ class ServiceForm(Form):
     startup_timeout: Duration | None = Field(
         None, description="From spawn to first readiness; 0: no limit. Default: 60s."
     )
-    log: LogForm | None = Field(None, description="Rotation of its log.")
+    log: LogForm | None = Field(None, description="What becomes of its output.")
     tags: list[Text] | None = Field(None, description="Words to select it by.")
 
     @field_validator("rlimits")
@@ -155,6 +156,11 @@ class SettingsForm(Form):
     )
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
+    )
+    log_keep_bytes: ByteSize | None = Field(
+        None,
+        description="What all logs may take with their rotated segments, the oldest go first; 0: no limit. "
+        "Default: 0.",
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

@@ -26,6 +26,8 @@ class Launcher:
     def __init__(self, *, home: Path, log_directory: Path, environ: Mapping[str, str]) -> None:
         self._home = home
         self._log_directory = log_directory
+        self.log_keep_bytes = 0
+        """What all logs together may take; 0: no limit."""
         self._environ = dict(environ)
         for name in ("ORCHESTRA_KEEPER_FD", "ORCHESTRA_RUN_ID", "ORCHESTRA_SERVICE"):
             self._environ.pop(name, None)
@@ -36,7 +38,7 @@ class Launcher:
 
     def log_target(self, spec: ServiceSpec) -> LogTarget:
         """Return where a service's output goes."""
-        return LogTarget(str(self.log_path(spec.name)), spec.log)
+        return LogTarget(str(self.log_path(spec.name)), spec.log, self.log_keep_bytes)
 
     def order(self, spec: ServiceSpec, run: str, *, stop_order: int) -> SpawnOrder:
         """Return the order for a run of a service; secret references are still references."""
@@ -68,7 +70,9 @@ class Launcher:
             cwd=spec.cwd,
             env=self._env(spec),
             stop=_PROBE_STOP,
-            log=LogTarget(str(self._log_directory / f"{spec.name}.probe.log"), _PROBE_LOG),
+            log=LogTarget(
+                str(self._log_directory / f"{spec.name}.probe.log"), _PROBE_LOG, self.log_keep_bytes
+            ),
             umask=spec.umask,
             user=spec.user,
             group=spec.group,

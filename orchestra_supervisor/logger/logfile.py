@@ -13,12 +13,15 @@ import time
 from contextlib import suppress
 
 from orchestra_supervisor.logfile.index import (
+    HEADER_SIZE,
     INDEX_SUFFIX,
     RECORD_SIZE,
     Flag,
     Record,
+    decode_record,
     encode_header,
     encode_record,
+    pread_exactly,
     pwrite_exactly,
     recover_index,
 )
@@ -27,12 +30,14 @@ from orchestra_supervisor.logger.directory import Directories
 from orchestra_supervisor.logger.options import Rotation
 from orchestra_supervisor.logger.packer import Packer
 
-__all__ = ["CHUNK", "OVERSHOOT", "RECORD_INTERVAL_NS", "LogFile"]
+__all__ = ["CHUNK", "LINE_WAIT", "OVERSHOOT", "RECORD_INTERVAL_NS", "LogFile"]
 
 CHUNK = 1024 * 1024
 """Bytes that are moved at most in one turn, so that one noisy service does not starve the others."""
 OVERSHOOT = 64 * 1024
 """Bytes by which a segment may exceed its limit to end at the end of a line: what a pipe holds."""
+LINE_WAIT = 5.0
+"""Seconds for which a segment that is old waits for the end of a line."""
 RECORD_INTERVAL_NS = 50_000_000
 """Nanoseconds after which a new index record tells the time anew."""
 
@@ -60,7 +65,7 @@ class LogFile:
         self._packer = packer
         self._archive: Archive | None = None
         self._fd = self._index_fd = -1
-        self._offset = self._index_end = self._segment_id = 0
+        self._offset = self._index_end = self._segment_id = self._begun_ns = 0
         self._last: Record | None = None
         self._before: tuple[Record | None, int] | None = None
         self._identity = (0, 0)
@@ -134,6 +139,8 @@ class LogFile:
 
     def advance(self, size: int) -> None:
         """Take note that `size` bytes were written at `offset`."""
+        if not self._offset:
+            self._begun_ns = time.time_ns()
         self._offset += size
 
     def end(self, run: int, stream: int, flags: int = 0) -> None:
@@ -152,7 +159,7 @@ class LogFile:
         return max(1, min(CHUNK, self.rotation.max_bytes + OVERSHOOT - self._offset))
 
     def rotate_if_due(self) -> str:
-        """Rotate when the segment is full, at the end of a line if one is near.
+        """Rotate when the segment is full or old, at the end of a line if one is near.
 
         Returns:
             The path of the rotated segment, or empty.
@@ -160,14 +167,29 @@ class LogFile:
         Raises:
             OSError: It could not be done. The log may be closed now.
         """
-        over = self._offset - self.rotation.max_bytes
-        if not self.rotation.max_bytes or over < 0:
-            return ""
-        if over < OVERSHOOT and os.pread(self._fd, 1, self._offset - 1) != b"\n":
+        if not self._is_full() and not self._is_old():
             return ""
         if self.refresh() or not self.is_open:
             return ""
         return self._rotate()
+
+    def age_due(self) -> float:
+        """Return when the segment will be old, seconds since the epoch; 0: never, or it is empty."""
+        if not self.rotation.max_age or not self._offset:
+            return 0.0
+        return self._begun_ns / 1e9 + self.rotation.max_age
+
+    def _is_full(self) -> bool:
+        over = self._offset - self.rotation.max_bytes
+        return self.rotation.max_bytes > 0 and over >= 0 and (over >= OVERSHOOT or self._ends_a_line())
+
+    def _is_old(self) -> bool:
+        due = self.age_due()
+        late = time.time() - due
+        return due > 0 and late >= 0 and (late >= LINE_WAIT or self._ends_a_line())
+
+    def _ends_a_line(self) -> bool:
+        return os.pread(self._fd, 1, self._offset - 1) == b"\n"
 
     def refresh(self) -> bool:
         """Notice that the file was removed, renamed or truncated by others, and go on in the one that counts.
@@ -230,11 +252,17 @@ class LogFile:
         self._identity = (status.st_dev, status.st_ino)
         self._offset = status.st_size
         self._last = None
+        self._begun_ns = self._segment_id
         if self._index_fd < 0:
             return False
         recovery = recover_index(self._index_fd, self._offset, self._segment_id)
         self._index_end, self._segment_id = recovery.end, recovery.segment_id
+        self._begun_ns = self._first_time() or self._segment_id
         return recovery.repaired
+
+    def _first_time(self) -> int:
+        first = decode_record(pread_exactly(self._index_fd, RECORD_SIZE, HEADER_SIZE))
+        return first.time_ns if first else 0
 
     def _clear_index_place(self) -> None:
         """There is an index without a log: finish the rotation that was killed, or remove it."""

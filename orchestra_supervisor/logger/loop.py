@@ -18,6 +18,7 @@ from orchestra_supervisor.logger.directory import Directories
 from orchestra_supervisor.logger.logfile import LogFile
 from orchestra_supervisor.logger.options import Options, parse_options
 from orchestra_supervisor.logger.packer import Packer
+from orchestra_supervisor.logger.retention import Retention
 from orchestra_supervisor.logger.sink import Pipe, Sink, Surroundings
 from orchestra_supervisor.logger.timers import Timers
 from orchestra_supervisor.wire.channel import Channel, ChannelClosed
@@ -47,7 +48,8 @@ class Logger:
         self._channel_mask = selectors.EVENT_READ
         self._timers = Timers()
         self._directories = Directories()
-        self._packer = Packer(self._selector)
+        self._packer = Packer(self._selector, self._on_packed)
+        self._retention = Retention(self._timers, lambda: self._packer.is_busy, self._event)
         self._sinks: dict[str, Sink] = {}
         self._is_quitting = False
         self._around = Surroundings(self._timers, self._watch, self._unwatch, self._event, self._eof)
@@ -134,6 +136,7 @@ class Logger:
     def _options(self, path: str, message: Message) -> Options:
         """Return what a message says of a log; what makes no sense is told once a message."""
         options = parse_options(message.get("options"))
+        self._retention.limit(path, options.rotation)
         for fault in options.faults:
             self._event("misconfigured", {"path": path, "reason": fault})
         return options
@@ -152,6 +155,8 @@ class Logger:
         is_told = self._send({"type": "event", "kind": kind, **facts})
         if not is_told and kind in {"dropped", "unwritable"}:
             complain(f"{kind} {facts}")
+        if kind == "rotated":
+            self._retention.look()
         if kind == "dropped":
             self._forget_if_done(str(facts["path"]))
 
@@ -204,7 +209,11 @@ class Logger:
 
     def _forget_if_done(self, path: str) -> None:
         if path in self._sinks and self._sinks[path].is_done:
-            self._sinks.pop(path).log.close()
+            self._sinks.pop(path).close()
+            self._retention.forget(path)
+
+    def _on_packed(self) -> None:
+        self._retention.look()
 
     # -- the end
 

@@ -11,6 +11,7 @@ __all__ = ["Options", "Rotation", "parse_options"]
 _T = TypeVar("_T")
 _MAX_BYTES = 2**63 - 1
 _MAX_BACKUPS = 2**31 - 1
+_MAX_SECONDS = 31_536_000.0  # one year; the limit of the daemon's specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,17 @@ class Rotation:
         max_bytes: Size at which the segment is rotated; 0: never.
         backups: So many rotated segments are kept.
         compress: Rotated segments are packed.
+        max_age: Seconds after a segment's first byte at which it is rotated; 0: never.
+        keep_bytes: What the log may take with its rotated segments; 0: no limit.
+        directory_keep_bytes: The same for all logs of its directory.
     """
 
     max_bytes: int = 0
     backups: int = 5
     compress: bool = True
+    max_age: float = 0.0
+    keep_bytes: int = 0
+    directory_keep_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,9 @@ def parse_options(value: object) -> Options:
         max_bytes=reader.count("max_bytes", default.max_bytes, _MAX_BYTES),
         backups=reader.count("backups", default.backups, _MAX_BACKUPS),
         compress=reader.flag("compress", default=default.compress),
+        max_age=reader.seconds("max_age", default.max_age),
+        keep_bytes=reader.count("keep_bytes", default.keep_bytes, _MAX_BYTES),
+        directory_keep_bytes=reader.count("directory_keep_bytes", default.directory_keep_bytes, _MAX_BYTES),
     )
     return Options(rotation, tuple(reader.faults))
 
@@ -71,6 +81,14 @@ class _Reader:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limit:
             return value
         return self._refuse(key, f"a whole number from 0 to {limit}", default)
+
+    def seconds(self, key: str, default: float) -> float:
+        value = self._values.get(key)
+        if value is None:
+            return default
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_SECONDS:
+            return float(value)
+        return self._refuse(key, f"a number of seconds from 0 to {_MAX_SECONDS:.0f}", default)
 
     def flag(self, key: str, *, default: bool) -> bool:
         value = self._values.get(key)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from orchestra_supervisor.logfile.index import Flag
 from orchestra_supervisor.logger.directory import LOCK_RETRY, LockBusy
 from orchestra_supervisor.logger.drops import Drops
-from orchestra_supervisor.logger.logfile import CHUNK, LogFile
+from orchestra_supervisor.logger.logfile import CHUNK, LINE_WAIT, LogFile
 from orchestra_supervisor.logger.options import Options
-from orchestra_supervisor.logger.timers import Timers
+from orchestra_supervisor.logger.timers import Timer, Timers
 
 __all__ = ["HOLD", "LOCK_HOLD", "RETRY", "Pipe", "Sink", "Surroundings"]
 
@@ -108,6 +108,7 @@ class Sink:
         self._next_check = 0.0
         self._next_rotation = 0.0
         self._can_splice = True
+        self._age_timer: Timer | None = None
 
     @property
     def is_done(self) -> bool:
@@ -117,6 +118,8 @@ class Sink:
     def configure(self, options: Options) -> None:
         """Go on with other options from here on."""
         self.log.rotation = options.rotation
+        self._forget_age()
+        self._watch_age()
 
     def add(self, pipe: Pipe) -> None:
         """Let a pipe flow into the log from now on."""
@@ -159,6 +162,7 @@ class Sink:
     def close(self) -> None:
         """Report what has not been reported, and close the log."""
         self._drops.report()
+        self._forget_age()
         self.log.close()
 
     def _open(self) -> None:
@@ -167,6 +171,7 @@ class Sink:
         self._can_splice = True
         if is_repaired:
             self._around.event("recovered", {"path": self.log.path})
+        self._watch_age()
         if self.log.complaint:
             self._tell_unwritable(f"the index cannot be written, the log can: {self.log.complaint}")
 
@@ -199,6 +204,7 @@ class Sink:
         log.advance(moved)
         self._unmarked = False
         self._rotate(now)
+        self._watch_age()
         return moved
 
     def _marker(self) -> int:
@@ -256,7 +262,31 @@ class Sink:
         pipe.fd = -1
         self._around.eof(pipe)
         if not self.pipes:
+            self._forget_age()
             self.log.close()
+
+    def _watch_age(self) -> None:
+        """Wake when the segment will be old: one timer, and none while the log is empty."""
+        due = self.log.age_due() if self.log.is_open else 0.0
+        if not due or self._age_timer is not None:
+            return
+        delay = due - time.time()
+        delay = min(delay, self.log.rotation.max_age) if delay > 0 else LINE_WAIT
+        self._age_timer = self._around.timers.after(delay, self._on_age)
+
+    def _on_age(self) -> None:
+        self._age_timer = None
+        if self.log.is_open and self._episode is None:
+            try:
+                self._rotate(time.monotonic())
+            except OSError as error:
+                self._fail(error)
+            self._watch_age()
+
+    def _forget_age(self) -> None:
+        if self._age_timer is not None:
+            self._around.timers.cancel(self._age_timer)
+            self._age_timer = None
 
     def _fail(self, error: OSError) -> None:
         """The log could not be opened or written."""

@@ -249,6 +249,8 @@ class FleetSettings(_Spec):
     """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
     journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
     """Events kept in the journal."""
+    log_keep_bytes: ByteCount = 0
+    """What all logs may take with their rotated segments; 0: no limit."""
 
 
 class Fleet(_Spec):

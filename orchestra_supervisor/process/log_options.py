@@ -11,5 +11,12 @@ __all__ = ["log_message"]
 def log_message(target: LogTarget) -> dict[str, object]:
     """Return where output goes, as `spawn` and `log_config` say it."""
     spec = target.spec
-    options = {"max_bytes": spec.max_bytes, "backups": spec.backups, "compress": spec.compress}
+    options: dict[str, object] = {
+        "max_bytes": spec.max_bytes,
+        "max_age": spec.max_age,
+        "backups": spec.backups,
+        "compress": spec.compress,
+        "keep_bytes": spec.keep_bytes,
+        "directory_keep_bytes": target.directory_keep_bytes,
+    }
     return {"path": target.path, "options": options}

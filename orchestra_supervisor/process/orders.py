@@ -42,10 +42,12 @@ class LogTarget:
     Attributes:
         path: Absolute path of the log.
         spec: How it is written and kept.
+        directory_keep_bytes: What all logs of its directory may take; 0: no limit.
     """
 
     path: str
     spec: LogSpec
+    directory_keep_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,9 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
         cwd="/srv",
         env={"A": "\udcff"},
         stop=StopSpec(steps=(StopStep(signal="INT", wait=1.5),), scope="leader"),
-        log=LogTarget("/l/web.log", LogSpec(max_bytes=1, backups=2, compress=False)),
+        log=LogTarget(
+            "/l/web.log", LogSpec(max_bytes=1, max_age=3600, backups=2, compress=False, keep_bytes=9), 8
+        ),
         stop_order=3,
         umask=0o22,
         user="u",
@@ -277,7 +279,14 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "oom_score_adj": 5,
             "log": {
                 "path": "/l/web.log",
-                "options": {"max_bytes": 1, "backups": 2, "compress": False},
+                "options": {
+                    "max_bytes": 1,
+                    "max_age": 3600,
+                    "backups": 2,
+                    "compress": False,
+                    "keep_bytes": 9,
+                    "directory_keep_bytes": 8,
+                },
             },
             "stop": {"steps": [["SIGINT", 1.5]], "scope": "leader"},
             "stop_order": 3,
