@@ -1,7 +1,6 @@
 """From a service's spec to the order that the keeper carries out."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from orchestra_supervisor.model.log import LogSpec
@@ -40,6 +39,12 @@ class Launcher:
         """Return where a service's output goes."""
         return LogTarget(str(self.log_path(spec.name)), spec.log, self.log_keep_bytes)
 
+    def _probe_log(self, spec: ServiceSpec) -> LogTarget:
+        """Return where a probe's output goes: its command knows the secrets of its service."""
+        redaction = {"redact": spec.log.redact, "redact_secrets": spec.log.redact_secrets}
+        path = str(self._log_directory / f"{spec.name}.probe.log")
+        return LogTarget(path, _PROBE_LOG.model_copy(update=redaction), self.log_keep_bytes)
+
     def order(self, spec: ServiceSpec, run: str, *, stop_order: int) -> SpawnOrder:
         """Return the order for a run of a service; secret references are still references."""
         return SpawnOrder(
@@ -70,9 +75,7 @@ class Launcher:
             cwd=spec.cwd,
             env=self._env(spec),
             stop=_PROBE_STOP,
-            log=LogTarget(
-                str(self._log_directory / f"{spec.name}.probe.log"), _PROBE_LOG, self.log_keep_bytes
-            ),
+            log=self._probe_log(spec),
             umask=spec.umask,
             user=spec.user,
             group=spec.group,
@@ -87,8 +90,3 @@ class Launcher:
         if spec.port is not None:
             env.setdefault("PORT", str(spec.port))
         return env
-
-    @staticmethod
-    def with_env(order: SpawnOrder, env: dict[str, str]) -> SpawnOrder:
-        """Return the order with another environment: the one with secrets resolved."""
-        return replace(order, env=env)

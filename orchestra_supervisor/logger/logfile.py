@@ -68,6 +68,7 @@ class LogFile:
         self._offset = self._index_end = self._segment_id = self._begun_ns = 0
         self._last: Record | None = None
         self._before: tuple[Record | None, int] | None = None
+        self._torn: Record | None = None
         self._identity = (0, 0)
 
     @property
@@ -142,6 +143,41 @@ class LogFile:
         if not self._offset:
             self._begun_ns = time.time_ns()
         self._offset += size
+
+    def write(self, run: int, chunks: list[tuple[int, bytes]], flags: int) -> None:
+        """Write bytes that have gone through our memory: all of them, or none.
+
+        Args:
+            run: Whose they are, as the index writes it.
+            chunks: Stream, as the index writes it, and bytes.
+            flags: Of the first record.
+
+        Raises:
+            OSError: They cannot be written. The log is as it was.
+        """
+        before = (self._last, self._index_end, self._offset)
+        try:
+            self._mend()
+            for stream, data in chunks:
+                self.begin(run, stream, flags)
+                flags = 0
+                pwrite_exactly(self._fd, data, self._offset)
+                self.advance(len(data))
+        except OSError:
+            self._last, self._index_end, self._offset = before
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._offset)
+            raise
+        finally:
+            self._before = None
+
+    def _mend(self) -> None:
+        """Give the line that a killed logger left in its middle an end of its own."""
+        torn, self._torn = self._torn, None
+        if torn is not None:
+            self._write_record(Record(time.time_ns(), self._offset, torn.run, torn.stream))
+            pwrite_exactly(self._fd, b"\n", self._offset)
+            self.advance(1)
 
     def end(self, run: int, stream: int, flags: int = 0) -> None:
         """Say that a stream has ended.
@@ -258,6 +294,9 @@ class LogFile:
         recovery = recover_index(self._index_fd, self._offset, self._segment_id)
         self._index_end, self._segment_id = recovery.end, recovery.segment_id
         self._begun_ns = self._first_time() or self._segment_id
+        last = recovery.last
+        if last is not None and self._offset and not last.flags & Flag.END and not self._ends_a_line():
+            self._torn = last
         return recovery.repaired
 
     def _first_time(self) -> int:
@@ -279,7 +318,7 @@ class LogFile:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._index_fd = -1
-        self._last = self._before = None
+        self._last = self._before = self._torn = None
 
     def _write_record(self, record: Record) -> None:
         if self._index_fd >= 0:

@@ -1,13 +1,10 @@
 """The logger's loop: what the keeper says, what the pipes hold, what is due."""
 
-import fcntl
 import os
 import select
 import selectors
 import stat
-import struct
 import sys
-import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,10 +13,11 @@ from functools import partial
 from orchestra_supervisor.logfile.index import STREAM_CODES, run_number
 from orchestra_supervisor.logger.directory import Directories
 from orchestra_supervisor.logger.logfile import LogFile
-from orchestra_supervisor.logger.options import Options, parse_options
+from orchestra_supervisor.logger.options import Options, parse_options, parse_secrets
 from orchestra_supervisor.logger.packer import Packer
+from orchestra_supervisor.logger.pipe import Peeker, Pipe
 from orchestra_supervisor.logger.retention import Retention
-from orchestra_supervisor.logger.sink import Pipe, Sink, Surroundings
+from orchestra_supervisor.logger.sink import Sink, Surroundings
 from orchestra_supervisor.logger.timers import Timers
 from orchestra_supervisor.wire.channel import Channel, ChannelClosed
 from orchestra_supervisor.wire.frames import Message, WireError
@@ -52,7 +50,10 @@ class Logger:
         self._retention = Retention(self._timers, lambda: self._packer.is_busy, self._event)
         self._sinks: dict[str, Sink] = {}
         self._is_quitting = False
-        self._around = Surroundings(self._timers, self._watch, self._unwatch, self._event, self._eof)
+        self._peeker = Peeker()
+        self._around = Surroundings(
+            self._timers, self._peeker, self._watch, self._unwatch, self._event, self._eof
+        )
         self._selector.register(channel, self._channel_mask, self._on_channel)
 
     def run(self) -> int:
@@ -122,7 +123,18 @@ class Logger:
             raise ValueError("no descriptor came with it")
         if not stat.S_ISFIFO(os.fstat(fds[0]).st_mode):
             raise ValueError("the descriptor is not a pipe")
-        pipe = Pipe(fds[0], run, run_number(run), stream, STREAM_CODES[stream])
+        secrets = parse_secrets(message.get("secrets"))
+        if secrets is None:
+            self._event("misconfigured", {"path": path, "reason": "secrets are not a list of texts"})
+        pipe = Pipe(
+            fds[0],
+            run,
+            str(message.get("slot", "")),
+            run_number(run),
+            stream,
+            STREAM_CODES[stream],
+            secrets or (),
+        )
         os.set_blocking(pipe.fd, False)  # os takes it by position only
         options = self._options(path, message)
         sink = self._sinks.get(path)
@@ -153,11 +165,11 @@ class Logger:
 
     def _event(self, kind: str, facts: dict[str, object]) -> None:
         is_told = self._send({"type": "event", "kind": kind, **facts})
-        if not is_told and kind in {"dropped", "unwritable"}:
+        if not is_told and kind in {"dropped", "unwritable", "limited"}:
             complain(f"{kind} {facts}")
         if kind == "rotated":
             self._retention.look()
-        if kind == "dropped":
+        if kind in {"dropped", "limited"}:
             self._forget_if_done(str(facts["path"]))
 
     def _eof(self, pipe: Pipe) -> None:
@@ -221,14 +233,14 @@ class Logger:
         """Write what the pipes hold at this moment."""
         for sink in list(self._sinks.values()):
             for pipe in list(sink.pipes):
-                waiting = fcntl.ioctl(pipe.fd, termios.FIONREAD, struct.pack("i", 0))
-                sink.drain(pipe, struct.unpack("i", waiting)[0] + 1)  # one more meets the end of file
+                sink.drain(pipe, pipe.waiting() + 1)  # one more meets the end of file
 
     def _end(self) -> None:
         for sink in list(self._sinks.values()):
             with suppress(WireError):
                 sink.close()
         self._packer.stop()
+        self._peeker.close()
         deadline = time.monotonic() + _FLUSH
         with suppress(ChannelClosed):
             while self._channel is not None and self._channel.wants_write and time.monotonic() < deadline:

@@ -3,10 +3,13 @@
 A bad value never costs a byte of output: its default holds in its place, and the fault is told.
 """
 
+import re
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-__all__ = ["Options", "Rotation", "parse_options"]
+from orchestra_supervisor.logger.limit import RateLimit
+
+__all__ = ["Options", "Rotation", "Treatment", "parse_options", "parse_secrets"]
 
 _T = TypeVar("_T")
 _MAX_BYTES = 2**63 - 1
@@ -36,15 +39,39 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Treatment:
+    """What is done to the lines of one log.
+
+    Attributes:
+        redact: Matches are replaced.
+        redact_secrets: So are the values of the run's secrets.
+        is_json: Each line is written as an object.
+        limit: How much may come in a time.
+    """
+
+    redact: tuple[re.Pattern[bytes], ...] = ()
+    redact_secrets: bool = True
+    is_json: bool = False
+    limit: RateLimit | None = None
+
+    @property
+    def needs_lines(self) -> bool:
+        """True when bytes cannot be moved without a look at them, whosever they are."""
+        return bool(self.redact or self.is_json or self.limit)
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """All that is said of one log.
 
     Attributes:
         rotation: When it is rotated and what is kept.
+        treatment: What is done to its lines.
         faults: What could not be understood, one sentence each.
     """
 
     rotation: Rotation = Rotation()
+    treatment: Treatment = Treatment()
     faults: tuple[str, ...] = ()
 
 
@@ -60,14 +87,44 @@ def parse_options(value: object) -> Options:
         keep_bytes=reader.count("keep_bytes", default.keep_bytes, _MAX_BYTES),
         directory_keep_bytes=reader.count("directory_keep_bytes", default.directory_keep_bytes, _MAX_BYTES),
     )
-    return Options(rotation, tuple(reader.faults))
+    treatment = Treatment(
+        redact=reader.patterns("redact"),
+        redact_secrets=reader.flag("redact_secrets", default=True),
+        is_json=reader.choice("format", "raw", ("raw", "json")) == "json",
+        limit=_limit(reader.inner("rate_limit")),
+    )
+    return Options(rotation, treatment, tuple(reader.faults))
+
+
+def parse_secrets(value: object) -> tuple[bytes, ...] | None:
+    """Return the secrets that a message carries; None when it is something else, which is not shown."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        return None
+    items = cast("list[object]", value)
+    texts = [item.encode("utf-8", "surrogateescape") for item in items if isinstance(item, str)]
+    return tuple(texts) if len(texts) == len(items) else None
+
+
+def _limit(reader: "_Reader | None") -> RateLimit | None:
+    if reader is None:
+        return None
+    size = reader.count("bytes", 0, _MAX_BYTES)
+    per = reader.seconds("per", 1.0)
+    if not size or not per:
+        reader.faults.append("rate_limit needs bytes and per above 0; going on without a limit")
+        return None
+    burst = reader.count("burst", 0, _MAX_BYTES) or size
+    is_blocking = reader.choice("on_limit", "drop", ("drop", "block")) == "block"
+    return RateLimit(size, per, burst, is_blocking)
 
 
 class _Reader:
     """Takes values out of an object; null and what is missing stand for the default."""
 
-    def __init__(self, value: object) -> None:
-        self.faults: list[str] = []
+    def __init__(self, value: object, faults: list[str] | None = None) -> None:
+        self.faults: list[str] = [] if faults is None else faults
         self._values: dict[str, object] = {}
         if isinstance(value, dict):
             self._values = cast("dict[str, object]", value)
@@ -95,6 +152,31 @@ class _Reader:
         if value is None or isinstance(value, bool):
             return default if value is None else value
         return self._refuse(key, "true or false", default)
+
+    def choice(self, key: str, default: str, known: tuple[str, ...]) -> str:
+        value = self._values.get(key)
+        if value is None:
+            return default
+        return str(value) if value in known else self._refuse(key, f"one of {', '.join(known)}", default)
+
+    def inner(self, key: str) -> "_Reader | None":
+        value = self._values.get(key)
+        return None if value is None else _Reader(value, self.faults)
+
+    def patterns(self, key: str) -> tuple[re.Pattern[bytes], ...]:
+        value = self._values.get(key)
+        items = cast("list[object]", value) if isinstance(value, list) else []
+        if value is not None and not isinstance(value, list):
+            return self._refuse(key, "a list of regular expressions", ())
+        found: list[re.Pattern[bytes]] = []
+        for number, item in enumerate(items):
+            try:
+                found.append(re.compile(str(item).encode("utf-8", "surrogateescape")))
+            except (re.error, UnicodeError, OverflowError, RecursionError):
+                self.faults.append(
+                    f"{key}: number {number + 1} is no regular expression; going on without it"
+                )
+        return tuple(found)
 
     def _refuse(self, key: str, wanted: str, default: _T) -> _T:
         # Its own words are not shown: what stands in the place of a number may be anything.

@@ -1,16 +1,28 @@
 """What becomes of a service's output: how its log is rotated and kept."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["LogSpec"]
+__all__ = ["LogSpec", "RateLimitSpec"]
 
 _Bytes = Annotated[int, Field(ge=0)]
 
 
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RateLimitSpec(_Spec):
+    """How much of a service's output is written in a time."""
+
+    size: Annotated[int, Field(ge=1)]
+    """Bytes that may come in each `per`."""
+    per: Annotated[float, Field(gt=0, le=86_400)] = 1.0
+    burst: _Bytes = 0
+    """Bytes that may come at once after a quiet spell; 0: as many as `size`."""
+    on_limit: Literal["drop", "block"] = "drop"
+    """What is over is left out, counted and shown; or waits in the pipe, and the service with it."""
 
 
 class LogSpec(_Spec):
@@ -24,3 +36,9 @@ class LogSpec(_Spec):
     """Seconds after a segment's first byte at which it is rotated; 0: never."""
     keep_bytes: _Bytes = 0
     """What it may take with all its rotated segments, the oldest go first; 0: no limit."""
+    format: Literal["raw", "json"] = "raw"
+    redact: tuple[str, ...] = ()
+    """Regular expressions; what they match in a line is replaced before it is written."""
+    redact_secrets: bool = True
+    """So are the values of the service's secrets."""
+    rate_limit: RateLimitSpec | None = None

@@ -3,6 +3,7 @@
 Source: docs/keeper-protocol.md, "The options of a log".
 """
 
+from orchestra_supervisor.model.log import RateLimitSpec
 from orchestra_supervisor.process.orders import LogTarget
 
 __all__ = ["log_message"]
@@ -18,5 +19,18 @@ def log_message(target: LogTarget) -> dict[str, object]:
         "compress": spec.compress,
         "keep_bytes": spec.keep_bytes,
         "directory_keep_bytes": target.directory_keep_bytes,
+        "format": spec.format,
+        "redact": spec.redact,
+        "redact_secrets": spec.redact_secrets,
+        "rate_limit": _limit(spec.rate_limit),
     }
-    return {"path": target.path, "options": options}
+    message: dict[str, object] = {"path": target.path, "options": options}
+    if target.secrets:
+        message["secrets"] = target.secrets
+    return message
+
+
+def _limit(limit: RateLimitSpec | None) -> dict[str, object] | None:
+    if limit is None:
+        return None
+    return {"bytes": limit.size, "per": limit.per, "burst": limit.burst, "on_limit": limit.on_limit}

@@ -43,11 +43,13 @@ class LogTarget:
         path: Absolute path of the log.
         spec: How it is written and kept.
         directory_keep_bytes: What all logs of its directory may take; 0: no limit.
+        secrets: Values that the run was given, for the logger to replace: never shown, never on a disk.
     """
 
     path: str
     spec: LogSpec
     directory_keep_bytes: int = 0
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Stream:
     read_fd: int
     write_fd: int
     options: dict[str, object]
+    secrets: tuple[str, ...]
     is_at_eof: bool = False
 
     def write(self, data: bytes) -> None:
@@ -139,11 +140,12 @@ class KeeperStandIn:
         *,
         run: str = RUN,
         stream: str = "stdout",
+        secrets: tuple[str, ...] = (),
         **options: object,
     ) -> Stream:
         read_fd, write_fd = os.pipe()
         os.set_blocking(read_fd, False)
-        made = Stream(str(path), run, stream, read_fd, write_fd, options)
+        made = Stream(str(path), run, stream, read_fd, write_fd, options, secrets)
         self.streams.append(made)
         self._send_open(made)
         return made
@@ -156,7 +158,10 @@ class KeeperStandIn:
 
     def _send_open(self, stream: Stream) -> None:
         message: Message = {"type": "open", "run": stream.run, "slot": "web", "stream": stream.name}
-        self.send({**message, "path": stream.path, "options": stream.options}, [stream.read_fd])
+        self.send(
+            {**message, "path": stream.path, "options": stream.options, "secrets": stream.secrets},
+            [stream.read_fd],
+        )
 
     def send(self, message: Message, fds: list[int] | None = None) -> None:
         self.channel.send(message, fds or [])

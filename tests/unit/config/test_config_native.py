@@ -8,7 +8,7 @@ from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
 from orchestra_supervisor.config.load import load_fleet
 from orchestra_supervisor.config.values import RLIMIT_NAMES
 from orchestra_supervisor.model.errors import ConfigError
-from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.log import LogSpec, RateLimitSpec
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     CommandCheck,
@@ -214,6 +214,24 @@ def test_the_process_settings_arrive_in_the_spec(load_service):
     assert spec.cwd.endswith("/other")
 
 
+def test_what_is_said_of_a_log_arrives_in_the_spec(load_service):
+    spec = load_service(
+        log={
+            "max_age": "1d", "keep_bytes": "1GB", "format": "json", "redact": ["a+$"],
+            "redact_secrets": False,
+            "rate_limit": {"bytes": "10MB", "per": "2s", "burst": "20MB", "on_limit": "block"},
+        },
+    )  # fmt: skip
+    assert spec.log == LogSpec(
+        max_age=86_400,
+        keep_bytes=1 << 30,
+        format="json",
+        redact=("a+$",),
+        redact_secrets=False,
+        rate_limit=RateLimitSpec(size=10 << 20, per=2, burst=20 << 20, on_limit="block"),
+    )
+
+
 def test_defaults_hold_for_services_that_do_not_say_otherwise(load):
     defaults = {
         "restart": {"policy": "always", "max_restarts": 3, "backoff": {"cap": 5}},
@@ -300,6 +318,11 @@ BAD_STATUS = {"url": "http://x", "status": 9}
         ({"depends_on": [1]}, "depends_on", "names", ""),
         ({"nice": 20}, "nice", "19", ""),
         ({"log": {"max_bytes": "many"}}, "log.max_bytes", "50MB", ""),
+        ({"log": {"redact": ["("]}}, "log.redact.0", "regular expression", ""),
+        ({"log": {"redact": ["x*"]}}, "log.redact.0", "empty text", ""),
+        ({"log": {"rate_limit": {"bytes": 0}}}, "log.rate_limit.bytes", "1", ""),
+        ({"log": {"rate_limit": {}}}, "log.rate_limit.bytes", "missing", ""),
+        ({"log": {"format": "jsn"}}, "log.format", "json", "json"),
         ({"health_url": "x"}, "health_url", "http://", ""),
         ({"cwd": ""}, "cwd", "at least 1", ""),
     ],

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
-from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.log import LogSpec, RateLimitSpec
 from orchestra_supervisor.model.spec import RlimitSpec, StopSpec, StopStep
 from orchestra_supervisor.process import keeper_client
 from orchestra_supervisor.process.keeper_client import KeeperClient
@@ -232,6 +232,19 @@ async def test_what_it_does_not_know_is_passed_over() -> None:
         assert await hear(client, 1) == [ReloadAsked()]
 
 
+LOG = LogSpec(
+    max_bytes=1,
+    max_age=3600,
+    backups=2,
+    compress=False,
+    keep_bytes=9,
+    format="json",
+    redact=("x+",),
+    redact_secrets=False,
+    rate_limit=RateLimitSpec(size=5, on_limit="block"),
+)
+
+
 async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
     order = SpawnOrder(
         run=RUN,
@@ -240,9 +253,7 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
         cwd="/srv",
         env={"A": "\udcff"},
         stop=StopSpec(steps=(StopStep(signal="INT", wait=1.5),), scope="leader"),
-        log=LogTarget(
-            "/l/web.log", LogSpec(max_bytes=1, max_age=3600, backups=2, compress=False, keep_bytes=9), 8
-        ),
+        log=LogTarget("/l/web.log", LOG, 8, ("hush",)),
         stop_order=3,
         umask=0o22,
         user="u",
@@ -286,7 +297,12 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
                     "compress": False,
                     "keep_bytes": 9,
                     "directory_keep_bytes": 8,
+                    "format": "json",
+                    "redact": ["x+"],
+                    "redact_secrets": False,
+                    "rate_limit": {"bytes": 5, "per": 1, "burst": 0, "on_limit": "block"},
                 },
+                "secrets": ["hush"],
             },
             "stop": {"steps": [["SIGINT", 1.5]], "scope": "leader"},
             "stop_order": 3,
@@ -302,6 +318,8 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "shutdown",
             "quit",
         ]
+        assert rest[4]["options"]["max_bytes"] == 9
+        assert "secrets" not in rest[4]
         assert "plan" not in rest[0]
         assert rest[1]["plan"] == {"steps": [], "scope": "group"}
         assert (rest[3]["note"], rest[6]["status"]) == (None, 3)
