@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from orchestra_supervisor.config.form_sinks import SinkForm, SinksForm, to_sink_spec
 from orchestra_supervisor.config.values import ByteSize, Duration, Flag, Integer
 from orchestra_supervisor.model.log import LogSpec, RateLimitSpec
 
@@ -79,6 +80,10 @@ class LogForm(_Form):
         None, description="How much is written in a time. Default: no limit."
     )
 
+    sinks: SinksForm | None = Field(
+        None, description='Where each line goes besides the file: "journald", "syslog", or an object of one.'
+    )
+
 
 def to_log_spec(defaults: LogForm | None, own: LogForm | None) -> LogSpec:
     """Return what a service's form says of its log, and the file's defaults where it says nothing."""
@@ -90,6 +95,8 @@ def to_log_spec(defaults: LogForm | None, own: LogForm | None) -> LogSpec:
                 values[name] = value
     if "redact" in values:
         values["redact"] = tuple(values["redact"])
+    if "sinks" in values:
+        values["sinks"] = tuple(to_sink_spec(form) for form in cast("list[SinkForm]", values["sinks"]))
     if "rate_limit" in values:
         given = cast("RateLimitForm", values["rate_limit"]).model_dump(exclude_none=True)
         values["rate_limit"] = RateLimitSpec(**given)

@@ -16,6 +16,7 @@ from orchestra_supervisor.logger.logfile import LogFile
 from orchestra_supervisor.logger.options import Options, parse_options, parse_secrets
 from orchestra_supervisor.logger.packer import Packer
 from orchestra_supervisor.logger.pipe import Peeker, Pipe
+from orchestra_supervisor.logger.relay import Relays
 from orchestra_supervisor.logger.retention import Retention
 from orchestra_supervisor.logger.sink import Sink, Surroundings
 from orchestra_supervisor.logger.timers import Timers
@@ -24,6 +25,7 @@ from orchestra_supervisor.wire.frames import Message, WireError
 
 __all__ = ["Logger", "complain"]
 
+_RELAY_FLUSH = 1.0  # seconds for the last lines to other destinations
 _FLUSH = 2.0  # seconds for the last words to the keeper
 
 
@@ -51,8 +53,9 @@ class Logger:
         self._sinks: dict[str, Sink] = {}
         self._is_quitting = False
         self._peeker = Peeker()
+        self._relays = Relays(self._selector, self._timers, self._event)
         self._around = Surroundings(
-            self._timers, self._peeker, self._watch, self._unwatch, self._event, self._eof
+            self._timers, self._peeker, self._relays, self._watch, self._unwatch, self._event, self._eof
         )
         self._selector.register(channel, self._channel_mask, self._on_channel)
 
@@ -239,6 +242,8 @@ class Logger:
         for sink in list(self._sinks.values()):
             with suppress(WireError):
                 sink.close()
+        with suppress(WireError):
+            self._relays.close(_RELAY_FLUSH)
         self._packer.stop()
         self._peeker.close()
         deadline = time.monotonic() + _FLUSH

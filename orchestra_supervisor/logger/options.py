@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+from orchestra_supervisor.logger.destinations import Destination
 from orchestra_supervisor.logger.limit import RateLimit
 
 __all__ = ["Options", "Rotation", "Treatment", "parse_options", "parse_secrets"]
@@ -47,17 +48,19 @@ class Treatment:
         redact_secrets: So are the values of the run's secrets.
         is_json: Each line is written as an object.
         limit: How much may come in a time.
+        sinks: Where each line goes besides the file.
     """
 
     redact: tuple[re.Pattern[bytes], ...] = ()
     redact_secrets: bool = True
     is_json: bool = False
     limit: RateLimit | None = None
+    sinks: tuple[Destination, ...] = ()
 
     @property
     def needs_lines(self) -> bool:
         """True when bytes cannot be moved without a look at them, whosever they are."""
-        return bool(self.redact or self.is_json or self.limit)
+        return bool(self.redact or self.is_json or self.limit or self.sinks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def parse_options(value: object) -> Options:
         redact_secrets=reader.flag("redact_secrets", default=True),
         is_json=reader.choice("format", "raw", ("raw", "json")) == "json",
         limit=_limit(reader.inner("rate_limit")),
+        sinks=_sinks(reader),
     )
     return Options(rotation, treatment, tuple(reader.faults))
 
@@ -105,6 +109,20 @@ def parse_secrets(value: object) -> tuple[bytes, ...] | None:
     items = cast("list[object]", value)
     texts = [item.encode("utf-8", "surrogateescape") for item in items if isinstance(item, str)]
     return tuple(texts) if len(texts) == len(items) else None
+
+
+def _sinks(reader: "_Reader") -> tuple[Destination, ...]:
+    found: list[Destination] = []
+    for number, inner in enumerate(reader.inners("sinks")):
+        protocol = inner.choice("protocol", "", ("journald", "rfc5424", "rfc3164"))
+        transport = inner.choice("transport", "unix", ("unix", "udp", "tcp"))
+        host, port = inner.text("address"), inner.count("port", 0, 65_535)
+        if not protocol or not host or (transport == "unix") == bool(port):
+            reader.faults.append(f"sinks: number {number + 1} makes no sense; going on without it")
+            continue
+        address = host if transport == "unix" else (host, port)
+        found.append(Destination(protocol, transport, address, inner.count("facility", 3, 23)))
+    return tuple(found)
 
 
 def _limit(reader: "_Reader | None") -> RateLimit | None:
@@ -162,6 +180,17 @@ class _Reader:
     def inner(self, key: str) -> "_Reader | None":
         value = self._values.get(key)
         return None if value is None else _Reader(value, self.faults)
+
+    def inners(self, key: str) -> "list[_Reader]":
+        value = self._values.get(key)
+        items = cast("list[object]", value) if isinstance(value, list) else []
+        if value is not None and not isinstance(value, list):
+            self._refuse(key, "a list", default=None)
+        return [_Reader(item, self.faults) for item in items]
+
+    def text(self, key: str) -> str:
+        value = self._values.get(key)
+        return value if isinstance(value, str) else ""
 
     def patterns(self, key: str) -> tuple[re.Pattern[bytes], ...]:
         value = self._values.get(key)

@@ -21,6 +21,7 @@ from orchestra_supervisor.logger.options import Options, Treatment
 from orchestra_supervisor.logger.pipe import Peeker, Pipe
 from orchestra_supervisor.logger.raw import Raw
 from orchestra_supervisor.logger.redaction import Redactor
+from orchestra_supervisor.logger.relay import Relays
 from orchestra_supervisor.logger.timers import Timer, Timers
 from orchestra_supervisor.logger.treated import Lines, LinesAround
 
@@ -47,6 +48,7 @@ class Surroundings:
     Attributes:
         timers: For retries and reports.
         peeker: Looks into pipes.
+        relays: Send lines further.
         watch: Wait for a pipe, if that is not done already.
         unwatch: Do not wait for it any more.
         event: Tell the keeper: kind and the keys it carries.
@@ -55,6 +57,7 @@ class Surroundings:
 
     timers: Timers
     peeker: Peeker
+    relays: Relays
     watch: Callable[["Sink", Pipe], None]
     unwatch: Callable[[Pipe], None]
     event: Callable[[str, dict[str, object]], None]
@@ -92,7 +95,7 @@ class Sink:
         self._next_rotation = 0.0
         self._treatment = Treatment()
         self._raw = Raw(log)
-        lines_around = LinesAround(around.timers, around.peeker, self._pause, around.event)
+        lines_around = LinesAround(around.timers, around.peeker, self._pause, around.event, around.relays)
         self._lines = Lines(log, self._treatment, lines_around)
         self._age_timer: Timer | None = None
 

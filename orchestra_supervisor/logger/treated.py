@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.logfile.envelope import ENVELOPED, encode_envelope
+from orchestra_supervisor.logger.destinations import Entry
 from orchestra_supervisor.logger.drops import Drops
 from orchestra_supervisor.logger.limit import Gap, RateLimiter
 from orchestra_supervisor.logger.logfile import LogFile
 from orchestra_supervisor.logger.options import Treatment
 from orchestra_supervisor.logger.pipe import WINDOW, Peeker, Pipe
+from orchestra_supervisor.logger.relay import Relays
 from orchestra_supervisor.logger.timers import Timers
 
 __all__ = ["PATIENCE", "Line", "Lines", "LinesAround"]
@@ -54,12 +56,14 @@ class LinesAround:
         peeker: Looks into pipes.
         pause: Do not look at a pipe for so many seconds.
         event: Tell the keeper: kind and the keys it carries.
+        relays: Send lines further.
     """
 
     timers: Timers
     peeker: Peeker
     pause: Callable[[Pipe, float], None]
     event: Callable[[str, dict[str, object]], None]
+    relays: Relays
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class _Batch:
 
     taken: int = 0
     chunks: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
-    lines: list[Line] = field(default_factory=list[Line])
+    lines: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
     gap: Gap = field(default_factory=Gap)
     left_out: int = 0
 
@@ -151,6 +155,7 @@ class Lines:
         """
         if self._gap.lines and self._log.is_open:
             self._log.write(pipe.number, [self._gap_line(pipe, self._gap)], 0)
+            self._relay(pipe, [("", _gap_text(self._gap))])
             self._gap = Gap()
             self._drops.over()
 
@@ -170,10 +175,11 @@ class Lines:
             return True
         if batch.gap.lines:
             batch.chunks.append(self._gap_line(pipe, batch.gap))
+            batch.lines.append(("", _gap_text(batch.gap)))
             batch.gap = Gap()
         batch.taken += size
         batch.chunks.append((self._code(pipe.code), self._wrap(pipe, pipe.stream, line)))
-        batch.lines.append(line)
+        batch.lines.append((pipe.stream, line.data))
         return True
 
     def _part(self, pipe: Pipe, window: bytes) -> tuple[bytes, int]:
@@ -213,13 +219,13 @@ class Lines:
         )
 
     def _gap_line(self, pipe: Pipe, gap: Gap) -> tuple[int, bytes]:
-        text = f"orchestra: {gap.lines} lines ({gap.size} bytes) left out here: over log.rate_limit"
-        return self._code(_OURS), self._wrap(pipe, "", Line(text.encode("ascii")))
+        return self._code(_OURS), self._wrap(pipe, "", Line(_gap_text(gap)))
 
     def _commit(self, pipe: Pipe, batch: _Batch) -> None:
         """What was decided has been written."""
         has_ended = self._gap.lines > 0 and not batch.gap.lines
         self._gap = batch.gap
+        self._relay(pipe, batch.lines)
         if batch.left_out:
             self._drops.add(batch.left_out)
         if has_ended:
@@ -227,6 +233,13 @@ class Lines:
         if self._gap.lines:
             self._gap_of = pipe
             self._plan_gap(self._limiter.reopens_in() if self._limiter else 0.0)
+
+    def _relay(self, pipe: Pipe, lines: list[tuple[str, bytes]]) -> None:
+        """Send lines further, once they are in the file."""
+        if self._treatment.sinks:
+            now = time.time()
+            entries = [Entry(pipe.slot, pipe.run, stream, data, now) for stream, data in lines]
+            self._around.relays.put(self._treatment.sinks, entries)
 
     def _plan_gap(self, delay: float) -> None:
         """Have the gap shown even if no line follows it."""
@@ -254,3 +267,7 @@ class Lines:
             self._block_told = now
             facts: dict[str, object] = {"path": self._log.path, "bytes": 0, "lines": 0}
             self._around.event("limited", {**facts, "reason": "the service waits: on_limit is block"})
+
+
+def _gap_text(gap: Gap) -> bytes:
+    return b"orchestra: %d lines (%d bytes) left out here: over log.rate_limit" % (gap.lines, gap.size)

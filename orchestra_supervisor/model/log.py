@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["LogSpec", "RateLimitSpec"]
+__all__ = ["LogSpec", "RateLimitSpec", "SinkSpec"]
 
 _Bytes = Annotated[int, Field(ge=0)]
 
@@ -25,6 +25,18 @@ class RateLimitSpec(_Spec):
     """What is over is left out, counted and shown; or waits in the pipe, and the service with it."""
 
 
+class SinkSpec(_Spec):
+    """Where each line goes besides the file."""
+
+    protocol: Literal["journald", "rfc5424", "rfc3164"]
+    transport: Literal["unix", "udp", "tcp"] = "unix"
+    address: str
+    """Absolute path of a socket, or the number of a host: the logger looks no names up."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    facility: Annotated[int, Field(ge=0, le=23)] = 3
+    """RFC 5424, table 1."""
+
+
 class LogSpec(_Spec):
     """The log of one service."""
 
@@ -42,3 +54,4 @@ class LogSpec(_Spec):
     redact_secrets: bool = True
     """So are the values of the service's secrets."""
     rate_limit: RateLimitSpec | None = None
+    sinks: tuple[SinkSpec, ...] = ()

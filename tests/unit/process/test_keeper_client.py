@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
-from orchestra_supervisor.model.log import LogSpec, RateLimitSpec
+from orchestra_supervisor.model.log import LogSpec, RateLimitSpec, SinkSpec
 from orchestra_supervisor.model.spec import RlimitSpec, StopSpec, StopStep
 from orchestra_supervisor.process import keeper_client
 from orchestra_supervisor.process.keeper_client import KeeperClient
@@ -242,6 +242,7 @@ LOG = LogSpec(
     redact=("x+",),
     redact_secrets=False,
     rate_limit=RateLimitSpec(size=5, on_limit="block"),
+    sinks=(SinkSpec(protocol="rfc5424", transport="udp", address="::1", port=9),),
 )
 
 
@@ -301,6 +302,15 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
                     "redact": ["x+"],
                     "redact_secrets": False,
                     "rate_limit": {"bytes": 5, "per": 1, "burst": 0, "on_limit": "block"},
+                    "sinks": [
+                        {
+                            "protocol": "rfc5424",
+                            "transport": "udp",
+                            "address": "::1",
+                            "port": 9,
+                            "facility": 3,
+                        }
+                    ],
                 },
                 "secrets": ["hush"],
             },
