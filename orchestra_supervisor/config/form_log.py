@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from orchestra_supervisor.config.form_parts import Form
 from orchestra_supervisor.config.form_sinks import SinkForm, SinksForm, to_sink_spec
 from orchestra_supervisor.config.values import ByteSize, Duration, Flag, Integer
 from orchestra_supervisor.model.log import LogSpec, RateLimitSpec
@@ -28,11 +29,7 @@ Pattern = Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(_
 """A regular expression as of Python's `re`, searched in the bytes of a line."""
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class RateLimitForm(_Form):
+class RateLimitForm(Form):
     """How much of a service's output is written in a time."""
 
     size: Annotated[ByteSize, Field(ge=1)] = Field(alias="bytes", description="What may come in each `per`.")
@@ -49,7 +46,7 @@ class RateLimitForm(_Form):
     )
 
 
-class LogForm(_Form):
+class LogForm(Form):
     """The log of a service: how it is written, rotated and kept."""
 
     max_bytes: ByteSize | None = Field(

@@ -4,18 +4,9 @@ import ipaddress
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    field_validator,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from orchestra_supervisor.config.form_parts import AlsoWritten, Form
 from orchestra_supervisor.config.values import Text
 from orchestra_supervisor.model.log import SinkSpec
 
@@ -31,10 +22,6 @@ _FACILITIES = (
     "local7",
 )  # RFC 5424, table 1, in its order
 # fmt: on
-
-
-class _Form(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 def _parse_address(text: str) -> tuple[Literal["unix", "udp", "tcp"], str, int | None]:
@@ -56,7 +43,7 @@ def _parse_address(text: str) -> tuple[Literal["unix", "udp", "tcp"], str, int |
     return ("udp" if match[1] == "udp" else "tcp"), str(number), port
 
 
-class JournaldForm(_Form):
+class JournaldForm(Form):
     """The journal of systemd, by its own protocol."""
 
     address: Annotated[Text, Field(pattern=r"^/")] | None = Field(
@@ -64,7 +51,7 @@ class JournaldForm(_Form):
     )
 
 
-class SyslogForm(_Form):
+class SyslogForm(Form):
     """A receiver of syslog messages."""
 
     address: Text | None = Field(
@@ -92,7 +79,7 @@ class SyslogForm(_Form):
         return value
 
 
-class SinkForm(_Form):
+class SinkForm(Form):
     """One destination: exactly one of journald and syslog."""
 
     journald: JournaldForm | None = Field(None, description="The journal of systemd.")
@@ -105,15 +92,6 @@ class SinkForm(_Form):
         return self
 
 
-class _OrWord:
-    """Takes a word for an object of that name, and says so in the JSON Schema."""
-
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [{"enum": ["journald", "syslog"]}, handler(core_schema)]}
-
-
 def _spell_out(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -123,7 +101,10 @@ def _spell_out(value: object) -> object:
     return {str(value): dict[str, object]()}
 
 
-SinksForm = Annotated[list[Annotated[SinkForm, BeforeValidator(_spell_out), _OrWord()]], Field(max_length=8)]
+SinksForm = Annotated[
+    list[Annotated[SinkForm, BeforeValidator(_spell_out), AlsoWritten({"enum": ["journald", "syslog"]})]],
+    Field(max_length=8),
+]
 """Destinations; `"journald"` and `"syslog"` stand for those with all defaults."""
 
 
