@@ -6,12 +6,24 @@ a service's own JSON is never taken for one.
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import cast
 
 __all__ = ["ENVELOPED", "encode_envelope", "open_envelope"]
 
 ENVELOPED = 0x80
 """Bit of a record's stream: the bytes are objects, one a line."""
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=8)
+def _head(service: str, run: str, stream: str, at_wall: float) -> str:
+    """Return an object up to the text of its message: the same for all lines of one turn."""
+    at = datetime.fromtimestamp(at_wall, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    members = {"time": at, "service": service, "run": run, "stream": stream}
+    return f'{_encode(members)[:-1]},"message":'
 
 
 def encode_envelope(
@@ -27,17 +39,9 @@ def encode_envelope(
         data: The line, without its newline.
         complete: False: a part of a line that goes on in the next object of this stream, or has no end.
     """
-    at = datetime.fromtimestamp(at_wall, UTC).isoformat(timespec="microseconds")
-    members: dict[str, object] = {
-        "time": at.replace("+00:00", "Z"),
-        "service": service,
-        "run": run,
-        "stream": stream,
-        "message": data.decode("utf-8", "backslashreplace"),
-    }
-    if not complete:
-        members["partial"] = True
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
+    message = _encode(data.decode("utf-8", "backslashreplace"))
+    tail = "}\n" if complete else ',"partial":true}\n'
+    return f"{_head(service, run, stream, at_wall)}{message}{tail}".encode()
 
 
 def open_envelope(data: bytes) -> tuple[bytes, bool] | None:

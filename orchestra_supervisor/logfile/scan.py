@@ -6,7 +6,6 @@ by time is neither unpacked nor read.
 
 import gzip
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from orchestra_supervisor.logfile.envelope import ENVELOPED
 from orchestra_supervisor.logfile.index import Flag, Record
 from orchestra_supervisor.logfile.lines import ForwardAssembler, LogLine, Source
+from orchestra_supervisor.logfile.many_lines import for_many_lines
 from orchestra_supervisor.logfile.open_segment import OpenSegment, open_current, open_index_of
 from orchestra_supervisor.logfile.reader import LOOKBACK, Pattern, record_source
 from orchestra_supervisor.logfile.segments import GZIP_SUFFIX, list_segments, stamp_wall
@@ -24,8 +24,6 @@ __all__ = ["ALWAYS", "Span", "scan_lines"]
 _BLOCK = 1024 * 1024
 _RECORDS = 8192
 _FOREVER = 2**64
-# What an expression may hold that sees more than its own line when it is searched in many at once.
-_SEES_NEIGHBOURS = re.compile(rb"\\[AZz]|\(\?|[*+?}]\+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +90,7 @@ class _Scan:
     def __init__(self, span: Span, needle: Pattern | None, go_on: Callable[[], bool]) -> None:
         self._span = span
         self._go_on = go_on
-        self._quick = None
-        if needle is not None and not _SEES_NEIGHBOURS.search(needle.pattern):
-            self._quick = re.compile(needle.pattern, needle.flags | re.MULTILINE)
+        self._quick = None if needle is None else for_many_lines(needle)
         self._lines = ForwardAssembler()
 
     def rotated(self, path: str, current: OpenSegment | None) -> Iterator[LogLine]:

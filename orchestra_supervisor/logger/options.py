@@ -62,6 +62,11 @@ class Treatment:
         """True when bytes cannot be moved without a look at them, whosever they are."""
         return bool(self.redact or self.is_json or self.limit or self.sinks)
 
+    @property
+    def is_plain(self) -> bool:
+        """True when lines need not be looked at one by one."""
+        return not (self.is_json or self.limit or self.sinks)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

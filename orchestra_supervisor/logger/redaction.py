@@ -7,6 +7,8 @@ which overlap, so that what lies across their border is found as well.
 import re
 from collections.abc import Iterable
 
+from orchestra_supervisor.logfile.many_lines import for_many_lines
+
 __all__ = ["MARK", "MIN_SECRET", "NOTHING", "OVERLAP", "Redactor", "secret_parts"]
 
 MARK = b"[redacted]"
@@ -31,6 +33,7 @@ class Redactor:
         parts = sorted({part for secret in secrets for part in secret_parts(secret)}, key=len, reverse=True)
         if parts:
             self._patterns.append(re.compile(b"|".join(re.escape(part) for part in parts)))
+        self._quick = [for_many_lines(pattern) for pattern in self._patterns]
 
     @property
     def is_idle(self) -> bool:
@@ -39,7 +42,17 @@ class Redactor:
 
     def redact(self, data: bytes) -> bytes:
         """Return a line with its matches replaced."""
-        return _replace(data, self._spans(data)) if self._patterns else data
+        for pattern in self._patterns:
+            if pattern.search(data):
+                return _replace(data, self._spans(data))
+        return data
+
+    def redact_lines(self, block: bytes) -> bytes:
+        """Return a block of whole lines with the matches in each replaced."""
+        for quick in self._quick:
+            if quick is None or quick.search(block):
+                return b"\n".join(self.redact(line) for line in block.split(b"\n"))
+        return block
 
     def redact_part(self, data: bytes) -> tuple[bytes, int]:
         """Replace matches in a part of a line whose rest is to come.

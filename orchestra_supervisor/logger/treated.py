@@ -8,6 +8,7 @@ in the pipe for `PATIENCE` at most.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestra_supervisor.logfile.envelope import ENVELOPED, encode_envelope
 from orchestra_supervisor.logger.destinations import Entry
@@ -34,8 +35,7 @@ _RETRY = 1.0  # seconds until a gap that could not be written is tried again
 _OURS = 0  # stream of our own lines
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line as it was written, or a part of one.
 
     Attributes:
@@ -71,10 +71,20 @@ class _Batch:
     """What one turn makes of a window."""
 
     taken: int = 0
-    chunks: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
+    parts: list[tuple[int, list[bytes]]] = field(default_factory=list[tuple[int, list[bytes]]])
     lines: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
     gap: Gap = field(default_factory=Gap)
     left_out: int = 0
+
+    def put(self, stream: int, data: bytes) -> None:
+        """Have bytes of a stream written after what is there already."""
+        if not self.parts or self.parts[-1][0] != stream:
+            self.parts.append((stream, []))
+        self.parts[-1][1].append(data)
+
+    def chunks(self) -> list[tuple[int, bytes]]:
+        """Return what is to be written, in as few pieces as there are changes of the stream."""
+        return [(stream, b"".join(pieces)) for stream, pieces in self.parts]
 
 
 class Lines:
@@ -96,6 +106,7 @@ class Lines:
         self._gap = Gap()
         self._gap_of: Pipe | None = None
         self._untold_lines = 0
+        self._now_wall = 0.0  # of the present turn: one time for all its lines
         self._drops = Drops(around.timers, self._tell_limited)
         self._block_told = float("-inf")
         self._is_gap_planned = False
@@ -129,9 +140,13 @@ class Lines:
         window = self._around.peeker.peek(pipe)
         if not window:
             return 0
+        self._now_wall = time.time()
         batch = _Batch(gap=Gap(self._gap.lines, self._gap.size, self._gap.since_wall))
         end = window.rfind(b"\n") + 1
-        if end:
+        if end and self._treatment.is_plain:
+            batch.taken = end
+            batch.put(pipe.code, pipe.redactor.redact_lines(window[:end]))
+        elif end:
             for line in window[: end - 1].split(b"\n"):
                 if not self._add(pipe, batch, Line(pipe.redactor.redact(line)), len(line) + 1):
                     break
@@ -140,8 +155,8 @@ class Lines:
             self._add(pipe, batch, Line(part, is_complete=False), size)
         if not batch.taken:
             raise BlockingIOError
-        if batch.chunks:
-            self._log.write(pipe.number, batch.chunks, flags)
+        if batch.parts:
+            self._log.write(pipe.number, batch.chunks(), flags)
         self._around.peeker.take(pipe, batch.taken)
         pipe.unfinished_since = pipe.pause = 0.0
         self._commit(pipe, batch)
@@ -154,6 +169,7 @@ class Lines:
             OSError: The log cannot be written.
         """
         if self._gap.lines and self._log.is_open:
+            self._now_wall = time.time()
             self._log.write(pipe.number, [self._gap_line(pipe, self._gap)], 0)
             self._relay(pipe, [("", _gap_text(self._gap))])
             self._gap = Gap()
@@ -174,11 +190,11 @@ class Lines:
             batch.gap = Gap(batch.gap.lines + 1, batch.gap.size + size, since)
             return True
         if batch.gap.lines:
-            batch.chunks.append(self._gap_line(pipe, batch.gap))
+            batch.put(*self._gap_line(pipe, batch.gap))
             batch.lines.append(("", _gap_text(batch.gap)))
             batch.gap = Gap()
         batch.taken += size
-        batch.chunks.append((self._code(pipe.code), self._wrap(pipe, pipe.stream, line)))
+        batch.put(self._code(pipe.code), self._wrap(pipe, pipe.stream, line))
         batch.lines.append((pipe.stream, line.data))
         return True
 
@@ -213,7 +229,7 @@ class Lines:
             service=pipe.slot,
             run=pipe.run,
             stream=stream,
-            at_wall=time.time(),
+            at_wall=self._now_wall,
             data=line.data,
             complete=line.is_complete,
         )
@@ -237,8 +253,7 @@ class Lines:
     def _relay(self, pipe: Pipe, lines: list[tuple[str, bytes]]) -> None:
         """Send lines further, once they are in the file."""
         if self._treatment.sinks:
-            now = time.time()
-            entries = [Entry(pipe.slot, pipe.run, stream, data, now) for stream, data in lines]
+            entries = [Entry(pipe.slot, pipe.run, stream, data, self._now_wall) for stream, data in lines]
             self._around.relays.put(self._treatment.sinks, entries)
 
     def _plan_gap(self, delay: float) -> None:

@@ -57,3 +57,11 @@ def test_a_long_line_in_parts_is_redacted_like_a_whole_one(filler: int, gaps: li
 def test_a_match_that_does_not_end_is_replaced_as_far_as_it_is_seen() -> None:
     part, size = redactor("key=.*").redact_part(b"key=" + b"k" * 30_000)
     assert (part, size) == (MARK, 30_004)
+
+
+@given(st.lists(st.sampled_from([b"a", b"ab", b"xab", b"b", b""]), max_size=6))
+def test_many_lines_at_once_are_redacted_as_each_is(lines: list[bytes]) -> None:
+    for pattern in ("^ab$", "b", "a[^x]b", r"\Aa", "(?<!x)ab"):
+        looking = redactor(pattern)
+        expected = b"".join(looking.redact(line) + b"\n" for line in lines)
+        assert looking.redact_lines(b"".join(line + b"\n" for line in lines)) == expected
