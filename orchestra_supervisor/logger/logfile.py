@@ -155,7 +155,7 @@ class LogFile:
         Raises:
             OSError: They cannot be written. The log is as it was.
         """
-        before = (self._last, self._index_end, self._offset)
+        before = (self._last, self._index_end, self._offset, self._torn)
         try:
             self._mend()
             for stream, data in chunks:
@@ -164,7 +164,7 @@ class LogFile:
                 pwrite_exactly(self._fd, data, self._offset)
                 self.advance(len(data))
         except OSError:
-            self._last, self._index_end, self._offset = before
+            self._last, self._index_end, self._offset, self._torn = before
             with suppress(OSError):
                 os.ftruncate(self._fd, self._offset)
             raise
