@@ -112,6 +112,7 @@ class Daemon:
         self._apply(fleet)
         log_directory = self._home.log_directory(fleet)
         launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
+        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
         outside = Outside(
             keeper=self._keeper,
             clock=self._clock,
@@ -123,6 +124,9 @@ class Daemon:
             on_run=self._note_run,
             on_plan=self._journal.set_plan,
         )
+        if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
+            for spec in fleet.services.values():
+                self._keeper.log_config(launcher.log_target(spec))
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
         control = Control(
@@ -132,7 +136,7 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs),
+            load=partial(self._reload, supervisor, verbs, launcher),
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
@@ -195,7 +199,7 @@ class Daemon:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
 
-    async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
+    async def _reload(self, supervisor: Supervisor, verbs: Verbs, launcher: Launcher) -> Reloaded:
         try:
             fleet = await self._load()
         except OrchestraError as error:
@@ -204,11 +208,13 @@ class Daemon:
         old = supervisor.fleet
         self._apply(fleet)
         done = verbs.reload(fleet, self._down(fleet))
+        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
+        is_other = old.settings.log_keep_bytes != fleet.settings.log_keep_bytes
+        for name, spec in fleet.services.items():
+            if name in old.services and (is_other or old.services[name].log != spec.log):
+                self._keeper.log_config(launcher.log_target(spec))
         await supervisor.commit()
         self._home.write_layout(fleet, self._socket)
-        for name, spec in fleet.services.items():
-            if name in old.services and old.services[name].log != spec.log:
-                self._keeper.log_config(str(self._home.log_directory(fleet) / f"{name}.log"), spec.log)
         text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
         self._bus.publish("config.reloaded", text)
         await verbs.forget_removed(done.removed)

@@ -16,10 +16,10 @@ from orchestra_supervisor.config.form_equipment import (
     ReloadLine,
     SocketLine,
 )
+from orchestra_supervisor.config.form_log import LogForm
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
     Form,
-    LogForm,
     ProbesForm,
     ProbeTimingForm,
     RestartOrPolicy,
@@ -28,6 +28,7 @@ from orchestra_supervisor.config.form_parts import (
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
+    ByteSize,
     CommandLine,
     Duration,
     EnvValue,
@@ -145,7 +146,7 @@ class ServiceForm(Form):
     startup_timeout: Duration | None = Field(
         None, description="From spawn to first readiness; 0: no limit. Default: 60s."
     )
-    log: LogForm | None = Field(None, description="Rotation of its log.")
+    log: LogForm | None = Field(None, description="What becomes of its output.")
     tags: list[Text] | None = Field(None, description="Words to select it by.")
 
     @model_validator(mode="after")
@@ -212,6 +213,11 @@ class SettingsForm(Form):
     )
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
+    )
+    log_keep_bytes: ByteSize | None = Field(
+        None,
+        description="What all logs may take with their rotated segments, the oldest go first; 0: no limit. "
+        "Default: 0.",
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

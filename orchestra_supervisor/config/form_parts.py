@@ -20,7 +20,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from orchestra_supervisor.config.values import (
-    ByteSize,
     CommandLine,
     Duration,
     Flag,
@@ -40,7 +39,6 @@ __all__ = [
     "DependencyForm",
     "Form",
     "HttpForm",
-    "LogForm",
     "ProbeForm",
     "ProbeTimingForm",
     "ProbesForm",
@@ -290,18 +288,6 @@ class DependencyForm(Form):
     on_failure: Literal["keep", "stop", "restart"] | None = Field(
         None, description="When the dependency fails while this service runs. Default: keep."
     )
-
-
-class LogForm(Form):
-    """Rotation of a service's log."""
-
-    max_bytes: ByteSize | None = Field(
-        None, description="Size at which it is rotated; 0: never. Default: 50MB."
-    )
-    backups: Annotated[Integer, Field(ge=0, le=10_000)] | None = Field(
-        None, description="Rotated segments that are kept. Default: 5."
-    )
-    compress: Flag | None = Field(None, description="Compress rotated segments. Default: true.")
 
 
 RestartOrPolicy = Annotated[

@@ -12,6 +12,7 @@ from orchestra_supervisor.config.draft import Body, KeyPath, Reading, ServiceDra
 from orchestra_supervisor.config.environment import Layers, Scope, activation, anchor_paths, holds_secret
 from orchestra_supervisor.config.findings import Finding, Findings, Severity, shown
 from orchestra_supervisor.config.form import DefaultsForm, HeadForm, ServiceForm
+from orchestra_supervisor.config.form_log import to_log_spec
 from orchestra_supervisor.config.form_parts import (
     ProbeForm,
     ProbesForm,
@@ -30,7 +31,6 @@ from orchestra_supervisor.model.spec import (
     CommandCheck,
     DependencySpec,
     HttpCheck,
-    LogSpec,
     ProbeSet,
     ProbeSpec,
     RestartSpec,
@@ -303,7 +303,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "probes": _probe_set(form, file.head, defaults.probes),
         "url": form.url or _site(form.health_url),
         **equipment_values(form, file.reading.source.directory),
-        "log": LogSpec(**(_given(defaults.log) | _given(form.log))),
+        "log": to_log_spec(defaults.log, form.log),
         "tags": tuple(form.tags or ()),
     }
     return values

@@ -7,13 +7,12 @@ from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import (
     HttpCheck,
-    LogSpec,
     ServiceSpec,
     StopSpec,
     TcpCheck,
 )
 from orchestra_supervisor.probes.outcome import ProbeOutcome
-from orchestra_supervisor.process.orders import News, SpawnOrder
+from orchestra_supervisor.process.orders import LogTarget, News, SpawnOrder
 
 __all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver"]
 
@@ -50,7 +49,7 @@ class KeeperPort(Protocol):
     def unlisten(self, slot: str) -> None: ...  # noqa: D102
     def ack(self, run: str) -> None: ...  # noqa: D102
     def note(self, slot: str, note: object) -> None: ...  # noqa: D102
-    def log_config(self, path: str, rotation: LogSpec) -> None: ...  # noqa: D102
+    def log_config(self, target: LogTarget) -> None: ...  # noqa: D102
     def shutdown(self) -> None: ...  # noqa: D102
     def quit(self, status: int) -> None: ...  # noqa: D102
     async def signal(self, run: str, signal: str, scope: str) -> None: ...  # noqa: D102

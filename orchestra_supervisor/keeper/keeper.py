@@ -126,7 +126,7 @@ class Keeper:
             self._stopper,
             self._shutdown,
             find_strays=self._find_strays,
-            to_logger=self._logger.send,
+            logs=self._logs,
             sockets=self._sockets,
         )
         self._verbs = self._make_verbs(orders)

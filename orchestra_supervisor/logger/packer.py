@@ -12,6 +12,7 @@ import signal
 import sys
 import zlib
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from orchestra_supervisor.logfile.segments import GZIP_SUFFIX, TEMP_SUFFIX
@@ -31,13 +32,20 @@ class Packer:
 
     Args:
         selector: Where the end of the child is waited for; the key's data is `on_child`.
+        on_idle: Called when all that was added has been packed.
     """
 
-    def __init__(self, selector: selectors.BaseSelector) -> None:
+    def __init__(self, selector: selectors.BaseSelector, on_idle: Callable[[], None] | None = None) -> None:
         self._selector = selector
+        self._on_idle = on_idle
         self._queue: deque[str] = deque()
         self._child = 0
         self._pipe = -1
+
+    @property
+    def is_busy(self) -> bool:
+        """True while segments are being packed or wait for it."""
+        return bool(self._child or self._queue)
 
     def add(self, path: str) -> None:
         """Have a segment packed, after those that were added before."""
@@ -64,6 +72,8 @@ class Packer:
         os.waitpid(self._child, 0)
         self._child, self._pipe = 0, -1
         self._start()
+        if self._on_idle is not None and not self.is_busy:
+            self._on_idle()
 
     def _start(self) -> None:
         if self._child or not self._queue:

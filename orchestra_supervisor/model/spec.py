@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
 
@@ -23,7 +24,6 @@ __all__ = [
     "Fleet",
     "FleetSettings",
     "HttpCheck",
-    "LogSpec",
     "McpBackendSpec",
     "McpSpec",
     "Port",
@@ -173,15 +173,6 @@ class DependencySpec(_Spec):
     stop it until the condition is met again; or restart it once the condition is met again."""
 
 
-class LogSpec(_Spec):
-    """Rotation of one service's log."""
-
-    max_bytes: ByteCount = 50 * 1024 * 1024
-    """Size at which the segment is rotated; 0: never."""
-    backups: Annotated[int, Field(ge=0, le=10_000)] = 5
-    compress: bool = True
-
-
 class ServiceSpec(_Spec):
     """One service, complete. Paths absolute, command an argument vector, variables expanded."""
 
@@ -280,6 +271,8 @@ class FleetSettings(_Spec):
     """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
     journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
     """Events kept in the journal."""
+    log_keep_bytes: ByteCount = 0
+    """What all logs may take with their rotated segments; 0: no limit."""
 
 
 class Fleet(_Spec):

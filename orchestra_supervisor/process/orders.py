@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
-from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec
+from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.spec import RlimitSpec, StopSpec
 from orchestra_supervisor.process.groups import NO_GROUPS, RunGroups
 from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, Spawned, SpawnRefused, Stuck
 
@@ -45,10 +46,19 @@ def slot_of(run: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """Where a run's output goes: an absolute path and its rotation."""
+    """Where output goes.
+
+    Attributes:
+        path: Absolute path of the log.
+        spec: How it is written and kept.
+        directory_keep_bytes: What all logs of its directory may take; 0: no limit.
+        secrets: Values that the run was given, for the logger to replace: never shown, never on a disk.
+    """
 
     path: str
-    rotation: LogSpec
+    spec: LogSpec
+    directory_keep_bytes: int = 0
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

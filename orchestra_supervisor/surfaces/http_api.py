@@ -22,6 +22,8 @@ from starlette.routing import Route
 
 from orchestra_supervisor.control import Ask, Control, Principal, Role
 from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.logfile.scan import Span
+from orchestra_supervisor.logfile.search import Query
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.surfaces.log_stream import LogReader
@@ -42,6 +44,7 @@ __all__ = ["BODY_LIMIT", "ApiContext", "make_app"]
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body; five thousand names fit many times."""
 _LINES_LIMIT = 10_000
+_AROUND_LIMIT = 1_000
 _EVENTS_LIMIT = 10_000
 _REPLAY_LIMIT = 10_000
 _DIGITS = 18
@@ -78,6 +81,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/events", _guarded(api.events, known)),
         Route("/v1/events/stream", _guarded(api.event_stream, known)),
         Route("/v1/logs/{name}", _guarded(api.logs, known)),
+        Route("/v1/logs/{name}/search", _guarded(api.log_search, known)),
         Route("/v1/logs/{name}/stream", _guarded(api.log_stream, known)),
         Route("/openapi.json", _guarded(api.openapi, known)),
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
@@ -206,6 +210,23 @@ class _Api:
         )
         return _Json({"lines": lines})
 
+    async def log_search(self, request: Request) -> Response:
+        name = self._control.resolve([request.path_params["name"]])[0]
+        now = self._control.clock.wall()
+        since, until = (request.query_params.get(key) for key in ("since", "until"))
+        query = Query(
+            Span.of(
+                None if since is None else now - _seconds(since),
+                None if until is None else now - _seconds(until, "until"),
+            ),
+            _pattern(request),
+            before=min(_number(request, "before", 0), _AROUND_LIMIT),
+            after=min(_number(request, "after", 0), _AROUND_LIMIT),
+        )
+        most = _LINES_LIMIT // (1 + query.before + query.after)  # matches: those around are lines, too
+        limit = min(_number(request, "lines", 100), most)
+        return _Json(await self._logs.search(self._context.log_path(name), query, limit=limit))
+
     async def log_stream(self, request: Request) -> Response:
         name = self._control.resolve([request.path_params["name"]])[0]
         lines = min(_number(request, "lines", 0), _LINES_LIMIT)
@@ -312,13 +333,13 @@ def _number(request: Request, name: str, default: int) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, key: str = "since") -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise InvalidRequest(f"since={text!r} is not a number of seconds") from error
+        raise InvalidRequest(f"{key}={text!r} is not a number of seconds") from error
     if not 0 <= value < float("inf"):
-        raise InvalidRequest(f"since={text!r} is not a number of seconds in the past")
+        raise InvalidRequest(f"{key}={text!r} is not a number of seconds in the past")
     return value
 
 

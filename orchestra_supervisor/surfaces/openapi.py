@@ -41,6 +41,17 @@ _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
         "The newest lines of a service's log",
         {"lines": _WHOLE, "since": {"type": "number", "minimum": 0}, "grep": _TEXT},
     ),
+    "/v1/logs/{name}/search": (
+        "Lines of a service's log that match, rotated segments included, the newest `lines` of them",
+        {
+            "lines": _WHOLE,
+            "since": {"type": "number", "minimum": 0},
+            "until": {"type": "number", "minimum": 0},
+            "grep": _TEXT,
+            "before": _WHOLE,
+            "after": _WHOLE,
+        },
+    ),
     "/v1/logs/{name}/stream": ("A service's log as it is written (SSE)", {"lines": _WHOLE, "grep": _TEXT}),
 }
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.model.spec import Fleet, LogSpec, StopSpec
+from orchestra_supervisor.model.spec import Fleet, StopSpec
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.orders import (
     HeldRun,
+    LogTarget,
     News,
     ReplaceAsked,
     RunNews,
@@ -388,7 +389,7 @@ class Link:
     def unlisten(self, slot: str) -> None:
         raise AssertionError
 
-    def log_config(self, path: str, rotation: LogSpec) -> None:
+    def log_config(self, target: LogTarget) -> None:
         raise AssertionError
 
     def shutdown(self) -> None:

@@ -1,5 +1,6 @@
 """status, events, wait and the verbs against recorded answers, and logs from files."""
 
+import gzip
 import json
 import signal
 import subprocess
@@ -304,6 +305,33 @@ def test_logs_are_chosen_by_glob_pattern_time_and_expression(logs: Path, tmp_pat
     assert orchestra("logs", "-n", "0", cwd=tmp_path).stdout == ""
 
 
+def test_logs_are_searched_through_rotation_with_the_lines_around_a_match(logs: Path, tmp_path: Path) -> None:
+    def found(*words: str) -> str:
+        done = orchestra("logs", *words, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    path = logs / "logs" / "mcp_b.log"
+    for number in range(9):
+        append_log(path, f"line {number}", at=shapes.STARTED + number)
+        if number == 4:
+            segment = f"{path}.20231114T221324.500000Z"
+            Path(f"{segment}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+            Path(f"{path}.idx").rename(f"{segment}.idx")
+    assert found("mcp_b", "--grep", "e [27]", "-C", "1") == (
+        "line 1\nline 2\nline 3\n--\nline 6\nline 7\nline 8\n"
+    )
+    assert found("mcp_b", "--grep", "[2-6]", "-A", "1", "-n", "1") == "line 6\nline 7\n"
+    until = ("--since", "2023-11-14T22:13:21", "--until", "2023-11-14T22:13:23")
+    assert found(*until) == "mcp_a ! two ^[[31mred\nmcp_b │ line 1\nmcp_b │ line 2\nweb   │ three \\xff\n"
+    assert found("mcp_b", "--grep", "line", "--count") == "9\n"
+    assert found("--count", *until) == "web: 1\nmcp_a: 1\nmcp_b: 2\n"
+    assert json.loads(found("web", "--count", "--json")) == {"service": "web", "count": 2}
+    lines = [json.loads(line) for line in found("mcp_b", "--grep", "8", "-B", "1", "--json").splitlines()]
+    assert [(line["text"], line["match"]) for line in lines] == [("line 7", False), ("line 8", True)]
+
+
 def test_logs_json_has_the_text_as_it_is(logs: Path, tmp_path: Path) -> None:
     done = orchestra("logs", "mcp_a", "--json", cwd=tmp_path)
     line = json.loads(done.stdout)
@@ -317,6 +345,10 @@ def test_logs_json_has_the_text_as_it_is(logs: Path, tmp_path: Path) -> None:
         (["wob"], 5, "did you mean web?"),
         (["../../etc/passwd"], 5, "no service"),
         (["--grep", "("], 2, "not a regular expression"),
+        (["-f", "--count"], 2, "--count and --follow"),
+        (["-f", "--until", "1m"], 2, "--until and --follow"),
+        (["-A", "3"], 2, "--grep RE"),
+        (["--grep", "x", "-C", "999999"], 2, "at most 10000"),
     ],
 )
 def test_logs_refuse_what_they_cannot_find(

@@ -14,7 +14,7 @@ import pytest
 from orchestra_supervisor.keeper import boot
 from tests.process.keeper_driver import KEEPER_MAIN, Keeper, spawn_message, wait_until
 
-LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
+LOG = {"path": "logs/a.log", "options": {"max_bytes": 1000}, "secrets": ["s"]}
 
 
 def switches(pid: int) -> int:

@@ -13,10 +13,18 @@ from orchestra_supervisor.engine.supervisor import Outside, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
-from orchestra_supervisor.model.spec import Fleet, LogSpec, ServiceSpec, StopSpec
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
-from orchestra_supervisor.process.orders import HeldRun, News, RunNews, Snapshot, SpawnOrder, slot_of
+from orchestra_supervisor.process.orders import (
+    HeldRun,
+    LogTarget,
+    News,
+    RunNews,
+    Snapshot,
+    SpawnOrder,
+    slot_of,
+)
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused
 
 __all__ = ["Desk", "FakeKeeper", "VirtualClock", "fleet_of", "running", "settle"]
@@ -115,8 +123,8 @@ class FakeKeeper:
     def unlisten(self, slot: str) -> None:
         self.orders.append(("unlisten", slot))
 
-    def log_config(self, path: str, rotation: LogSpec) -> None:
-        self.orders.append(("log_config", path, rotation))
+    def log_config(self, target: LogTarget) -> None:
+        self.orders.append(("log_config", target))
 
     def shutdown(self) -> None:
         self.orders.append(("shutdown", ""))

@@ -1,10 +1,10 @@
 import pytest
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
-    LogSpec,
     ProbeSet,
     RestartSpec,
     RlimitSpec,

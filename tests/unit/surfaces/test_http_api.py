@@ -264,6 +264,9 @@ async def test_a_body_of_five_megabytes_is_refused_with_an_answer(folder: Path) 
         "/v1/logs/web?since=inf",
         "/v1/logs/web?grep=(",
         "/v1/logs/web/stream?grep=(",
+        "/v1/logs/web/search?grep=(",
+        "/v1/logs/web/search?until=now",
+        "/v1/logs/web/search?before=-1",
     ],
 )
 async def test_a_query_that_is_wrong_is_refused(folder: Path, target: str) -> None:
@@ -395,6 +398,18 @@ async def test_logs_are_read_from_the_file(folder: Path) -> None:
         assert found["text"] == "two"
         error = await refused(api.client.logs, "wob")
         assert error.hint == "did you mean web?"
+
+
+async def test_a_log_is_searched_with_the_lines_around_a_match(folder: Path) -> None:
+    (folder / "web.log").write_bytes(b"".join(b"line %d\n" % number for number in range(20)))
+    async with api_of(folder, service("web")) as api:
+        target = "/v1/logs/web/search?grep=e.[59]$&before=1&after=1&lines=1"
+        found = await call(api.client.request, "GET", target)
+        shown = [(line["text"], line["match"], line["first"]) for line in rows(found, "lines")]
+        assert shown == [("line 8", False, True), ("line 9", True, False), ("line 10", False, False)]
+        assert (found["count"], found["complete"]) == (2, True)
+        none = await call(api.client.request, "GET", "/v1/logs/web/search?since=60&lines=0")
+        assert (none["lines"], none["count"]) == ([], 0), "lines of unknown time are in no span"
 
 
 async def test_a_log_is_followed_from_its_last_lines_on(folder: Path) -> None:
