@@ -25,6 +25,7 @@ from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
+from orchestra_supervisor.engine.meter import Meter, Scene
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.journal import Journal
@@ -36,9 +37,11 @@ from orchestra_supervisor.model.errors import (
     KeeperLost,
     OrchestraError,
 )
+from orchestra_supervisor.model.figures import ROLE_PREFIX
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.run import run_check
+from orchestra_supervisor.process.figures import ProcessSampler, Root
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
@@ -123,6 +126,7 @@ class Daemon:
         )
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
+        meter = self._meter(supervisor)
         control = Control(
             supervisor=supervisor,
             verbs=verbs,
@@ -130,7 +134,8 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs),
+            load=partial(self._reload, supervisor, verbs, meter),
+            meter=meter,
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
@@ -141,6 +146,7 @@ class Daemon:
             self._socket = socket
             self._home.write_layout(fleet, socket)
             tasks.start_soon(self._reload_on_signal, control)
+            tasks.start_soon(meter.run)
             last = await supervisor.run(self._snapshot, down=self._down(fleet))
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
@@ -193,7 +199,7 @@ class Daemon:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
 
-    async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
+    async def _reload(self, supervisor: Supervisor, verbs: Verbs, meter: Meter) -> Reloaded:
         try:
             fleet = await self._load()
         except OrchestraError as error:
@@ -203,6 +209,7 @@ class Daemon:
         self._apply(fleet)
         done = verbs.reload(fleet, self._down(fleet))
         await supervisor.commit()
+        meter.wake()
         self._home.write_layout(fleet, self._socket)
         for name, spec in fleet.services.items():
             if name in old.services and old.services[name].log != spec.log:
@@ -228,6 +235,25 @@ class Daemon:
         return await to_thread.run_sync(self._secrets.resolve, env, limiter=self._limiter)
 
     # Telling.
+
+    def _meter(self, supervisor: Supervisor) -> Meter:
+        def scene() -> Scene:
+            runs = {name: one.run for name, one in supervisor.services.items()}
+            roles = {"daemon": os.getpid(), "keeper": self._snapshot.keeper_pid}
+            if supervisor.logger_pid is not None:
+                roles["logger"] = supervisor.logger_pid
+            return Scene(
+                {name: Root(run.id, run.pid) for name, run in runs.items() if run and run.pid},
+                {f"{ROLE_PREFIX}{role}": pid for role, pid in roles.items()},
+            )
+
+        return Meter(
+            sampler=ProcessSampler(self._snapshot.keeper_pid),
+            scene=scene,
+            period=lambda: supervisor.fleet.settings.figures_period,
+            clock=self._clock,
+            journal=self._journal,
+        )
 
     def _note_run(self, news: RunNews) -> None:
         """Keep the journal's ledger of runs: how a next fleet knows what this one left."""

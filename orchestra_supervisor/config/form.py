@@ -156,6 +156,9 @@ class SettingsForm(Form):
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
     )
+    figures_period: Annotated[Duration, Field(le=3_600)] | None = Field(
+        None, description="Between two looks at what the services use; 0: none. Default: 10s."
+    )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 
 

@@ -5,18 +5,21 @@ holds and runs are states, of which only the latest counts, so they need no queu
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.journal.records import Hold, RunRow, is_audit
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureRow
 
-__all__ = ["AUDIT_LIMIT", "EVENT_LIMIT", "Backlog", "Batch"]
+__all__ = ["AUDIT_LIMIT", "EVENT_LIMIT", "FIGURE_LIMIT", "Backlog", "Batch"]
 
 EVENT_LIMIT = 10_000
 """Events in memory that are not audit; at some 500 bytes each a disk may be full for long within 5 MB."""
 AUDIT_LIMIT = 10_000
 """Audit events in memory; a daemon that cannot write its audit refuses further commands."""
+FIGURE_LIMIT = 5_000
+"""Figures in memory; beyond it the oldest are dropped without a word, as they only tell how things went."""
 
 
 @dataclass(slots=True)
@@ -27,12 +30,14 @@ class Batch:
         events: In no particular order; each has its seq.
         holds: By service; None: cleared.
         runs: By run id.
+        figures: In the order in which they were taken.
         durable: Whether somebody waits for it to be safe against loss of power.
     """
 
     events: list[Event] = field(default_factory=list[Event])
     holds: dict[str, Hold | None] = field(default_factory=dict[str, Hold | None])
     runs: dict[str, RunRow] = field(default_factory=dict[str, RunRow])
+    figures: list[FigureRow] = field(default_factory=list[FigureRow])
     durable: bool = False
 
 
@@ -46,6 +51,7 @@ class Backlog:
         self._audit: deque[Event] = deque()
         self._holds: dict[str, Hold | None] = {}
         self._runs: dict[str, RunRow] = {}
+        self._figures: deque[FigureRow] = deque(maxlen=FIGURE_LIMIT)
         self._in_flight: Batch | None = None
         self.durable = False
         """Whether somebody waits for what is here."""
@@ -55,7 +61,7 @@ class Backlog:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._events or self._audit or self._holds or self._runs)
+        return not (self._events or self._audit or self._holds or self._runs or self._figures)
 
     @property
     def is_audit_full(self) -> bool:
@@ -80,11 +86,16 @@ class Backlog:
         """Take the latest word on a run."""
         self._runs[row.run] = row
 
+    def add_figures(self, rows: Iterable[FigureRow]) -> None:
+        """Take figures; the oldest make room when the bound is reached."""
+        self._figures.extend(rows)
+
     def take(self) -> Batch:
         """Return all that is here as one batch; it stays visible in `pending` until `done` or `put_back`."""
-        batch = Batch([*self._events, *self._audit], self._holds, self._runs, self.durable)
+        batch = Batch([*self._events, *self._audit], self._holds, self._runs, [*self._figures], self.durable)
         self._events.clear()
         self._audit.clear()
+        self._figures.clear()
         self._holds, self._runs, self.durable = {}, {}, False
         self._in_flight = batch
         return batch
@@ -110,6 +121,7 @@ class Backlog:
             self.add(event)
         self._holds = batch.holds | self._holds
         self._runs = batch.runs | self._runs
+        self._figures = deque([*batch.figures, *self._figures], FIGURE_LIMIT)
 
     def pending(self) -> Iterator[Event]:
         """Yield every event that is not known to be written."""

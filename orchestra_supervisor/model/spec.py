@@ -258,6 +258,8 @@ class FleetSettings(_Spec):
     """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
     journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
     """Events kept in the journal."""
+    figures_period: Annotated[Seconds, Field(le=3_600)] = 10.0
+    """Between two looks at what the services use; 0: none are taken."""
 
 
 class Fleet(_Spec):
