@@ -1,5 +1,6 @@
 """Measures what the services use: seldom, more often while somebody looks, and never at a high price."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -84,8 +85,6 @@ class Meter:
             began = self.clock.mono()
             if self.period():
                 await self._sample(began)
-            else:
-                self.latest = {}
             await self._pause(began)
 
     def _interval(self) -> Seconds:
@@ -98,10 +97,10 @@ class Meter:
         """Sleep until the next look is due; what that is may change meanwhile."""
         while True:
             self._wake = anyio.Event()
-            if not self.period():
-                await self._wake.wait()
-                return
-            due = began + self._interval()
+            is_off = not self.period()
+            if is_off:
+                self.latest = {}
+            due = math.inf if is_off else began + self._interval()
             if due <= self.clock.mono():
                 return
             with anyio.CancelScope(deadline=due):
