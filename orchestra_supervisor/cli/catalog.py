@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "reload": Command("reload", "", "read the configuration again, apply what changed"),
     "status": Command("status", "[NAMES]", "every service: state, pid, uptime, and why"),
     "top": Command("top", "[NAMES]", "what every service uses: processor, memory, files"),
+    "graph": Command("graph", "[NAMES]", "who needs whom: as a tree, for Graphviz, or a picture"),
     "logs": Command("logs", "[NAMES] [-f]", "what the services wrote, also while the daemon is away"),
     "events": Command("events", "[-f]", "what happened, and who asked for it"),
     "start": Command("verbs", "NAMES", "start services and wait until they are ready"),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, Command] = {
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "reload")),
-    ("Look at it", ("status", "top", "logs", "events")),
+    ("Look at it", ("status", "top", "graph", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "signal", "wait")),
     ("Prepare", ("check", "version", "help")),
 )

@@ -114,6 +114,7 @@ class ServiceView:
         self.is_enabled = row.get("enabled") is not False
         self.is_required = row.get("required") is True
         self.waiting_for = _texts(row, "waiting_for")
+        self.depends_on = _texts(row, "depends_on")
         self.next_start = _number(row, "next_start")
         self.probe_error = _text(row, "probe_error")
 
