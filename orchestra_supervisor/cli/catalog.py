@@ -24,6 +24,9 @@ COMMANDS: dict[str, Command] = {
     "up": Command("up", "[-c FILE] [--detach]", "start the fleet and watch it become ready"),
     "down": Command("down", "", "stop every service in order, then the fleet"),
     "reload": Command("reload", "", "read the configuration again, apply what changed"),
+    "upgrade-daemon": Command(
+        "upgrade", "", "put the installed version in the daemon's place; services run on"
+    ),
     "status": Command("status", "[NAMES]", "every service: state, pid, uptime, and why"),
     "top": Command("top", "[NAMES]", "what every service uses: processor, memory, files"),
     "graph": Command("graph", "[NAMES]", "who needs whom: as a tree, for Graphviz, or a picture"),
@@ -40,7 +43,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run a fleet", ("up", "down", "reload")),
+    ("Run a fleet", ("up", "down", "reload", "upgrade-daemon")),
     ("Look at it", ("status", "top", "graph", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "signal", "wait")),
     ("Prepare", ("check", "version", "help")),
