@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "signal": Command("signal", "NAMES SIG", "send a signal to services"),
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
     "check": Command("check", "[FILES]", "find errors and disagreements in configuration files"),
+    "doctor": Command("doctor", "", "whether this host and this fleet are well, a line each"),
     "completion": Command("completion", "SHELL", "a script that completes commands and names in a shell"),
     "version": Command("version", "", "the version of this program"),
     "help": Command("help", "[COMMAND]", "this text, or that of a command"),
@@ -47,7 +48,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "reload", "upgrade-daemon")),
     ("Look at it", ("status", "top", "graph", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "signal", "wait")),
-    ("Prepare", ("check", "completion", "version", "help")),
+    ("Prepare", ("check", "doctor", "completion", "version", "help")),
 )
 
 
