@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
     "check": Command("check", "[FILES]", "find errors and disagreements in configuration files"),
     "doctor": Command("doctor", "", "whether this host and this fleet are well, a line each"),
+    "bundle": Command("bundle", "[FILE]", "an archive for whoever is to help, without secrets"),
     "completion": Command("completion", "SHELL", "a script that completes commands and names in a shell"),
     "version": Command("version", "", "the version of this program"),
     "help": Command("help", "[COMMAND]", "this text, or that of a command"),
@@ -48,7 +49,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "reload", "upgrade-daemon")),
     ("Look at it", ("status", "top", "graph", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "signal", "wait")),
-    ("Prepare", ("check", "doctor", "completion", "version", "help")),
+    ("Prepare", ("check", "doctor", "bundle", "completion", "version", "help")),
 )
 
 
