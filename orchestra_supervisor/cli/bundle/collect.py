@@ -16,7 +16,7 @@ from orchestra_supervisor.cli.bundle.scrub import Scrubber, sensitive_values
 from orchestra_supervisor.cli.doctor.diagnosis import diagnose
 from orchestra_supervisor.cli.follow import Layout
 from orchestra_supervisor.cli.launch import LOG_NAME
-from orchestra_supervisor.cli.text import format_instant
+from orchestra_supervisor.cli.text import format_instant, format_size
 from orchestra_supervisor.config.check import check
 from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control_client import ControlClient, ControlError, Json, rows, socket_path
@@ -24,7 +24,7 @@ from orchestra_supervisor.logfile.lines import LogLine
 from orchestra_supervisor.logfile.reader import read_lines
 from orchestra_supervisor.model.errors import SecretError
 
-__all__ = ["EVENTS", "TOTAL", "Bundle", "Part", "collect"]
+__all__ = ["EVENTS", "TOTAL", "Bundle", "Part", "collect", "manifest_of"]
 
 EVENTS = 1_000
 """Events that go along, the newest."""
@@ -94,6 +94,25 @@ def collect(home: Path, directory: Path, *, lines: int, is_env_shown: bool) -> B
                 continue
             parts.append(Part(part.name, scrub.text(part.text)))
     return Bundle(parts, left_out)
+
+
+def manifest_of(bundle: Bundle, *, lines: int, is_env_shown: bool) -> str:
+    """Return what a bundle says of itself: what is inside, what is not, and how far it can be trusted.
+
+    Args:
+        bundle: What was collected.
+        lines: Of each log, as asked for.
+        is_env_shown: Likewise.
+    """
+    env = "shown, variables with a telling name apart" if is_env_shown else "masked"
+    inside = [f"  {part.name}  {format_size(len(part.text))}" for part in bundle.parts]
+    out = [f"  {line}" for line in bundle.left_out] or ["  nothing"]
+    text = [
+        f"Up to {EVENTS} events, and {lines} lines of each log.",
+        f"Secrets are references, environment values are {env}.",
+        "Known secret values, and what looks like one, are ***. Look through it before you send it.",
+    ]
+    return "\n".join(["Inside:", *inside, "Left out:", *out, *text, ""])
 
 
 def _fleet_of(home: Path) -> Json | None:

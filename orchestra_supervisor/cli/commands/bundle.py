@@ -10,7 +10,6 @@ from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from orchestra_supervisor.cli.bundle.collect import EVENTS, Bundle, Part, collect
 from orchestra_supervisor.cli.connection import home_of
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.parser import CommandParser, whole_of
@@ -35,6 +34,9 @@ def configure(parser: CommandParser) -> None:
 
 def run(options: Namespace) -> int:
     """Write the archive; an existing file is never touched."""
+    # It loads the configuration's own code; the other commands, and completion, have no use for that.
+    from orchestra_supervisor.cli.bundle.collect import collect, manifest_of
+
     name = time.strftime("orchestra-%Y%m%d-%H%M%S")
     target = Path(options.file or f"{name}.tar.gz")
     try:
@@ -47,41 +49,23 @@ def run(options: Namespace) -> int:
         raise ActionFailed(f"{target} cannot be made: {error.strerror}", hint="name another file") from error
     try:
         bundle = collect(home_of(options.home), Path.cwd(), lines=options.logs, is_env_shown=options.with_env)
-        manifest = Part("MANIFEST.txt", _manifest(bundle, options))
+        manifest = manifest_of(bundle, lines=options.logs, is_env_shown=options.with_env)
         with os.fdopen(descriptor, "wb") as file:
-            _pack(file, name, [manifest, *bundle.parts])
+            _pack(file, name, [("MANIFEST.txt", manifest), *bundle.parts])
     except BaseException:
         # Half an archive would be sent by somebody.
         with suppress(OSError):
             target.unlink()
         raise
-    told = [f"{target}: {format_size(target.stat().st_size)}", *manifest.text.splitlines()]
+    told = [f"{target}: {format_size(target.stat().st_size)}", *manifest.splitlines()]
     sys.stdout.writelines(f"{make_visible(line)}\n" for line in told)
     return 0
 
 
-def _pack(file: io.BufferedWriter, name: str, parts: list[Part]) -> None:
+def _pack(file: io.BufferedWriter, name: str, parts: list[tuple[str, str]]) -> None:
     with gzip.GzipFile("", "wb", fileobj=file) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
-        for part in parts:
-            data = part.text.encode("utf-8", "backslashreplace")
-            entry = tarfile.TarInfo(f"{name}/{part.name}")
+        for place, text in parts:
+            data = text.encode("utf-8", "backslashreplace")
+            entry = tarfile.TarInfo(f"{name}/{place}")
             entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
             archive.addfile(entry, io.BytesIO(data))
-
-
-def _manifest(bundle: Bundle, options: Namespace) -> str:
-    env = "shown, variables with a telling name apart" if options.with_env else "masked"
-    inside = [f"  {part.name}  {format_size(len(part.text))}" for part in bundle.parts]
-    out = [f"  {line}" for line in bundle.left_out] or ["  nothing"]
-    return "\n".join(
-        [
-            "Inside:",
-            *inside,
-            "Left out:",
-            *out,
-            f"Up to {EVENTS} events, and {options.logs} lines of each log.",
-            f"Secrets are references, environment values are {env}.",
-            "Known secret values, and what looks like one, are ***. Look through it before you send it.",
-            "",
-        ]
-    )

@@ -7,7 +7,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
-from orchestra_supervisor.cli.doctor.diagnosis import diagnose
 from orchestra_supervisor.cli.doctor.verdict import Verdict
 from orchestra_supervisor.cli.parser import CommandParser
 from orchestra_supervisor.cli.terminal import Terminal
@@ -25,6 +24,9 @@ def configure(parser: CommandParser) -> None:
 
 def run(options: Namespace) -> int:
     """Look; 0 where nothing fails, 1 where something does."""
+    # It loads a good deal that the other commands, and completion, have no use for.
+    from orchestra_supervisor.cli.doctor.diagnosis import diagnose
+
     verdicts = diagnose(home_of(options.home), Path.cwd())
     is_well = all(one.grade != "fail" for one in verdicts)
     if options.is_json:
