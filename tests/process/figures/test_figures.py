@@ -157,7 +157,7 @@ def test_processor_time_and_bytes_are_told_of_the_time_between_two_looks(
     assert before.cpu is None
     assert after.cpu is not None
     assert 2.0 <= after.cpu < 15.0, "0.3 s of 10 s, less what the start had cost"
-    assert house.look(30.0).cpu == 0.0
+    assert (house.look(30.0).cpu or 0.0) <= 0.2, "a tick at most"
     assert None not in (before.write_bytes, after.write_bytes)
     written = (after.write_bytes or 0) - (before.write_bytes or 0)
     assert written == 0 or 1 << 20 <= written < 2 << 20, "none, where the file system is in memory"
