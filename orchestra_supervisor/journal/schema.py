@@ -34,6 +34,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX runs_by_end ON runs (ended_wall)",
     ),
+    ("CREATE TABLE plans (service TEXT PRIMARY KEY, reached REAL NOT NULL) WITHOUT ROWID",),
     (
         # Time before name: what comes in is appended, what is too old is cut off in one piece.
         """CREATE TABLE figures (
@@ -61,6 +62,7 @@ _COLUMNS = (
     "SELECT seq, at, kind, service, run, message, data FROM events LIMIT 0",
     "SELECT service, since, who, reason FROM holds LIMIT 0",
     "SELECT run, service, pid, start_ticks, boot_id, started_wall, ended_wall, exit FROM runs LIMIT 0",
+    "SELECT service, reached FROM plans LIMIT 0",
     "SELECT grain, at, name, cpu, memory, memory_kind, fds, read_bytes, write_bytes FROM figures LIMIT 0",
 )
 
