@@ -15,7 +15,7 @@ from orchestra_supervisor.cli.doctor.fleet import Sight
 from orchestra_supervisor.cli.doctor.verdict import Check, Verdict
 from orchestra_supervisor.cli.text import format_size
 
-__all__ = ["host_checks"]
+__all__ = ["check_cgroup", "host_checks"]
 
 _PR_GET_CHILD_SUBREAPER = 37  # <linux/prctl.h>
 _FDS_OF_SERVICE = 8  # descriptors that keeper and logger hold of a service, generously
