@@ -11,6 +11,7 @@ from enum import IntEnum
 import anyio
 
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.meter import Meter
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
@@ -109,6 +110,7 @@ class Control:
         bus: Where events go.
         clock: Time.
         load: Reads the configuration files anew and applies them; raises ConfigError.
+        meter: Measures what the services use; None: nobody does.
     """
 
     supervisor: Supervisor
@@ -118,6 +120,7 @@ class Control:
     bus: EventBus
     clock: Clock
     load: Callable[[], Awaitable[Reloaded]]
+    meter: Meter | None = None
 
     # Reading.
 

@@ -25,6 +25,7 @@ from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
+from orchestra_supervisor.engine.meter import Meter, Scene
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.journal import Journal
@@ -36,9 +37,11 @@ from orchestra_supervisor.model.errors import (
     KeeperLost,
     OrchestraError,
 )
+from orchestra_supervisor.model.figures import ROLE_PREFIX
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.probes.run import run_check
+from orchestra_supervisor.process.figures import ProcessSampler, Root
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
@@ -129,6 +132,7 @@ class Daemon:
                 self._keeper.log_config(launcher.log_target(spec))
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
+        meter = self._meter(supervisor)
         control = Control(
             supervisor=supervisor,
             verbs=verbs,
@@ -136,7 +140,8 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs, launcher),
+            load=partial(self._reload, supervisor, verbs, launcher, meter),
+            meter=meter,
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
@@ -147,6 +152,7 @@ class Daemon:
             self._socket = socket
             self._home.write_layout(fleet, socket)
             tasks.start_soon(self._reload_on_signal, control)
+            tasks.start_soon(meter.run)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
@@ -199,7 +205,9 @@ class Daemon:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
 
-    async def _reload(self, supervisor: Supervisor, verbs: Verbs, launcher: Launcher) -> Reloaded:
+    async def _reload(
+        self, supervisor: Supervisor, verbs: Verbs, launcher: Launcher, meter: Meter
+    ) -> Reloaded:
         try:
             fleet = await self._load()
         except OrchestraError as error:
@@ -214,6 +222,7 @@ class Daemon:
             if name in old.services and (is_other or old.services[name].log != spec.log):
                 self._keeper.log_config(launcher.log_target(spec))
         await supervisor.commit()
+        meter.wake()
         self._home.write_layout(fleet, self._socket)
         text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
         self._bus.publish("config.reloaded", text)
@@ -236,6 +245,25 @@ class Daemon:
         return await to_thread.run_sync(self._secrets.resolve, env, limiter=self._limiter)
 
     # Telling.
+
+    def _meter(self, supervisor: Supervisor) -> Meter:
+        def scene() -> Scene:
+            runs = {name: one.run for name, one in supervisor.services.items()}
+            roles = {"daemon": os.getpid(), "keeper": self._snapshot.keeper_pid}
+            if supervisor.logger_pid is not None:
+                roles["logger"] = supervisor.logger_pid
+            return Scene(
+                {name: Root(run.id, run.pid) for name, run in runs.items() if run and run.pid},
+                {f"{ROLE_PREFIX}{role}": pid for role, pid in roles.items()},
+            )
+
+        return Meter(
+            sampler=ProcessSampler(self._snapshot.keeper_pid),
+            scene=scene,
+            period=lambda: supervisor.fleet.settings.figures_period,
+            clock=self._clock,
+            journal=self._journal,
+        )
 
     def _note_run(self, news: RunNews) -> None:
         """Keep the journal's ledger of runs: how a next fleet knows what this one left."""

@@ -219,6 +219,9 @@ class SettingsForm(Form):
         description="What all logs may take with their rotated segments, the oldest go first; 0: no limit. "
         "Default: 0.",
     )
+    figures_period: Annotated[Duration, Field(le=3_600)] | None = Field(
+        None, description="Between two looks at what the services use; 0: none. Default: 10s."
+    )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 
 

@@ -60,6 +60,14 @@ class SecretStore:
                 )
         return result
 
+    def values(self) -> list[str]:
+        """Return every value, for whoever has to keep them out of a text; none where there is no file.
+
+        Raises:
+            SecretError: The file cannot be used.
+        """
+        return [] if self._path is None else [value for value in self._read().values() if value]
+
     def _value(self, values: Mapping[str, str | None], name: str, variable: str) -> str:
         value = values.get(name)
         if value is not None and "\x00" not in value:

@@ -273,6 +273,8 @@ class FleetSettings(_Spec):
     """Events kept in the journal."""
     log_keep_bytes: ByteCount = 0
     """What all logs may take with their rotated segments; 0: no limit."""
+    figures_period: Annotated[Seconds, Field(le=3_600)] = 10.0
+    """Between two looks at what the services use; 0: none are taken."""
 
 
 class Fleet(_Spec):

@@ -26,6 +26,7 @@ from orchestra_supervisor.logfile.scan import Span
 from orchestra_supervisor.logfile.search import Query
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.surfaces.figures import FigureTeller
 from orchestra_supervisor.surfaces.log_stream import LogReader
 from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.peer import peer_of
@@ -78,6 +79,8 @@ def make_app(context: ApiContext) -> Starlette:
     routes = [
         Route("/v1/health", _guarded(api.health, known)),
         Route("/v1/status", _guarded(api.status, known)),
+        Route("/v1/figures", _guarded(api.figures, known)),
+        Route("/v1/services/{name}/figures", _guarded(api.service_figures, known)),
         Route("/v1/events", _guarded(api.events, known)),
         Route("/v1/events/stream", _guarded(api.event_stream, known)),
         Route("/v1/logs/{name}", _guarded(api.logs, known)),
@@ -140,6 +143,7 @@ class _Api:
         self._control = context.control
         self._context = context
         self._logs = LogReader()
+        self._figures = FigureTeller(context.control)
         self._document = openapi_document(context.version)
 
     # Reading.
@@ -152,8 +156,20 @@ class _Api:
 
     async def status(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("names", "").split(",") if name]
-        services = [report.to_dict() for report in self._control.reports(names)]
+        services = [
+            report.to_dict() | {"figures": self._figures.latest(report.name)}
+            for report in self._control.reports(names)
+        ]
         return _Json({"daemon": self._context.describe(), "services": services})
+
+    async def figures(self, request: Request) -> Response:
+        since = request.query_params.get("since")
+        return _Json(await self._figures.overview(None if since is None else _seconds(since)))
+
+    async def service_figures(self, request: Request) -> Response:
+        name = self._control.resolve([request.path_params["name"]])[0]
+        since = _seconds(request.query_params.get("since", "3600"))
+        return _Json(await self._figures.history(name, since))
 
     async def events(self, request: Request) -> Response:
         query = EventQuery(

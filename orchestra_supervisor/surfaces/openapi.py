@@ -28,10 +28,13 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
 }
 
 _TEXT: dict[str, object] = {"type": "string"}
+_SPAN: dict[str, object] = {"type": "number", "minimum": 0}
 _WHOLE: dict[str, object] = {"type": "integer", "minimum": 0}
 _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/health": ("Whether the daemon answers", {}),
     "/v1/status": ("The daemon and the services as they stand", {"names": _TEXT}),
+    "/v1/figures": ("What the services and our own processes use; asking raises the rate", {"since": _SPAN}),
+    "/v1/services/{name}/figures": ("What a service uses and has used", {"since": _SPAN}),
     "/v1/events": (
         "Events from the journal, the newest `limit` in ascending order",
         {"after": _WHOLE, "limit": _WHOLE, "service": _TEXT, "kind": _TEXT},
@@ -39,7 +42,7 @@ _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/events/stream": ("Events as they happen (SSE)", {"after": _WHOLE, "service": _TEXT, "kind": _TEXT}),
     "/v1/logs/{name}": (
         "The newest lines of a service's log",
-        {"lines": _WHOLE, "since": {"type": "number", "minimum": 0}, "grep": _TEXT},
+        {"lines": _WHOLE, "since": _SPAN, "grep": _TEXT},
     ),
     "/v1/logs/{name}/search": (
         "Lines of a service's log that match, rotated segments included, the newest `lines` of them",

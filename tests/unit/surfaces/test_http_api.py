@@ -1,6 +1,8 @@
 import json
 import os
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event as ThreadEvent
 from typing import Any, cast
@@ -12,11 +14,14 @@ from anyio import to_thread
 from starlette.routing import Route
 
 from orchestra_supervisor.control_client import ControlClient, ControlError, SseEvent, rows
+from orchestra_supervisor.engine.meter import Meter, Scene
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureRow, Figures
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
+from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.surfaces import http_api
 from tests.unit.engine.desk import FakeKeeper, settle
 from tests.unit.surfaces.api_desk import Api, api_of, call, service
@@ -482,3 +487,49 @@ async def test_a_client_that_is_there_before_the_services_are_known_waits_for_th
             await call(early.status)
         known.set()
         assert [row["name"] for row in rows(await call(api.client.status), "services")] == ["web"]
+
+
+async def test_figures_are_unknown_where_nobody_measures(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        answer = await call(api.client.request, "GET", "/v1/figures", query={"since": 60})
+        nobody = dict.fromkeys(("keeper", "logger", "daemon"))
+        assert answer == {"period": 0.0, "services": {"web": None}, "roles": nobody, "history": {}}
+        path = "/v1/services/web/figures"
+        assert await call(api.client.request, "GET", path) == {"name": "web", "now": None, "samples": []}
+        error = await refused(partial(api.client.request, "GET", path, query={"since": -1}))
+        assert error.code == "invalid_request"
+        error = await refused(api.client.request, "GET", "/v1/services/wep/figures")
+        assert error.hint == "did you mean web?"
+
+
+async def test_figures_are_told_as_the_page_lists_them_and_asking_is_watching(folder: Path) -> None:
+    keys = re.search(r"present run: `\{([^}]*)\}`", DOCS)
+    assert keys is not None
+    now = Figures(1_000.0, 12.5, 4_096, "pss", 1, 2, 3, None, None)
+    async with api_of(folder, service("web"), service("db")) as api:
+        looks: list[int] = []
+
+        class Stub(Meter):
+            def look(self) -> None:
+                looks.append(1)
+
+        api.control.meter = Stub(
+            sampler=ProcessSampler(os.getpid()),
+            scene=lambda: Scene({}, {}),
+            period=lambda: 10.0,
+            clock=api.desk.clock,
+            journal=api.desk.journal,
+            latest={"web": now, "role:daemon": now},
+        )
+        api.desk.journal.add_figures([FigureRow("web", replace(now, at=api.desk.clock.wall()))])
+        (web, db) = rows(await call(api.client.status, ["web", "db"]), "services")
+        assert looks == []
+        assert (web["figures"], db["figures"]) == (now.to_dict(), None)
+        assert sorted(now.to_dict()) == sorted(re.findall(r'"(\w+)"', keys.group(1)))
+        answer = cast("Any", await call(api.client.request, "GET", "/v1/figures", query={"since": 60}))
+        assert looks == [1]
+        assert (answer["period"], answer["services"]["db"]) == (10.0, None)
+        assert answer["roles"]["daemon"] == now.to_dict()
+        assert answer["history"]["web"][0][1:] == [12.5, 4_096]
+        one = cast("Any", await call(api.client.request, "GET", "/v1/services/web/figures"))
+        assert (one["now"], [sample["cpu"] for sample in one["samples"]]) == (now.to_dict(), [12.5])
