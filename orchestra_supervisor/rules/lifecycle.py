@@ -49,7 +49,7 @@ from orchestra_supervisor.rules.inputs import (
 from orchestra_supervisor.rules.moves import Step, after_run, begin, end, enter, enter_running, settle_down
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
-from orchestra_supervisor.rules.verdicts import probe_saw, probed
+from orchestra_supervisor.rules.verdicts import probe_saw, probed, unprobed
 
 __all__ = ["TABLE", "step"]
 
@@ -290,9 +290,8 @@ def _due_while_up(service: Service, event: Input, now: Moment) -> Step:
 
 
 def _respec(service: Service, event: Input, now: Moment) -> Step:
-    del now
     assert isinstance(event, Respec)
-    return Step(replace(service, spec=event.spec))
+    return unprobed(replace(service, spec=event.spec), now)
 
 
 _REST = (State.STOPPED, State.COMPLETED, State.FAILED)
