@@ -5,7 +5,7 @@ import pytest
 
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ConflictError
-from orchestra_supervisor.model.spec import Fleet, ServiceSpec
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec, StopStep
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.process.orders import (
     LoggerNews,
@@ -156,6 +156,17 @@ async def test_a_reload_touches_only_what_changed() -> None:
         assert "goes" not in desk.supervisor.services
         assert "goes" not in desk.keeper.notes
         assert (desk.state("comes"), desk.state("off")) == (State.READY, State.STOPPED)
+
+
+async def test_a_stop_goes_by_the_sequence_that_is_configured_now() -> None:
+    async with running(fleet_of(one("web"))) as desk:
+        run = desk.run("web")
+        await apply(desk, fleet_of(one("web", stop={"steps": [{"signal": "SIGINT", "wait": 1}]})))
+        assert desk.run("web") == run
+        desk.verbs.stop(["web"], "by hand", with_dependents=False)
+        await settle()
+        asked = StopSpec(steps=(StopStep(signal="SIGINT", wait=1.0),))
+        assert [order for order in desk.keeper.orders if order[0] == "stop"] == [("stop", run, asked)]
 
 
 async def test_a_service_disabled_by_a_reload_stops_and_enabled_again_starts() -> None:
