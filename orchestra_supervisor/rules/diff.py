@@ -6,6 +6,7 @@ can be forgotten, for a test fails where one has no class, and until then it res
 
 import hashlib
 import json
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -158,8 +159,23 @@ def run_digest(spec: ServiceSpec) -> str:
     """Return 12 hex digits that differ whenever `needs_restart` holds between two specs.
 
     A run carries the digest of the spec it was started from, so that a daemon that comes back after a
-    half-done reload sees which runs are of the past.
+    half-done reload sees which runs are of the past. A spec is frozen, so it is worked out once for each
+    and remembered for as long as the spec is there: a crash loop asks for it at every spawn.
     """
+    key = id(spec)
+    known = _DIGESTS.get(key)
+    if known is not None and known[0]() is spec:
+        return known[1]
+    digest = _digest_of(spec)
+    _DIGESTS[key] = weakref.ref(spec, lambda _: _DIGESTS.pop(key, None)), digest
+    return digest
+
+
+def _digest_of(spec: ServiceSpec) -> str:
     live = {name for name in type(spec).model_fields if class_of(name).when is When.LIVE}
     fields = spec.model_dump(mode="json", exclude=live)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
+
+
+_DIGESTS: dict[int, tuple[weakref.ref[ServiceSpec], str]] = {}
+"""By identity, since a spec holds mappings and has no hash. A copy of a spec is another spec."""

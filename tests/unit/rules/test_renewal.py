@@ -4,10 +4,12 @@ import pytest
 
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules import diff
 from orchestra_supervisor.rules.diff import needs_restart, run_digest
 from orchestra_supervisor.rules.inputs import Restart, Spawned, Stop
 from orchestra_supervisor.rules.resume import Held, Resumed, resume
 from orchestra_supervisor.rules.service import Moment, Run, Service, to_note
+from tests.unit.rules.stage import Stage
 
 NOW = Moment(10.0, 1010.0, "a-00000000000f")
 RUN = "a-000000000001"
@@ -56,3 +58,31 @@ def test_the_digest_differs_exactly_when_a_restart_is_needed(change):
 def test_the_order_in_which_variables_are_written_is_no_change():
     turned = OLD.model_copy(update={"env": {"B": "2", "A": "1"}})
     assert run_digest(turned) == run_digest(OLD)
+
+
+def test_the_digest_is_worked_out_once_for_each_spec_however_often_it_is_spawned(monkeypatch):
+    asked = []
+    dump = ServiceSpec.model_dump
+
+    def counted(spec, **given):
+        asked.append(spec.name)
+        return dump(spec, **given)
+
+    monkeypatch.setattr(ServiceSpec, "model_dump", counted)
+    crashing = ServiceSpec(name="a", argv=("x",), cwd="/", restart={"max_restarts": None})
+    stage = Stage(Service(crashing)).up()
+    for _ in range(20):
+        stage.ends(1, after=60.0).begins()
+    assert len(stage.spawned) == 21
+    assert asked == ["a"]
+    assert run_digest(crashing.model_copy(update={"cwd": "/tmp"})) != run_digest(crashing)
+    assert asked == ["a", "a"]
+
+
+def test_the_digest_of_a_spec_that_is_no_more_is_forgotten():
+    before = len(diff._DIGESTS)
+    specs = [OLD.model_copy(update={"umask": mask}) for mask in range(100)]
+    assert len({run_digest(spec) for spec in specs}) == 100
+    assert len(diff._DIGESTS) >= 100
+    del specs
+    assert len(diff._DIGESTS) <= before
