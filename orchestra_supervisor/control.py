@@ -7,13 +7,15 @@ waiting and the audit exist once.
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from pathlib import Path
 
 import anyio
 
+from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
-from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
 from orchestra_supervisor.model.errors import (
     ConflictError,
@@ -110,7 +112,8 @@ class Control:
         journal: Where the audit goes.
         bus: Where events go.
         clock: Time.
-        load: Reads the configuration files anew and applies them; raises ConfigError.
+        load: Reads the configuration files anew and applies them, for whoever is named; raises ConfigError.
+        look: Returns what `load` would do, by these files or by those of the fleet; raises ConfigError.
     """
 
     supervisor: Supervisor
@@ -119,7 +122,8 @@ class Control:
     journal: AnyJournal
     bus: EventBus
     clock: Clock
-    load: Callable[[], Awaitable[Reloaded]]
+    load: Callable[[str], Awaitable[PlanReport]]
+    look: Callable[[tuple[Path, ...]], Awaitable[PlanReport]]
 
     # Reading.
 
@@ -220,11 +224,27 @@ class Control:
             )
         return results
 
-    async def reload(self, who: Principal) -> Reloaded:
+    async def plan(self, who: Principal, files: Iterable[str] = ()) -> PlanReport:
+        """Return what a reload would do, without doing it.
+
+        Raises:
+            ConfigError: A file is wrong.
+            ControlDenied: Files are named by somebody for whom they must not be read: it is the daemon
+                who reads them, and what it says of them quotes them.
+        """
+        paths = tuple(Path(file) for file in files)
+        if paths:
+            self._require(who, Role.ADMIN)
+        if not all(path.is_absolute() for path in paths):
+            raise InvalidRequest("files of a plan are named by absolute paths", hint="orchestra plan FILES")
+        return await self.look(paths)
+
+    async def reload(self, who: Principal) -> PlanReport:
         """Read the configuration anew and go over to it; a bad file changes nothing."""
         self._require(who, Role.ADMIN)
-        done = await self.load()
-        await self._audit(who, "reload", (), "", asdict(done))
+        done = await self.load(who.name)
+        told: dict[str, object] = {note.name: note.action for note in done.services}
+        await self._audit(who, "reload", (), "", told)
         return done
 
     async def shutdown(self, who: Principal, reason: str) -> int:

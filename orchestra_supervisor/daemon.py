@@ -18,15 +18,16 @@ import anyio
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
-from orchestra_supervisor.config.load import load_fleet
+from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
+from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
-from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
@@ -123,6 +124,10 @@ class Daemon:
         )
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
+        files = Files(self._read, self._apply, self._tell, self._down, launcher.log_path)
+        reloader = Reloader(
+            supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
+        )
         control = Control(
             supervisor=supervisor,
             verbs=verbs,
@@ -130,7 +135,8 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs),
+            load=reloader.reload,
+            look=reloader.plan,
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
@@ -139,8 +145,8 @@ class Daemon:
         async with anyio.create_task_group() as tasks:
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
-            self._home.write_layout(fleet, socket)
-            tasks.start_soon(self._reload_on_signal, control)
+            self._tell(fleet)
+            tasks.start_soon(self._reload_on_signal, reloader)
             last = await supervisor.run(self._snapshot, down=self._down(fleet))
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
@@ -170,13 +176,17 @@ class Daemon:
         return fleet
 
     async def _load(self) -> Fleet:
-        load = partial(load_fleet, self._options.files, environ=os.environ)
+        return (await self._read(())).fleet
+
+    async def _read(self, files: tuple[Path, ...]) -> LoadResult:
+        """Read the fleet from these files, or from its own where none are named."""
+        load = partial(load_fleet, files or self._options.files, environ=os.environ)
         result = await to_thread.run_sync(load, limiter=self._limiter)
         result.raise_for_errors()
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle:
             raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
-        return result.fleet
+        return result
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
@@ -193,34 +203,19 @@ class Daemon:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
 
-    async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
-        try:
-            fleet = await self._load()
-        except OrchestraError as error:
-            self._bus.publish("config.refused", f"nothing changed: {error.message}", data=error.to_dict())
-            raise
-        old = supervisor.fleet
-        self._apply(fleet)
-        done = verbs.reload(fleet, self._down(fleet))
-        await supervisor.commit()
+    def _tell(self, fleet: Fleet) -> None:
+        """Tell readers of the state directory where things are."""
         self._home.write_layout(fleet, self._socket)
-        for name, spec in fleet.services.items():
-            if name in old.services and old.services[name].log != spec.log:
-                self._keeper.log_config(str(self._home.log_directory(fleet) / f"{name}.log"), spec.log)
-        text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
-        self._bus.publish("config.reloaded", text)
-        await verbs.forget_removed(done.removed)
-        return done
 
     def _ask_reload(self) -> None:
         self._reload_asked.set()
 
-    async def _reload_on_signal(self, control: Control) -> None:
+    async def _reload_on_signal(self, reloader: Reloader) -> None:
         while True:
             await self._reload_asked.wait()
             self._reload_asked = anyio.Event()
             try:
-                await control.load()
+                await reloader.reload("SIGHUP")
             except OrchestraError as error:
                 _say(f"reload refused: {error.message}")
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
+    PlanRequest,
     ReloadRequest,
     ShutdownRequest,
     SignalRequest,
@@ -21,6 +22,7 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/restart": ("Give services a new run", VerbRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
+    "/v1/plan": ("Say what a reload would do, without doing it", PlanRequest),
     "/v1/reload": ("Read the configuration anew; a bad file changes nothing", ReloadRequest),
     "/v1/shutdown": ("Take the fleet down", ShutdownRequest),
 }

@@ -1,0 +1,132 @@
+"""Going over to another configuration: one reload at a time, all or nothing, said as it will be done."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from orchestra_supervisor.config.load import LoadResult
+from orchestra_supervisor.config.plan import PlanReport, report_plan
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.ports import KeeperPort
+from orchestra_supervisor.engine.supervisor import Supervisor
+from orchestra_supervisor.engine.verbs import Verbs
+from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.states import DownReason
+from orchestra_supervisor.rules.diff import settings_after_reload
+from orchestra_supervisor.rules.reload import Action
+
+__all__ = ["Files", "Reloader"]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a reload needs of the disk.
+
+    Attributes:
+        load: Reads the fleet from files (none named: those of the fleet) without errors or cycles, or
+            raises ConfigError.
+        apply: Makes a fleet the applied one, what the next daemon goes on with; raises ConflictError.
+        tell: Tells readers of the state directory where things are; raises ConflictError.
+        down: Returns the services that a fresh start of a fleet would leave down, and why.
+        log_path: Returns the path of a service's log.
+    """
+
+    load: Callable[[tuple[Path, ...]], Awaitable[LoadResult]]
+    apply: Callable[[Fleet], None]
+    tell: Callable[[Fleet], None]
+    down: Callable[[Fleet], Mapping[str, DownReason]]
+    log_path: Callable[[str], Path]
+
+
+class Reloader:
+    """Plans and carries out reloads.
+
+    Two reloads never overlap: the later one reads the files after the earlier one is through, so what is
+    applied last was read last. A bad file, a full disk or a fleet that goes down changes nothing. Once the
+    fleet is applied the rest follows without a pause, and a daemon that dies in it is followed by one that
+    sees which runs are of the past.
+    """
+
+    def __init__(
+        self, *, supervisor: Supervisor, verbs: Verbs, keeper: KeeperPort, bus: EventBus, files: Files
+    ) -> None:
+        self._supervisor = supervisor
+        self._verbs = verbs
+        self._keeper = keeper
+        self._bus = bus
+        self._files = files
+        self._lock = anyio.Lock()
+        self._applied = anyio.Event()
+
+    async def plan(self, paths: tuple[Path, ...] = ()) -> PlanReport:
+        """Return what a reload would do now, without doing it.
+
+        Args:
+            paths: Absolute; none: the files of the fleet.
+
+        Raises:
+            ConfigError: A file is wrong.
+        """
+        result = await self._files.load(paths)
+        fleet = result.fleet
+        return report_plan(self._verbs.plan(fleet, self._files.down(fleet)), result.sources)
+
+    async def reload(self, by: str) -> PlanReport:
+        """Read the files and go over to what they say; wait until what is no more is down.
+
+        Args:
+            by: Who or what asked, for the journal.
+
+        Raises:
+            ConfigError: A file is wrong.
+            ConflictError: The fleet goes down, or its state cannot be written.
+        """
+        async with self._lock:
+            report = await self._go_over(by)
+        await self._verbs.forget_removed(report.names(Action.REMOVE))
+        return report
+
+    async def wait_applied(self) -> None:
+        """Wait until the next fleet is applied."""
+        await self._applied.wait()
+
+    async def _go_over(self, by: str) -> PlanReport:
+        try:
+            result = await self._files.load(())
+        except OrchestraError as error:
+            data = {**error.to_dict(), "by": by}
+            self._bus.publish("config.refused", f"nothing changed: {error.message}", data=data)
+            raise
+        old, new = self._supervisor.fleet, result.fleet
+        down = self._files.down(new)
+        report = report_plan(self._verbs.plan(new, down), result.sources)
+        # From here on there is no await until all is decided.
+        held = new.model_copy(update={"settings": settings_after_reload(old.settings, new.settings)})
+        self._verbs.check_open()
+        self._files.apply(held)
+        self._verbs.reload(held, down)
+        self._configure_logs(old, held)
+        await self._supervisor.commit()
+        self._bus.publish("config.reloaded", report.summary, data=_told(report, by))
+        applied, self._applied = self._applied, anyio.Event()
+        applied.set()
+        self._files.tell(held)
+        return report
+
+    def _configure_logs(self, old: Fleet, new: Fleet) -> None:
+        for name, spec in new.services.items():
+            if name in old.services and old.services[name].log != spec.log:
+                self._keeper.log_config(str(self._files.log_path(name)), spec.log)
+
+
+def _told(report: PlanReport, by: str) -> dict[str, object]:
+    """Return what the journal keeps of a reload: who asked, and the keys that changed, never a value."""
+    changes = {
+        note.name: {"action": note.action, "fields": [field.field for field in note.fields]}
+        for note in report.services
+    }
+    settings = [field.field for field in report.settings]
+    return {"by": by, "changes": changes, "settings": settings, "unchanged": report.unchanged}
