@@ -23,7 +23,8 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "up": Command("up", "[-c FILE] [--detach]", "start the fleet and watch it become ready"),
     "down": Command("down", "", "stop every service in order, then the fleet"),
-    "reload": Command("reload", "", "read the configuration again, apply what changed"),
+    "plan": Command("plan", "[FILES]", "what a reload would do, value by value, without doing it"),
+    "reload": Command("reload", "[--dry-run]", "read the configuration again, apply what changed"),
     "status": Command("status", "[NAMES]", "every service: state, pid, uptime, and why"),
     "logs": Command("logs", "[NAMES] [-f]", "what the services wrote, also while the daemon is away"),
     "events": Command("events", "[-f]", "what happened, and who asked for it"),
@@ -38,7 +39,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run a fleet", ("up", "down", "reload")),
+    ("Run a fleet", ("up", "down", "plan", "reload")),
     ("Look at it", ("status", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "signal", "wait")),
     ("Prepare", ("check", "version", "help")),

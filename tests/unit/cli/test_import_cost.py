@@ -56,7 +56,9 @@ def modules_after(*words: str, cwd: str) -> set[str]:
     return set(done.stderr.rpartition("modules: ")[2].split())
 
 
-@pytest.mark.parametrize("verb", ["status", "start", "down", "logs", "events", "wait", "reload", "up"])
+@pytest.mark.parametrize(
+    "verb", ["status", "start", "down", "logs", "events", "wait", "plan", "reload", "up"]
+)
 def test_no_command_but_check_loads_the_engine_or_its_libraries(verb: str, tmp_path: object) -> None:
     names = {"start": ["all"], "wait": ["all"]}.get(verb, [])
     loaded = modules_after("--home", str(tmp_path), verb, *names, cwd=str(tmp_path))
