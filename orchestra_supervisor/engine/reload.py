@@ -12,13 +12,16 @@ from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
-from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.errors import ConflictError, OrchestraError
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.rules.diff import settings_after_reload
 from orchestra_supervisor.rules.reload import Action
 
-__all__ = ["Files", "Reloader"]
+__all__ = ["PATIENCE", "Files", "Reloader"]
+
+PATIENCE = 30.0
+"""Seconds that a reload waits for a service that it adds, and that was removed before, to be down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Reloader:
             data = {**error.to_dict(), "by": by}
             self._bus.publish("config.refused", f"nothing changed: {error.message}", data=data)
             raise
+        await self._wait_free(result.fleet)
         old, new = self._supervisor.fleet, result.fleet
         down = self._files.down(new)
         report = report_plan(self._verbs.plan(new, down), result.sources)
@@ -115,6 +119,17 @@ class Reloader:
         applied.set()
         self._files.tell(held)
         return report
+
+    async def _wait_free(self, fleet: Fleet) -> None:
+        """Wait until no service would start beside a run of its name that an earlier daemon left behind."""
+        with anyio.move_on_after(PATIENCE):
+            while self._supervisor.held_by_strangers(fleet.services):
+                await self._supervisor.wait_stranger_left()
+        if held := self._supervisor.held_by_strangers(fleet.services):
+            raise ConflictError(
+                f"what was removed before is still going down: {', '.join(held)}",
+                hint="nothing changed; ask again when it is gone",
+            )
 
     def _configure_logs(self, old: Fleet, new: Fleet) -> None:
         for name, spec in new.services.items():

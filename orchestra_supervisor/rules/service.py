@@ -12,6 +12,7 @@ from typing import Any, cast
 from orchestra_supervisor.model.report import ExitReport, ServiceReport
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.diff import run_digest
 
 __all__ = ["Ending", "Moment", "Run", "Service", "Then", "from_note", "to_note", "to_report"]
 
@@ -150,6 +151,7 @@ def to_note(service: Service) -> dict[str, object]:
     note["run"] = asdict(service.run) if service.run else None
     note["ending"] = asdict(service.ending) if service.ending else None
     note["exit"] = asdict(service.exit) if service.exit else None
+    note["digest"] = run_digest(service.spec)  # by which spec all this was decided
     return note
 
 

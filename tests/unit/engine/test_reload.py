@@ -15,6 +15,8 @@ from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import Fleet, LogSpec, ServiceSpec
 from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.process.orders import HeldRun, Snapshot
+from orchestra_supervisor.rules.inputs import Spawned
 from tests.unit.engine.desk import Desk, FakeKeeper, fleet_of, running, settle
 
 pytestmark = pytest.mark.anyio
@@ -61,10 +63,12 @@ class Room:
 
 
 @asynccontextmanager
-async def a_room(*specs: ServiceSpec, keeper: FakeKeeper | None = None) -> AsyncGenerator[Room]:
+async def a_room(
+    *specs: ServiceSpec, keeper: FakeKeeper | None = None, snapshot: Snapshot | None = None
+) -> AsyncGenerator[Room]:
     fleet = fleet_of(*specs)
     disk = Disk(fleet)
-    async with running(fleet, keeper=keeper) as desk:
+    async with running(fleet, keeper=keeper, snapshot=snapshot) as desk:
         files = Files(
             disk.load, disk.apply, lambda _: None, disk.down, lambda name: Path(f"/logs/{name}.log")
         )
@@ -227,3 +231,22 @@ async def test_services_removed_together_stop_from_above() -> None:
         await room.reloader.reload("olga")
         await settle()
         assert [run.rsplit("-", 1)[0] for run in room.desk.keeper.of("stop")] == ["web", "db"]
+
+
+async def test_a_service_comes_back_when_the_run_that_an_earlier_daemon_left_is_gone() -> None:
+    keeper = FakeKeeper(obeys=False)
+    left = HeldRun("web-000000000001", "web", True, (Spawned("web-000000000001", 7, 0.0, 0.0),))
+    async with (
+        a_room(one("same"), keeper=keeper, snapshot=keeper.snapshot([left])) as room,
+        anyio.create_task_group() as tasks,
+    ):
+        room.disk.fleet = fleet_of(one("same"), one("web"))
+        with pytest.raises(ConflictError, match="still going down: web"):
+            await room.reloader.reload("too soon")
+        assert room.disk.applied == []
+        tasks.start_soon(room.reloader.reload, "olga")
+        await settle()
+        assert "web" not in keeper.slots()
+        keeper.end(left.run)
+        await settle()
+        assert (keeper.slots().count("web"), room.desk.state("web")) == (1, State.READY)

@@ -6,7 +6,7 @@ from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules import diff
 from orchestra_supervisor.rules.diff import needs_restart, run_digest
-from orchestra_supervisor.rules.inputs import Restart, Spawned, Stop
+from orchestra_supervisor.rules.inputs import Restart, Spawned, Start, Stop
 from orchestra_supervisor.rules.resume import Held, Resumed, resume
 from orchestra_supervisor.rules.service import Moment, Run, Service, to_note
 from tests.unit.rules.stage import Stage
@@ -86,3 +86,51 @@ def test_the_digest_of_a_spec_that_is_no_more_is_forgotten():
     assert len(diff._DIGESTS) >= 100
     del specs
     assert len(diff._DIGESTS) <= before
+
+
+def resting(new: ServiceSpec, **fields: object) -> Resumed:
+    resumed = resume(new, to_note(Service(OLD, **fields)), (), NOW)
+    assert resumed is not None
+    return resumed
+
+
+def test_a_service_that_had_failed_is_tried_by_its_new_spec():
+    failed = {"state": State.FAILED, "desired": Desired.UP}
+    new = OLD.model_copy(update={"argv": ("y",)})
+    assert resting(new, **failed).inputs == (Restart("its configuration changed"),)
+    assert resting(OLD, **failed).inputs == ()
+    assert resting(OLD.model_copy(update={"title": "x"}), **failed).inputs == ()
+    off = OLD.model_copy(update={"enabled": False})
+    assert resting(off, **failed).inputs == (Stop(DownReason.DISABLED, "disabled in the configuration"),)
+
+
+def test_a_service_that_was_enabled_meanwhile_is_started_unless_somebody_else_keeps_it_down():
+    off = OLD.model_copy(update={"enabled": False})
+    for reason, inputs in (
+        (DownReason.DISABLED, (Start("enabled in the configuration"),)),
+        (DownReason.OPERATOR, ()),
+        (DownReason.NOT_SELECTED, ()),
+    ):
+        note = to_note(Service(off, desired=Desired.DOWN, down_reason=reason))
+        resumed = resume(OLD, note, (), NOW)
+        assert resumed is not None
+        assert resumed.inputs == inputs
+
+
+def test_a_note_of_a_daemon_that_kept_no_digest_is_taken_as_it_is():
+    note = to_note(Service(OLD, state=State.FAILED, desired=Desired.UP))
+    del note["digest"]
+    resumed = resume(OLD.model_copy(update={"cwd": "/tmp"}), note, (), NOW)
+    assert resumed is not None
+    assert resumed.inputs == ()
+
+
+def test_a_service_that_is_back_in_the_configuration_is_started():
+    note = to_note(Service(OLD, desired=Desired.DOWN, down_reason=DownReason.REMOVED))
+    for enabled, wanted in (
+        (True, Start("back in the configuration")),
+        (False, Stop(DownReason.DISABLED, "back in the configuration")),
+    ):
+        resumed = resume(OLD.model_copy(update={"enabled": enabled}), note, (), NOW)
+        assert resumed is not None
+        assert resumed.inputs == (wanted,)
