@@ -11,7 +11,7 @@ import pytest
 from orchestra_supervisor.engine import prober
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.rules import graph, moves
+from orchestra_supervisor.rules import graph, moves, reload, resume
 from orchestra_supervisor.rules.health import Tally
 from orchestra_supervisor.rules.inputs import Exited, Gone
 from orchestra_supervisor.rules.lifecycle import TABLE, step
@@ -114,6 +114,20 @@ def no_memory_of_being_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prober, "_tally_of", forgetful)
 
 
+def no_end_of_a_reload_that_was_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_to_do(_service: object, _note: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr(resume, "_renewal", nothing_to_do)
+
+
+def no_new_run_for_a_new_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_old: object, _new: object) -> bool:
+        return False
+
+    monkeypatch.setattr(reload, "needs_restart", never)
+
+
 def no_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Core, "watch_deadline", nothing)
 
@@ -130,6 +144,8 @@ def no_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
         exit_taken_for_the_end,
         no_memory_of_being_unhealthy,
         no_deadlines,
+        no_end_of_a_reload_that_was_cut_short,
+        no_new_run_for_a_new_configuration,
     ],
 )
 def test_a_fault_is_found_by_some_schedule(
