@@ -5,7 +5,7 @@ waiting and the audit exist once.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -114,6 +114,7 @@ class Control:
         clock: Time.
         load: Reads the configuration files anew and applies them, for whoever is named; raises ConfigError.
         look: Returns what `load` would do, by these files or by those of the fleet; raises ConfigError.
+        watching: Returns what status says of a service's watch.
     """
 
     supervisor: Supervisor
@@ -124,15 +125,18 @@ class Control:
     clock: Clock
     load: Callable[[str], Awaitable[PlanReport]]
     look: Callable[[tuple[Path, ...]], Awaitable[PlanReport]]
+    watching: Callable[[str], dict[str, object] | None] = lambda _: None
 
     # Reading.
 
     def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
         """Return the named services as they stand, or all."""
         chosen = self.resolve(names) if names else list(self.supervisor.services)
-        return [
+        reports = [
             to_report(self.supervisor.services[name], self.supervisor.core.moment(name)) for name in chosen
         ]
+        watched = {name: told for name in chosen if (told := self.watching(name)) is not None}
+        return [replace(one, watching=watched[one.name]) if one.name in watched else one for one in reports]
 
     async def events(self, query: EventQuery) -> list[Event]:
         """Return events from the journal."""

@@ -28,6 +28,7 @@ from orchestra_supervisor.engine.leftovers import clear_leftovers
 from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
+from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
@@ -128,6 +129,15 @@ class Daemon:
         reloader = Reloader(
             supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
         )
+        watch = WatchDesk(
+            supervisor=supervisor,
+            verbs=verbs,
+            reloader=reloader,
+            keeper=self._keeper,
+            bus=self._bus,
+            clock=self._clock,
+            private=(str(self._home.path), str(log_directory)),
+        )
         control = Control(
             supervisor=supervisor,
             verbs=verbs,
@@ -137,6 +147,7 @@ class Daemon:
             clock=self._clock,
             load=reloader.reload,
             look=reloader.plan,
+            watching=watch.report,
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
@@ -147,6 +158,7 @@ class Daemon:
             self._socket = socket
             self._tell(fleet)
             tasks.start_soon(self._reload_on_signal, reloader)
+            tasks.start_soon(watch.run)
             last = await supervisor.run(self._snapshot, down=self._down(fleet))
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
@@ -176,13 +188,14 @@ class Daemon:
         return fleet
 
     async def _load(self) -> Fleet:
-        return (await self._read(())).fleet
+        result = await self._read(())
+        result.raise_for_errors()
+        return result.fleet
 
     async def _read(self, files: tuple[Path, ...]) -> LoadResult:
         """Read the fleet from these files, or from its own where none are named."""
         load = partial(load_fleet, files or self._options.files, environ=os.environ)
         result = await to_thread.run_sync(load, limiter=self._limiter)
-        result.raise_for_errors()
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle:
             raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)

@@ -54,7 +54,7 @@ def style_of(state: str) -> tuple[str, ...]:
 def note_of(service: ServiceView, now: float) -> str:
     """Say in one clause why a service is where it is; empty where nothing needs saying."""
     if service.state in {"ready", "completed"}:
-        return ""
+        return f"watch: {service.watch_error}" if service.watch_error else ""
     if service.state == "stopped":
         return service.reason or _DOWN_REASONS.get(service.down_reason, "") or service.exit_text
     if service.state == "waiting" and service.waiting_for:

@@ -62,6 +62,7 @@ class ServiceView:
         self.waiting_for = _texts(row, "waiting_for")
         self.next_start = _number(row, "next_start")
         self.probe_error = _text(row, "probe_error")
+        self.watch_error = _text(_object(row, "watching"), "error")
 
     @property
     def is_wanted(self) -> bool:

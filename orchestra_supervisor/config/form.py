@@ -18,6 +18,7 @@ from orchestra_supervisor.config.form_parts import (
     RestartOrPolicy,
     StopForm,
 )
+from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
     CommandLine,
@@ -110,6 +111,9 @@ class ServiceForm(Form):
     )
     log: LogForm | None = Field(None, description="Rotation of its log.")
     tags: list[Text] | None = Field(None, description="Words to select it by.")
+    watch: WatchOrPaths | None = Field(
+        None, description="Files whose change restarts it: a list of globs and folders, or an object."
+    )
 
     @field_validator("rlimits")
     @classmethod
@@ -155,6 +159,12 @@ class SettingsForm(Form):
     )
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
+    )
+    watch_config: Flag | None = Field(
+        None, description="Reload when a file of the configuration changes. Default: false."
+    )
+    watch_debounce: Annotated[Duration, Field(ge=0.01, le=60)] | None = Field(
+        None, description="Quiet that ends a burst of changes of the configuration. Default: 500ms."
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

@@ -34,6 +34,7 @@ from orchestra_supervisor.config.values import (
 from orchestra_supervisor.model.spec import StopStep
 
 __all__ = [
+    "AlsoWritten",
     "BackoffForm",
     "DependenciesForm",
     "DependencyForm",
@@ -58,7 +59,7 @@ class Form(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _AlsoWritten:
+class AlsoWritten:
     """Adds a shorthand to the JSON Schema of a type."""
 
     shorthand: dict[str, object]
@@ -165,18 +166,14 @@ class ProbeForm(ProbeTimingForm):
     """One probe: exactly one of http, tcp and command, and its timing."""
 
     http: (
-        Annotated[
-            HttpForm, _spell_out("url"), _AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})
-        ]
+        Annotated[HttpForm, _spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
         | None
     ) = Field(None, description="Passes when the answer has the wanted status and body.")
     tcp: (
         Annotated[
             TcpForm,
             BeforeValidator(_to_address),
-            _AlsoWritten(
-                {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}
-            ),
+            AlsoWritten({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}),
         ]
         | None
     ) = Field(None, description="Passes when a connection is accepted: port, host:port, or an object.")
@@ -299,12 +296,12 @@ class LogForm(Form):
 
 
 RestartOrPolicy = Annotated[
-    RestartForm, _spell_out("policy"), _AlsoWritten({"enum": ["always", "on-failure", "never"]})
+    RestartForm, _spell_out("policy"), AlsoWritten({"enum": ["always", "on-failure", "never"]})
 ]
 DependenciesForm = Annotated[
     dict[ServiceName, DependencyForm],
     BeforeValidator(_to_dependencies),
-    _AlsoWritten(
+    AlsoWritten(
         {
             "anyOf": [
                 {"type": "array", "items": {"type": "string"}},

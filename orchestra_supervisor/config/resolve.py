@@ -20,6 +20,7 @@ from orchestra_supervisor.config.form_parts import (
     StopForm,
     StopStepForm,
 )
+from orchestra_supervisor.config.form_watch import watch_spec
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.values import UNLIMITED
 from orchestra_supervisor.config.variables import shell_variables
@@ -172,6 +173,7 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
         ServiceForm, body, draft.origin, own, subject=f"service {shown(draft.name)}", service=draft.name
     )
     findings.extend(own.items)
+    findings.read.extend(own.read)
     if form is None or own.has_errors:
         return None
     values = _spec_values(draft.name, form, env, file)
@@ -278,6 +280,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "url": form.url or _site(form.health_url),
         "log": LogSpec(**(_given(defaults.log) | _given(form.log))),
         "tags": tuple(form.tags or ()),
+        "watch": watch_spec(form.watch),
     }
     return values
 

@@ -18,7 +18,7 @@ from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.rules.diff import settings_after_reload
 from orchestra_supervisor.rules.reload import Action
 
-__all__ = ["PATIENCE", "Files", "Reloader"]
+__all__ = ["PATIENCE", "Files", "Inputs", "Reloader", "inputs_of"]
 
 PATIENCE = 30.0
 """Seconds that a reload waits for a service that it adds, and that was removed before, to be down."""
@@ -29,8 +29,7 @@ class Files:
     """What a reload needs of the disk.
 
     Attributes:
-        load: Reads the fleet from files (none named: those of the fleet) without errors or cycles, or
-            raises ConfigError.
+        load: Reads the fleet from files (none named: those of the fleet); raises ConfigError for a cycle.
         apply: Makes a fleet the applied one, what the next daemon goes on with; raises ConflictError.
         tell: Tells readers of the state directory where things are; raises ConflictError.
         down: Returns the services that a fresh start of a fleet would leave down, and why.
@@ -42,6 +41,26 @@ class Files:
     tell: Callable[[Fleet], None]
     down: Callable[[Fleet], Mapping[str, DownReason]]
     log_path: Callable[[str], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a fleet is read from: absolute paths, and absolute globs of files that may come."""
+
+    files: tuple[str, ...]
+    globs: tuple[str, ...] = ()
+
+
+def inputs_of(result: LoadResult, before: Inputs) -> Inputs:
+    """Return what a fleet was read from; a file that is wrong may not have said all, so then more."""
+    secrets = result.fleet.settings.secrets_file
+    files = {str(file) for file in (*result.sources.files, *result.sources.read)}
+    files |= {secrets} if secrets else set()
+    globs = set(result.sources.globs)
+    if result.errors:
+        files |= set(before.files)
+        globs |= set(before.globs)
+    return Inputs(tuple(sorted(files)), tuple(sorted(globs)))
 
 
 class Reloader:
@@ -63,6 +82,7 @@ class Reloader:
         self._files = files
         self._lock = anyio.Lock()
         self._applied = anyio.Event()
+        self._inputs: Inputs | None = None
 
     async def plan(self, paths: tuple[Path, ...] = ()) -> PlanReport:
         """Return what a reload would do now, without doing it.
@@ -73,7 +93,7 @@ class Reloader:
         Raises:
             ConfigError: A file is wrong.
         """
-        result = await self._files.load(paths)
+        result = await self._load(paths)
         fleet = result.fleet
         return report_plan(self._verbs.plan(fleet, self._files.down(fleet)), result.sources)
 
@@ -92,13 +112,26 @@ class Reloader:
         await self._verbs.forget_removed(report.names(Action.REMOVE))
         return report
 
-    async def wait_applied(self) -> None:
-        """Wait until the next fleet is applied."""
-        await self._applied.wait()
+    @property
+    def applied(self) -> anyio.Event:
+        """Set when the next fleet is applied."""
+        return self._applied
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the fleet was read from when it was last read; of wrong files also what was read before."""
+        return self._inputs or Inputs(self._supervisor.fleet.files)
+
+    async def _load(self, paths: tuple[Path, ...]) -> LoadResult:
+        result = await self._files.load(paths)
+        if not paths:
+            self._inputs = inputs_of(result, self.inputs)
+        result.raise_for_errors()
+        return result
 
     async def _go_over(self, by: str) -> PlanReport:
         try:
-            result = await self._files.load(())
+            result = await self._load(())
         except OrchestraError as error:
             data = {**error.to_dict(), "by": by}
             self._bus.publish("config.refused", f"nothing changed: {error.message}", data=data)

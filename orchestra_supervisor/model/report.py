@@ -53,6 +53,8 @@ class ServiceReport:
     probe_error: str
     depends_on: tuple[str, ...]
     tags: tuple[str, ...]
+    watching: dict[str, object] | None = None
+    """For which files it is restarted: `paths`, `files` (how many there are), `error`; None: for none."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form of `status --json`."""

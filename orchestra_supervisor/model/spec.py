@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
     "SERVICE_NAME_PATTERN",
@@ -216,6 +217,7 @@ class ServiceSpec(_Spec):
     """Where a person finds it; shown in the table of `up`."""
     log: LogSpec = LogSpec()
     tags: tuple[str, ...] = ()
+    watch: WatchSpec | None = None
 
 
 class McpBackendSpec(_Spec):
@@ -258,6 +260,10 @@ class FleetSettings(_Spec):
     """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
     journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
     """Events kept in the journal."""
+    watch_config: bool = False
+    """A change of a configuration file is a reload."""
+    watch_debounce: Annotated[float, Field(ge=0.01, le=60)] = 0.5
+    """Seconds of quiet that end a burst of changes of the configuration."""
 
 
 class Fleet(_Spec):

@@ -96,6 +96,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "url": _live(_WORDS),
     "log": _live("holds for the log that is being written"),
     "tags": _live(_WORDS),
+    "watch": _live("watched so from now on"),
 }
 """Every field of a service. A running process knows nothing of a live one."""
 
@@ -106,6 +107,8 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "secrets_file": _live("read when a process is next started"),
     "leftovers": _next_up("asked when the fleet starts"),
     "journal_keep": _next_up("the journal is opened with it"),
+    "watch_config": _live("watched so from now on"),
+    "watch_debounce": _live("watched so from now on"),
 }
 """Every setting of the fleet."""
 

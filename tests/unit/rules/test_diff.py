@@ -11,6 +11,7 @@ from orchestra_supervisor.model.spec import (
     StopSpec,
 )
 from orchestra_supervisor.model.states import Kind
+from orchestra_supervisor.model.watch import WatchSpec
 from orchestra_supervisor.rules.diff import (
     SERVICE_FIELDS,
     SETTING_FIELDS,
@@ -51,6 +52,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "url": ("http://127.0.0.1/", False),
     "log": (LogSpec(backups=1), False),
     "tags": (("t",), False),
+    "watch": (WatchSpec(paths=("src",)), False),
 }
 
 
