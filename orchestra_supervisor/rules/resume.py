@@ -17,6 +17,7 @@ from orchestra_supervisor.rules.inputs import (
     Exited,
     Gone,
     Input,
+    Respec,
     Restart,
     Spawned,
     Start,
@@ -25,6 +26,7 @@ from orchestra_supervisor.rules.inputs import (
 )
 from orchestra_supervisor.rules.moves import begin_anew
 from orchestra_supervisor.rules.service import Moment, Service, from_note
+from orchestra_supervisor.rules.verdicts import unprobed
 
 __all__ = ["Held", "Resumed", "resume", "resume_strangers"]
 
@@ -67,6 +69,8 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment)
     service = from_note(spec, note)
     run = service.run
     renewal = _renewal(service, note)
+    if unprobed(service, now).service is not service:
+        renewal = (Respec(spec), *renewal)  # the reload took out the probe that it stands waiting for
     if run is None:
         return Resumed(service, _forget(held), renewal)
     mine = next((record for record in held if record.run == run.id), None)

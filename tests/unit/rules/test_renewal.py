@@ -6,10 +6,10 @@ from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules import diff
 from orchestra_supervisor.rules.diff import needs_restart, run_digest
-from orchestra_supervisor.rules.inputs import Restart, Spawned, Start, Stop
+from orchestra_supervisor.rules.inputs import Respec, Restart, Spawned, Start, Stop
 from orchestra_supervisor.rules.resume import Held, Resumed, resume
 from orchestra_supervisor.rules.service import Moment, Run, Service, to_note
-from tests.unit.rules.stage import Stage
+from tests.unit.rules.stage import Stage, probes
 
 NOW = Moment(10.0, 1010.0, "a-00000000000f")
 RUN = "a-000000000001"
@@ -134,3 +134,16 @@ def test_a_service_that_is_back_in_the_configuration_is_started():
         resumed = resume(OLD.model_copy(update={"enabled": enabled}), note, (), NOW)
         assert resumed is not None
         assert resumed.inputs == (wanted,)
+
+
+def test_a_run_whose_probe_was_taken_out_while_a_daemon_died_does_not_wait_for_it():
+    probed = OLD.model_copy(update={"probes": probes("r")})
+    run = Run(RUN, 1.0, 1001.0, pid=5, digest=run_digest(OLD))
+    note = to_note(Service(probed, state=State.RUNNING, desired=Desired.UP, run=run))
+    held = (Held(RUN, False, (Spawned(RUN, 5, 1.0, 1001.0),)),)
+    resumed = resume(OLD, note, held, NOW)
+    assert resumed is not None
+    assert Respec(OLD) in resumed.inputs
+    still = resume(probed, note, held, NOW)
+    assert still is not None
+    assert still.inputs == held[0].told
