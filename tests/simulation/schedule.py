@@ -85,6 +85,7 @@ class Schedule:
                 self._is_doomed = True  # the last thing before peace is a reload that is cut short
                 self._ask_reload()
                 await anyio.sleep(1.0)
+                self._is_doomed = False  # it may still wait for what was removed before
             self.world.faults = False
             await self._bury(tasks)
             await self._settle(tasks)
