@@ -5,10 +5,17 @@ dialects are rewritten into this form and then held to it. None means "not said"
 filled in by `resolve`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from orchestra_supervisor.config.form_equipment import (
+    HookLine,
+    LimitsForm,
+    RecycleForm,
+    ReloadLine,
+    SocketLine,
+)
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
     Form,
@@ -18,6 +25,7 @@ from orchestra_supervisor.config.form_parts import (
     RestartOrPolicy,
     StopForm,
 )
+from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
@@ -45,10 +53,15 @@ class ServiceForm(Form):
     title: Text | None = Field(None, description="What people read. Default: the service's id.")
     name: Text | None = Field(None, description="The same as title.")
     description: Text | None = Field(None, description="One sentence on what it is for.")
-    kind: Literal["daemon", "once"] | None = Field(
-        None, description="daemon runs until stopped; once runs to its end. Default: daemon."
+    kind: Literal["daemon", "once", "periodic"] | None = Field(
+        None,
+        description="daemon runs until stopped; once runs to its end; periodic does so by a schedule. "
+        "Default: periodic where there is a schedule, else daemon.",
     )
-    type: Literal["daemon", "once"] | None = Field(None, description="The same as kind.")
+    type: Literal["daemon", "once", "periodic"] | None = Field(None, description="The same as kind.")
+    schedule: ScheduleOrText | None = Field(
+        None, description='When the runs of a periodic service are planned: "5m", "0 3 * * *", or an object.'
+    )
     command: CommandLine = Field(
         description="An argument vector, run without a shell, or a text that /bin/sh -c runs."
     )
@@ -95,6 +108,30 @@ class ServiceForm(Form):
     max_restarts: RestartLimit | None = Field(None, description="The same as restart.max_restarts.")
     restart_window: Duration | None = Field(None, description="The same as restart.window.")
     stop: StopForm | None = Field(None, description="How it is stopped.")
+    pre_start: list[HookLine] | None = Field(
+        None, description="Commands before the program, in order; one that fails fails the start."
+    )
+    post_stop: list[HookLine] | None = Field(
+        None, description="Commands after the end of a run, in order, before anything else follows."
+    )
+    reload: ReloadLine | None = Field(None, description="How it is told to read its configuration again.")
+    sockets: dict[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], SocketLine] | None = Field(
+        None,
+        max_length=12,
+        description="Listening sockets held from run to run (LISTEN_FDS), by name.",
+    )
+    start_on: Literal["boot", "connection"] | None = Field(
+        None, description="connection: started by the first connection to its sockets. Default: boot."
+    )
+    notify: Flag | None = Field(
+        None, description="It tells by sd_notify READY=1 when it has started. Default: false."
+    )
+    watchdog: Duration | None = Field(
+        None,
+        description="It tells WATCHDOG=1 at least this often, or is restarted. Default: 0, it need not.",
+    )
+    limits: LimitsForm | None = Field(None, description="What its processes may use together.")
+    recycle: RecycleForm | None = Field(None, description="When a fresh run takes the place of a good one.")
     probes: ProbesForm | None = Field(None, description="Startup, readiness and liveness probes.")
     health_url: Text | None = Field(
         None,
@@ -115,6 +152,16 @@ class ServiceForm(Form):
         None, description="Files whose change restarts it: a list of globs and folders, or an object."
     )
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.start_on == "connection" and not self.sockets:
+            raise ValueError("has start_on: connection and no sockets on which one could come")
+        if (self.notify or self.watchdog) and self.probes is not None and self.probes.startup is not None:
+            raise ValueError("has notify and a startup probe: only one can say when it has started")
+        if self.watchdog and self.notify is False:
+            raise ValueError("has a watchdog, for which notify must not be false")
+        return self
+
     @field_validator("rlimits")
     @classmethod
     def _are_known(cls, value: dict[str, list[int | None]] | None) -> dict[str, list[int | None]] | None:
@@ -123,6 +170,16 @@ class ServiceForm(Form):
                 msg = f"unknown resource {name!r}; known: {', '.join(RLIMIT_NAMES)}"
                 raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _is_periodic_by_schedule(self) -> Self:
+        kind = self.kind or self.type
+        if kind == "periodic" and self.schedule is None:
+            raise ValueError('must have a schedule like "5m" or "0 3 * * *", for it is periodic')
+        if self.schedule is not None and kind not in {None, "periodic"}:
+            msg = f"must not have a schedule, for its kind is {kind}; periodic services have one"
+            raise ValueError(msg)
+        return self
 
 
 class DefaultsForm(Form):

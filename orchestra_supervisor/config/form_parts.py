@@ -49,6 +49,7 @@ __all__ = [
     "StopForm",
     "StopStepForm",
     "TcpForm",
+    "spell_out",
 ]
 
 
@@ -70,7 +71,7 @@ class AlsoWritten:
         return {"anyOf": [self.shorthand, handler(core_schema)]}
 
 
-def _spell_out(key: str) -> BeforeValidator:
+def spell_out(key: str) -> BeforeValidator:
     """Take a plain value as an object with this one key."""
 
     def to_object(value: object) -> object:
@@ -166,7 +167,7 @@ class ProbeForm(ProbeTimingForm):
     """One probe: exactly one of http, tcp and command, and its timing."""
 
     http: (
-        Annotated[HttpForm, _spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
+        Annotated[HttpForm, spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
         | None
     ) = Field(None, description="Passes when the answer has the wanted status and body.")
     tcp: (
@@ -253,6 +254,12 @@ class StopForm(Form):
 
     signal: Text | None = Field(None, description="Shorthand for one step: its signal. Default: SIGTERM.")
     grace: Duration | None = Field(None, description="Shorthand for one step: its wait. Default: 10s.")
+    command: CommandLine | None = Field(
+        None, description="Run first, with MAINPID in its environment; the signals follow after its timeout."
+    )
+    timeout: Annotated[Duration, Field(ge=0.01, le=86_400)] | None = Field(
+        None, description="How long the command has to end the run. Default: 60s."
+    )
     steps: list[StopStepForm] | None = Field(
         None, description="Signals in order, each with its wait. Instead of signal and grace."
     )
@@ -269,6 +276,8 @@ class StopForm(Form):
     def _is_one_form(self) -> Self:
         if self.steps is not None and (self.signal is not None or self.grace is not None):
             raise ValueError("must have steps, or signal and grace, not both")
+        if self.timeout is not None and self.command is None:
+            raise ValueError("has a timeout only with a command")
         return self
 
 
@@ -296,7 +305,7 @@ class LogForm(Form):
 
 
 RestartOrPolicy = Annotated[
-    RestartForm, _spell_out("policy"), AlsoWritten({"enum": ["always", "on-failure", "never"]})
+    RestartForm, spell_out("policy"), AlsoWritten({"enum": ["always", "on-failure", "never"]})
 ]
 DependenciesForm = Annotated[
     dict[ServiceName, DependencyForm],

@@ -25,7 +25,7 @@ class WatchForm(Form):
         None, description="Quiet that ends a burst of changes, 10ms to 60s. Default: 300ms."
     )
     action: Literal["restart", "reload"] | None = Field(
-        None, description="restart: a new run; reload: SIGHUP to the first process. Default: restart."
+        None, description="restart: a new run; reload: the signal of `reload`, else SIGHUP. Default: restart."
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
+from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.states import Desired
 from orchestra_supervisor.model.watch import WatchSpec
 from orchestra_supervisor.rules.service import Service
@@ -27,7 +28,7 @@ class FileChanges:
             Whether there was anything to do.
 
         Raises:
-            ConflictError: The keeper refuses the signal.
+            ConflictError: The keeper refuses the signal, or the service is not told by one.
         """
         service = self.supervisor.services.get(name)
         if service is None or service.desired is Desired.DOWN:
@@ -41,8 +42,13 @@ class FileChanges:
 
     async def tell_to_reload(self, service: Service) -> bool:
         """Tell the process of a service to read its configuration again; False where none runs."""
-        run = service.run
+        run, told = service.run, service.spec.reload
         if run is None or run.pid is None or run.leader_ended:
             return False
-        await self.keeper.signal(run.id, "SIGHUP", "leader")
+        if told is not None and told.signal is None:
+            raise ConflictError(
+                f"{service.spec.name} is told by a command to reload, and a watch sends signals alone",
+                hint="give it reload.signal, or the watch the action restart",
+            )
+        await self.keeper.signal(run.id, told.signal if told and told.signal else "SIGHUP", "leader")
         return True

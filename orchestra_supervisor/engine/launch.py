@@ -26,7 +26,7 @@ class Launcher:
         self._home = home
         self._log_directory = log_directory
         self._environ = dict(environ)
-        for name in ("ORCHESTRA_KEEPER_FD", "ORCHESTRA_RUN_ID", "ORCHESTRA_SERVICE"):
+        for name in ("ORCHESTRA_KEEPER_FD", "ORCHESTRA_RUN_ID", "ORCHESTRA_SERVICE", "ORCHESTRA_CGROUP"):
             self._environ.pop(name, None)
 
     def log_path(self, service: str) -> Path:
@@ -51,6 +51,12 @@ class Launcher:
             rlimits=spec.rlimits,
             nice=spec.nice,
             oom_score_adj=spec.oom_score_adj,
+            before=spec.pre_start,
+            after=spec.post_stop,
+            sockets=spec.sockets,
+            notify=spec.notify,
+            watchdog=spec.watchdog,
+            limits=spec.limits,
         )
 
     def probe_order(self, spec: ServiceSpec, check: CommandCheck, slot: str, run: str) -> SpawnOrder:

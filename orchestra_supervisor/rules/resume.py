@@ -17,6 +17,7 @@ from orchestra_supervisor.rules.inputs import (
     Exited,
     Gone,
     Input,
+    Notified,
     Respec,
     Restart,
     Spawned,
@@ -25,6 +26,7 @@ from orchestra_supervisor.rules.inputs import (
     StopRun,
 )
 from orchestra_supervisor.rules.moves import begin_anew
+from orchestra_supervisor.rules.planning import with_plan
 from orchestra_supervisor.rules.service import Moment, Service, from_note
 from orchestra_supervisor.rules.verdicts import unprobed
 
@@ -37,7 +39,7 @@ class Held:
 
     run: str
     stopping: bool
-    told: tuple[Spawned | Exited | Gone, ...]
+    told: tuple[Spawned | Notified | Exited | Gone, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment)
     if unprobed(service, now).service is not service:
         renewal = (Respec(spec), *renewal)  # the reload took out the probe that it stands waiting for
     if run is None:
+        if service.desired is Desired.UP:
+            service = with_plan(service, now)  # where a reload that made it periodic was not finished
         return Resumed(service, _forget(held), renewal)
     mine = next((record for record in held if record.run == run.id), None)
     others = _forget(tuple(record for record in held if record.run != run.id))

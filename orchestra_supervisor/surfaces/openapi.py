@@ -8,6 +8,7 @@ from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
     PlanRequest,
     ReloadRequest,
+    RunRequest,
     ShutdownRequest,
     SignalRequest,
     VerbRequest,
@@ -20,6 +21,7 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/start": ("Start services and the dependencies they need", VerbRequest),
     "/v1/stop": ("Stop services; they stay down", VerbRequest),
     "/v1/restart": ("Give services a new run", VerbRequest),
+    "/v1/run": ("Run periodic and once services now, beside their schedules", RunRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
     "/v1/plan": ("Say what a reload would do, without doing it", PlanRequest),

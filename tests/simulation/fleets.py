@@ -2,6 +2,7 @@
 
 import random
 
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     DependencySpec,
@@ -39,7 +40,7 @@ def draw_fleet(rng: random.Random) -> Fleet:
 
 
 def _condition(rng: random.Random, kind: Kind) -> Condition:
-    if kind is Kind.ONCE:
+    if kind is not Kind.DAEMON:
         return rng.choice([Condition.READY, Condition.COMPLETED])
     return rng.choice([Condition.STARTED, Condition.READY, Condition.READY])
 
@@ -53,11 +54,12 @@ def _draw_service(
         timeout=1.0,
         failure_threshold=rng.choice([1, 3]),
     )
-    kind = rng.choice([Kind.DAEMON, Kind.DAEMON, Kind.DAEMON, Kind.ONCE])
+    kind = rng.choice([Kind.DAEMON] * 6 + [Kind.ONCE] * 2 + [Kind.PERIODIC])
     wanted = rng.choice(["", "r", "r", "rl", "srl"]) if kind is Kind.DAEMON else ""
     return ServiceSpec(
         name=name,
         kind=kind,
+        schedule=_draw_schedule(rng) if kind is Kind.PERIODIC else None,
         argv=("x",),
         cwd="/",
         enabled=rng.random() < 0.9,
@@ -80,6 +82,17 @@ def _draw_service(
         stop=StopSpec(
             steps=rng.choice([(), (StopStep(wait=2.0),), (StopStep(wait=1.0), StopStep(wait=0.5))])
         ),
+    )
+
+
+def _draw_schedule(rng: random.Random) -> ScheduleSpec:
+    return ScheduleSpec(
+        every=None if (is_cron := rng.random() < 0.3) else rng.choice([10.0, 20.0, 120.0]),
+        cron="* * * * *" if is_cron else None,
+        jitter=rng.choice([0.0, 0.0, 3.0]),
+        overlap=rng.choice(["skip", "queue", "replace"]),
+        missed=rng.choice(["skip", "once", "all"]),
+        on_start=rng.random() < 0.3,
     )
 
 

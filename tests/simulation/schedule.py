@@ -1,6 +1,7 @@
 """One random schedule: a fleet, faults, operators, daemon deaths; then peace, and the reckoning."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -34,14 +35,15 @@ PEACE = 900.0
 
 
 class _Clock:
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, wall: float) -> None:
         self._rng = rng
+        self._wall = wall
 
     def mono(self) -> float:
         return anyio.current_time()
 
     def wall(self) -> float:
-        return 1_000_000.0 + anyio.current_time()
+        return self._wall + anyio.current_time()
 
     def run_digits(self) -> str:
         return f"{self._rng.getrandbits(48):012x}"
@@ -59,13 +61,19 @@ class _EventLog:
 
 
 class Schedule:
-    """Plays one seed."""
+    """Plays one seed.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: Of the dice.
+        fleet: What is played with; None: one that the dice make.
+        wall: Wall seconds at the beginning.
+    """
+
+    def __init__(self, seed: int, fleet: Fleet | None = None, wall: float = 1_000_000.0) -> None:
         self.rng = random.Random(seed)
-        self.fleet = draw_fleet(self.rng)
+        self.fleet = fleet or draw_fleet(self.rng)
         self.world = World(self.rng, self.fleet)
-        self.clock = _Clock(self.rng)
+        self.clock = _Clock(self.rng, wall)
         self.supervisor: Supervisor | None = None
         self.verbs: Verbs | None = None
         self.reloader: Reloader | None = None
@@ -92,6 +100,18 @@ class Schedule:
             await self._end(tasks)
             tasks.cancel_scope.cancel()
 
+    async def play_through(self, deaths: list[float], span: float) -> None:
+        """Let a span of seconds pass without faults, but for a daemon that dies at these instants of it."""
+        self.world.faults = False
+        async with anyio.create_task_group() as tasks:
+            self.world.tasks = tasks
+            await self._start_daemon(tasks)
+            for death in deaths:
+                await anyio.sleep_until(death)
+                await self._kill_daemon(tasks)
+            await anyio.sleep_until(span)
+            tasks.cancel_scope.cancel()
+
     def close(self) -> None:
         """Let go of the last daemon's connection."""
         if self._link is not None:
@@ -109,6 +129,7 @@ class Schedule:
             secrets=_no_secrets,
             on_reload=lambda: None,
             on_run=lambda _: None,
+            on_plan=lambda _name, _reached: None,
         )
         supervisor = Supervisor(self.fleet, outside)
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)
@@ -165,6 +186,7 @@ class Schedule:
             lambda: verbs.start(some, "by hand"),
             lambda: verbs.stop(some, "by hand", with_dependents=both),
             lambda: verbs.restart(some, "by hand", with_dependents=both),
+            lambda: verbs.run([n for n in some if self._is_planned(n)], "by hand", planned=self.clock.wall()),
             lambda: self._crash(some[0]),
             self._ask_reload,
             self._ask_reload,
@@ -179,6 +201,9 @@ class Schedule:
         actions[choice]()
         if self.rng.random() < 0.2:
             await self._kill_daemon(tasks)
+
+    def _is_planned(self, name: str) -> bool:
+        return self.world.specs[name].schedule is not None
 
     # Reloads: they are the daemon's own tasks, and die with it wherever they are.
 
@@ -223,18 +248,21 @@ class Schedule:
     async def _settle(self, tasks: anyio.abc.TaskGroup) -> None:
         """Without faults the fleet comes to rest, stays there, and a new daemon sees the same."""
         await anyio.sleep(PEACE)
+        began, planned = anyio.current_time(), Counter[str]()
+        for name, starts in self.world.spawns.items():
+            planned[name] -= len(starts)
         assert self.supervisor is not None
         self._check_applied()
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
-        orders = self.world.orders
-        view = {name: to_note(service) for name, service in self.supervisor.services.items()}
+        orders = self.world.orders.copy()
+        view = self._view()
         await anyio.sleep(PEACE / 3)
         if self.world.orders != orders:
-            raise Violation(f"{self.world.orders - orders} orders although nothing happened")
+            raise Violation(f"orders although nothing happened: {self.world.orders - orders}")
         await self._kill_daemon(tasks)
         await anyio.sleep(5.0)
-        after = {name: to_note(service) for name, service in self.supervisor.services.items()}
+        after = self._view()
         if after != view:
             changed = {name: (view[name], after[name]) for name in view if view[name] != after[name]}
             raise Violation(f"the next daemon sees something else: {changed}")
@@ -242,6 +270,10 @@ class Schedule:
             service = self.supervisor.services[name]
             if service.run is None or service.run.id != record.run:
                 raise Violation(f"a run nobody accounts for: {record}")
+        for name, starts in self.world.spawns.items():
+            planned[name] += len(starts)
+        for name in filter(self._is_planned, self.fleet.services):
+            self._check_planned(name, planned[name], anyio.current_time() - began)
         self._check_restarts()
 
     def _check_applied(self) -> None:
@@ -257,11 +289,31 @@ class Schedule:
             if kept_out or service.down_reason is DownReason.REMOVED:
                 raise Violation(f"{name} is enabled and was not started")
 
+    def _view(self) -> dict[str, dict[str, object]]:
+        """Return what the daemon knows of the services that are at rest when nothing happens."""
+        assert self.supervisor is not None
+        services = self.supervisor.services.items()
+        return {name: to_note(service) for name, service in services if not self._is_planned(name)}
+
+    def _check_planned(self, name: str, runs: int, span: float) -> None:
+        """Every planned run of peaceful times begins once, daemon's death or not."""
+        assert self.supervisor is not None
+        service, schedule = self.supervisor.services[name], self.fleet.services[name].schedule
+        assert schedule is not None
+        wanted = span / (schedule.every or 60.0) if service.desired is Desired.UP else 0.0
+        if service.plan is not None and service.plan.current is not None and service.unmet:
+            wanted = 0.0
+        if abs(runs - wanted) > 1.5:
+            raise Violation(f"{name}: {runs} runs in {span:.1f} s, {wanted:.1f} were planned")
+
     def _check_rest(self, name: str, state: State, desired: Desired) -> None:
         assert self.supervisor is not None
         service = self.supervisor.services[name]
         calm = {State.READY, State.COMPLETED, State.FAILED} if desired is Desired.UP else {State.STOPPED}
-        if state in calm:
+        if service.spec.schedule is not None and desired is Desired.UP:
+            if service.last is not None and service.last.success:
+                return  # its last run, since none fails in peace
+        elif state in calm:
             return
         if state is State.WAITING and service.unmet:
             return
@@ -275,7 +327,7 @@ class Schedule:
         """By policy alone, no window holds more starts than the limit and the first one allow."""
         for name, starts in self.world.spawns.items():
             policy = self.world.specs[name].restart
-            if policy.max_restarts is None:
+            if policy.max_restarts is None or self._is_planned(name):
                 continue
             for first in starts:
                 inside = [at for at in starts if first <= at < first + policy.window]

@@ -30,6 +30,8 @@ def service(name: str, state: str = "ready", **fields: object) -> dict[str, obje
         "depends_on": [],
         "tags": [],
         "watching": None,
+        "last_run": None,
+        "next_run": None,
     }
     assert set(fields) <= set(row), set(fields) - set(row)
     return row | fields

@@ -10,6 +10,7 @@ import pytest
 from orchestra_supervisor.engine.file_changes import FileChanges
 from orchestra_supervisor.engine.watches import Watches, words_of
 from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.model.equipment import HookSpec, ReloadSpec
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import DownReason, State
@@ -154,6 +155,22 @@ async def test_the_action_reload_is_a_signal_and_no_restart() -> None:
         await anyio.sleep(5.0)
         assert ("signal", run, "SIGHUP", "leader") in room.desk.keeper.orders
         assert room.spawns() == 1
+
+
+async def test_the_action_reload_sends_the_signal_that_the_service_reloads_on() -> None:
+    usr1 = one(action="reload").model_copy(update={"reload": ReloadSpec(signal="SIGUSR1")})
+    by_command = one("api", action="reload").model_copy(
+        update={"reload": ReloadSpec(command=HookSpec(argv=("x",)))}
+    )
+    async with a_room(usr1, by_command) as room:
+        run = room.desk.run("web")
+        for feed in room.feeds.values():
+            feed.change("src/a.py")
+        await anyio.sleep(5.0)
+        sent = [order for order in room.desk.keeper.orders if order[0] == "signal"]
+        assert sent == [("signal", run, "SIGUSR1", "leader")]
+        (failed,) = await room.events("watch.failed")
+        assert failed.service == "api"
 
 
 async def test_what_cannot_be_watched_is_told_once_and_shown() -> None:

@@ -1,5 +1,7 @@
 import pytest
 
+from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
     FleetSettings,
@@ -48,6 +50,16 @@ OTHER: dict[str, tuple[object, bool]] = {
     "stop": (StopSpec(steps=()), False),
     "probes": (ProbeSet(readiness=PROBE), False),
     "startup_timeout": (1.0, False),
+    "schedule": (ScheduleSpec(every=60), False),
+    "pre_start": ((HookSpec(argv=("x",)),), True),
+    "post_stop": ((HookSpec(argv=("x",)),), True),
+    "reload": (ReloadSpec(signal="SIGHUP"), True),
+    "sockets": ((SocketSpec(name="web", port=80),), True),
+    "start_on": ("connection", True),
+    "notify": (True, True),
+    "watchdog": (5.0, True),
+    "limits": (LimitsSpec(pids=5), True),
+    "recycle": (RecycleSpec(age=60), True),
     "port": (80, True),
     "url": ("http://127.0.0.1/", False),
     "log": (LogSpec(backups=1), False),
