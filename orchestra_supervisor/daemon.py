@@ -199,7 +199,7 @@ class Daemon:
         load = partial(load_fleet, files or self._options.files, environ=os.environ)
         result = await to_thread.run_sync(load, limiter=self._limiter)
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
-        if cycle:
+        if cycle and not result.errors:  # errors have a place and are told first
             raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
         return result
 
