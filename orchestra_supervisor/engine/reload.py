@@ -145,7 +145,7 @@ class Reloader:
         self._verbs.check_open()
         self._files.apply(held)
         self._verbs.reload(held, down)
-        self._configure_logs(old, held)
+        self._configure(old, held)
         await self._supervisor.commit()
         self._bus.publish("config.reloaded", report.summary, data=_told(report, by))
         applied, self._applied = self._applied, anyio.Event()
@@ -164,10 +164,16 @@ class Reloader:
                 hint="nothing changed; ask again when it is gone",
             )
 
-    def _configure_logs(self, old: Fleet, new: Fleet) -> None:
+    def _configure(self, old: Fleet, new: Fleet) -> None:
+        """Let the logger and the keeper have what changes for runs that go on."""
         for name, spec in new.services.items():
-            if name in old.services and old.services[name].log != spec.log:
+            before, service = old.services.get(name), self._supervisor.services.get(name)
+            if before is None:
+                continue
+            if before.log != spec.log:
                 self._keeper.log_config(str(self._files.log_path(name)), spec.log)
+            if before.limits != spec.limits and service is not None and service.run is not None:
+                self._keeper.limits(service.run.id, spec.limits)
 
 
 def _told(report: PlanReport, by: str) -> dict[str, object]:

@@ -16,17 +16,22 @@ from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
     PROBE_SLOT_PREFIX,
+    CommandNews,
     FleetNews,
+    ListenRefused,
     LoggerNews,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
     RunNews,
     ShutdownAsked,
+    SlotCalled,
+    SlotNews,
     Snapshot,
     slot_of,
 )
@@ -34,8 +39,10 @@ from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
+    Called,
     Gone,
     Input,
+    ListenFailed,
     Stop,
     StopRun,
 )
@@ -196,6 +203,7 @@ class Supervisor:
             if slot not in self.fleet.services and slot != FLEET_SLOT:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         self._stop_strangers(slots)
+        hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
         for name, event in inputs:
             self.core.post(name, event)
@@ -249,7 +257,10 @@ class Supervisor:
     async def _listen(self) -> None:
         async for news in self._keeper.news():
             if not isinstance(news, RunNews):
-                self._fleet_news(news)
+                if isinstance(news, SlotCalled | ListenRefused | CommandNews):
+                    self._slot_news(news)
+                else:
+                    self._fleet_news(news)
                 continue
             if news.slot.startswith(PROBE_SLOT_PREFIX):
                 self._checks.deliver(news.input.run, news.input)
@@ -264,6 +275,18 @@ class Supervisor:
                 left, self._stranger_left = self._stranger_left, anyio.Event()
                 left.set()
                 self.core.wake()
+
+    def _slot_news(self, news: SlotNews) -> None:
+        match news:
+            case SlotCalled(slot, name):
+                self.core.post_news(slot, Called(name))
+            case ListenRefused(slot, message):
+                self.core.post_news(slot, ListenFailed(message))
+            case CommandNews(slot, run, command, text):
+                words = f"{command} command: {text}"
+                self._bus.publish(
+                    "service.command_failed", words, service=slot, run=run, data={"command": command}
+                )
 
     def _fleet_news(self, news: FleetNews) -> None:
         match news:

@@ -84,7 +84,8 @@ def unprobed(service: Service, now: Moment) -> Step:
     run, probes = service.run, service.spec.probes
     if run is None or run.pid is None or run.leader_ended:
         return Step(service)
-    awaited = probes.startup if service.state is State.STARTING else probes.readiness
+    is_starting = service.state is State.STARTING
+    awaited = (probes.startup or service.spec.notify or None) if is_starting else probes.readiness
     if awaited is None and service.state in {State.STARTING, State.RUNNING, State.UNHEALTHY}:
         return enter_running(replace(service, probe_error=""), now)
     return Step(service)

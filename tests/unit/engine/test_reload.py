@@ -11,6 +11,7 @@ import pytest
 from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.model.equipment import LimitsSpec
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import Fleet, LogSpec, ServiceSpec
@@ -222,6 +223,16 @@ async def test_another_rotation_is_told_to_the_logger() -> None:
         await room.reloader.reload("olga")
         told = [order for order in room.desk.keeper.orders if order[0] == "log_config"]
         assert told == [("log_config", "/logs/web.log", LogSpec(backups=9))]
+
+
+async def test_other_limits_are_laid_on_the_run_that_goes_on() -> None:
+    async with a_room(one("web"), one("same")) as room:
+        run = room.desk.run("web")
+        room.disk.fleet = fleet_of(one("web", limits={"pids": 9}), one("same"))
+        await room.reloader.reload("olga")
+        told = [order for order in room.desk.keeper.orders if order[0] == "limits"]
+        assert told == [("limits", run, LimitsSpec(pids=9))]
+        assert room.desk.run("web") == run
 
 
 async def test_services_removed_together_stop_from_above() -> None:

@@ -519,3 +519,11 @@ def test_a_probe_that_is_added_to_a_ready_run_does_not_make_it_start_anew() -> N
     stage = ready()
     stage.play(Respec(spec_of(probed="srl")))
     assert stage.state is State.READY
+
+
+def test_a_run_that_is_to_say_itself_when_it_is_ready_is_not_made_ready_by_a_reload() -> None:
+    spec = spec_of().model_copy(update={"notify": True})
+    stage = Stage(Service(spec)).up()
+    assert stage.state is State.STARTING
+    stage.play(Respec(spec.model_copy(update={"title": "another"})))
+    assert stage.state is State.STARTING
