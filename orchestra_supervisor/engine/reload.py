@@ -155,10 +155,11 @@ class Reloader:
 
     async def _wait_free(self, fleet: Fleet) -> None:
         """Wait until no service would start beside a run of its name that an earlier daemon left behind."""
+        strangers = self._supervisor.strangers
         with anyio.move_on_after(PATIENCE):
-            while self._supervisor.held_by_strangers(fleet.services):
-                await self._supervisor.wait_stranger_left()
-        if held := self._supervisor.held_by_strangers(fleet.services):
+            while strangers.holding(fleet.services):
+                await strangers.wait_left()
+        if held := strangers.holding(fleet.services):
             raise ConflictError(
                 f"what was removed before is still going down: {', '.join(held)}",
                 hint="nothing changed; ask again when it is gone",

@@ -1,6 +1,6 @@
 """The supervisor: carries out what the rules decide, and offers the verbs that control calls."""
 
-from collections.abc import Callable, Container, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,7 @@ from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.sockets import hold_sockets
+from orchestra_supervisor.engine.strangers import Strangers
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
@@ -33,7 +34,6 @@ from orchestra_supervisor.process.orders import (
     SlotCalled,
     SlotNews,
     Snapshot,
-    slot_of,
 )
 from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
@@ -44,7 +44,6 @@ from orchestra_supervisor.rules.inputs import (
     Input,
     ListenFailed,
     Stop,
-    StopRun,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
@@ -107,9 +106,7 @@ class Supervisor:
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
-        self._strangers: dict[str, str] = {}
-        """Runs that are being stopped, and the slots that they hold, of services that are no more."""
-        self._stranger_left = anyio.Event()
+        self.strangers = Strangers()
         self._out = outside
         self._keeper = outside.keeper
         self._bus = outside.bus
@@ -202,7 +199,10 @@ class Supervisor:
         for slot in snapshot.notes:
             if slot not in self.fleet.services and slot != FLEET_SLOT:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
-        self._stop_strangers(slots)
+        effects = resume_strangers(self.fleet.services, slots)
+        self.strangers.expect(effects)
+        for effect in effects:
+            self._carrier.order(effect)
         hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
         for name, event in inputs:
@@ -213,12 +213,6 @@ class Supervisor:
             self.exit_status = 1
         if snapshot.shutdown:
             self.shutdown("the fleet was going down when the last daemon ended")
-
-    def _stop_strangers(self, slots: Mapping[str, tuple[Held, ...]]) -> None:
-        for effect in resume_strangers(self.fleet.services, slots):
-            self._carrier.order(effect)
-            if isinstance(effect, StopRun):
-                self._strangers[effect.run] = slot_of(effect.run)
 
     async def _loop(self) -> None:
         while True:
@@ -271,9 +265,7 @@ class Supervisor:
                 self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
                 self._keeper.ack(news.input.run)
-                self._strangers.pop(news.input.run, None)
-                left, self._stranger_left = self._stranger_left, anyio.Event()
-                left.set()
+                self.strangers.is_gone(news.input.run)
                 self.core.wake()
 
     def _slot_news(self, news: SlotNews) -> None:
@@ -330,14 +322,6 @@ class Supervisor:
         self._carrier.ranks = stop_ranks(fleet.services)
         self.core.rewire(fleet.services)
         self.core.wake()
-
-    def held_by_strangers(self, names: Container[str]) -> list[str]:
-        """Return those of the names whose slot is still held by a run that an earlier daemon left behind."""
-        return sorted({slot for slot in self._strangers.values() if slot in names})
-
-    async def wait_stranger_left(self) -> None:
-        """Wait until a run of a service that is no more is gone."""
-        await self._stranger_left.wait()
 
     def forget(self, name: str) -> None:
         """Let go of a service that is down and no longer configured."""
