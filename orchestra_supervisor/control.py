@@ -131,7 +131,10 @@ class Control:
         """Return the named services as they stand, or all."""
         chosen = self.resolve(names) if names else list(self.supervisor.services)
         reports = [
-            to_report(self.supervisor.services[name], self.supervisor.core.moment(name)) for name in chosen
+            to_report(
+                self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
+            )
+            for name in chosen
         ]
         watched = {name: told for name in chosen if (told := self.watching(name)) is not None}
         return [replace(one, watching=watched[one.name]) if one.name in watched else one for one in reports]
