@@ -5,16 +5,18 @@ waiting and the audit exist once.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 
 import anyio
 
+from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.meter import Meter
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
-from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
 from orchestra_supervisor.model.errors import (
     ConflictError,
@@ -109,7 +111,9 @@ class Control:
         journal: Where the audit goes.
         bus: Where events go.
         clock: Time.
-        load: Reads the configuration files anew and applies them; raises ConfigError.
+        load: Reads the configuration files anew and applies them, for whoever is named; raises ConfigError.
+        look: Returns what `load` would do, by these files or by those of the fleet; raises ConfigError.
+        watching: Returns what status says of a service's watch.
         meter: Measures what the services use; None: nobody does.
     """
 
@@ -119,7 +123,9 @@ class Control:
     journal: AnyJournal
     bus: EventBus
     clock: Clock
-    load: Callable[[], Awaitable[Reloaded]]
+    load: Callable[[str], Awaitable[PlanReport]]
+    look: Callable[[tuple[Path, ...]], Awaitable[PlanReport]]
+    watching: Callable[[str], dict[str, object] | None] = lambda _: None
     meter: Meter | None = None
 
     # Reading.
@@ -127,12 +133,14 @@ class Control:
     def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
         """Return the named services as they stand, or all."""
         chosen = self.resolve(names) if names else list(self.supervisor.services)
-        return [
+        reports = [
             to_report(
                 self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
             )
             for name in chosen
         ]
+        watched = {name: told for name in chosen if (told := self.watching(name)) is not None}
+        return [replace(one, watching=watched[one.name]) if one.name in watched else one for one in reports]
 
     async def events(self, query: EventQuery) -> list[Event]:
         """Return events from the journal."""
@@ -240,11 +248,27 @@ class Control:
             )
         return results
 
-    async def reload(self, who: Principal) -> Reloaded:
+    async def plan(self, who: Principal, files: Iterable[str] = ()) -> PlanReport:
+        """Return what a reload would do, without doing it.
+
+        Raises:
+            ConfigError: A file is wrong.
+            ControlDenied: Files are named by somebody for whom they must not be read: it is the daemon
+                who reads them, and what it says of them quotes them.
+        """
+        paths = tuple(Path(file) for file in files)
+        if paths:
+            self._require(who, Role.ADMIN)
+        if not all(path.is_absolute() for path in paths):
+            raise InvalidRequest("files of a plan are named by absolute paths", hint="orchestra plan FILES")
+        return await self.look(paths)
+
+    async def reload(self, who: Principal) -> PlanReport:
         """Read the configuration anew and go over to it; a bad file changes nothing."""
         self._require(who, Role.ADMIN)
-        done = await self.load()
-        await self._audit(who, "reload", (), "", asdict(done))
+        done = await self.load(who.name)
+        told: dict[str, object] = {note.name: note.action for note in done.services}
+        await self._audit(who, "reload", (), "", told)
         return done
 
     async def shutdown(self, who: Principal, reason: str) -> int:

@@ -256,6 +256,10 @@ class ControlClient:
         """Yield a service's log lines as they come, the last `lines` first; see `stream`."""
         return self.stream(f"/v1/logs/{quote(name)}/stream", {"lines": lines, "grep": grep})
 
+    def plan(self, files: Iterable[str] = (), *, timeout: float = WAIT_TIMEOUT) -> Json:
+        """Return what a reload would do, by these files (absolute paths) or by those of the fleet."""
+        return self.request("POST", "/v1/plan", body={"files": list(files)}, timeout=timeout)
+
     def reload(self, *, timeout: float = WAIT_TIMEOUT) -> Json:
         """Read the configuration again and apply what changed."""
         return self.request("POST", "/v1/reload", body={}, timeout=timeout)

@@ -18,7 +18,7 @@ import anyio
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
-from orchestra_supervisor.config.load import load_fleet
+from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
@@ -26,8 +26,10 @@ from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
 from orchestra_supervisor.engine.meter import Meter, Scene
+from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
-from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.engine.verbs import Verbs
+from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
@@ -133,6 +135,19 @@ class Daemon:
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
         meter = self._meter(supervisor)
+        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake)
+        reloader = Reloader(
+            supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
+        )
+        watch = WatchDesk(
+            supervisor=supervisor,
+            verbs=verbs,
+            reloader=reloader,
+            keeper=self._keeper,
+            bus=self._bus,
+            clock=self._clock,
+            private=(str(self._home.path), str(log_directory)),
+        )
         control = Control(
             supervisor=supervisor,
             verbs=verbs,
@@ -140,7 +155,9 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs, launcher, meter),
+            load=reloader.reload,
+            look=reloader.plan,
+            watching=watch.report,
             meter=meter,
         )
         describe = partial(self._describe, supervisor, log_directory)
@@ -150,8 +167,9 @@ class Daemon:
         async with anyio.create_task_group() as tasks:
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
-            self._home.write_layout(fleet, socket)
-            tasks.start_soon(self._reload_on_signal, control)
+            self._tell(fleet)
+            tasks.start_soon(self._reload_on_signal, reloader)
+            tasks.start_soon(watch.run)
             tasks.start_soon(meter.run)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
@@ -182,13 +200,18 @@ class Daemon:
         return fleet
 
     async def _load(self) -> Fleet:
-        load = partial(load_fleet, self._options.files, environ=os.environ)
-        result = await to_thread.run_sync(load, limiter=self._limiter)
+        result = await self._read(())
         result.raise_for_errors()
-        cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
-        if cycle:
-            raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
         return result.fleet
+
+    async def _read(self, files: tuple[Path, ...]) -> LoadResult:
+        """Read the fleet from these files, or from its own where none are named."""
+        load = partial(load_fleet, files or self._options.files, environ=os.environ)
+        result = await to_thread.run_sync(load, limiter=self._limiter)
+        cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
+        if cycle and not result.errors:  # errors have a place and are told first
+            raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
+        return result
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
@@ -205,39 +228,19 @@ class Daemon:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
 
-    async def _reload(
-        self, supervisor: Supervisor, verbs: Verbs, launcher: Launcher, meter: Meter
-    ) -> Reloaded:
-        try:
-            fleet = await self._load()
-        except OrchestraError as error:
-            self._bus.publish("config.refused", f"nothing changed: {error.message}", data=error.to_dict())
-            raise
-        old = supervisor.fleet
-        self._apply(fleet)
-        done = verbs.reload(fleet, self._down(fleet))
-        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
-        is_other = old.settings.log_keep_bytes != fleet.settings.log_keep_bytes
-        for name, spec in fleet.services.items():
-            if name in old.services and (is_other or old.services[name].log != spec.log):
-                self._keeper.log_config(launcher.log_target(spec))
-        await supervisor.commit()
-        meter.wake()
+    def _tell(self, fleet: Fleet) -> None:
+        """Tell readers of the state directory where things are."""
         self._home.write_layout(fleet, self._socket)
-        text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
-        self._bus.publish("config.reloaded", text)
-        await verbs.forget_removed(done.removed)
-        return done
 
     def _ask_reload(self) -> None:
         self._reload_asked.set()
 
-    async def _reload_on_signal(self, control: Control) -> None:
+    async def _reload_on_signal(self, reloader: Reloader) -> None:
         while True:
             await self._reload_asked.wait()
             self._reload_asked = anyio.Event()
             try:
-                await control.load()
+                await reloader.reload("SIGHUP")
             except OrchestraError as error:
                 _say(f"reload refused: {error.message}")
 

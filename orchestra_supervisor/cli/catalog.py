@@ -23,7 +23,8 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "up": Command("up", "[-c FILE] [--detach]", "start the fleet and watch it become ready"),
     "down": Command("down", "", "stop every service in order, then the fleet"),
-    "reload": Command("reload", "", "read the configuration again, apply what changed"),
+    "plan": Command("plan", "[FILES]", "what a reload would do, value by value, without doing it"),
+    "reload": Command("reload", "[--dry-run]", "read the configuration again, apply what changed"),
     "upgrade-daemon": Command(
         "upgrade", "", "put the installed version in the daemon's place; services run on"
     ),
@@ -47,7 +48,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run a fleet", ("up", "down", "reload", "upgrade-daemon")),
+    ("Run a fleet", ("up", "down", "plan", "reload", "upgrade-daemon")),
     ("Look at it", ("status", "top", "graph", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "run", "signal", "wait")),
     ("Prepare", ("check", "doctor", "bundle", "completion", "version", "help")),

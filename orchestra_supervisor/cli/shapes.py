@@ -117,6 +117,7 @@ class ServiceView:
         self.depends_on = _texts(row, "depends_on")
         self.next_start = _number(row, "next_start")
         self.probe_error = _text(row, "probe_error")
+        self.watch_error = _text(_object(row, "watching"), "error")
         self.status_text = _text(row, "status_text")
         self.is_listening = row.get("listening") is True
         self.next_run = _number(row, "next_run")

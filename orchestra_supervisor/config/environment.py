@@ -142,6 +142,7 @@ class Layers:
         name = entry.removeprefix("?")
         source = scope.origin.source
         file = source.directory / name
+        scope.findings.read.append(Path(os.path.abspath(file)))  # noqa: PTH100 - no symlinks resolved
         display = os.path.join(os.path.dirname(source.shown), name)  # noqa: PTH118, PTH120 - keeps the user's form
         text = read_text(file, display)
         if isinstance(text, Finding):

@@ -165,9 +165,11 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """A growing list of findings, handed from step to step of a load."""
+    """A growing list of findings, handed from step to step of a load, and of what was read on the way."""
 
     items: list[Finding] = field(default_factory=list[Finding])
+    read: list[Path] = field(default_factory=list[Path])
+    """Env files, absolute, those included that are not there."""
 
     def add(self, finding: Finding) -> None:
         """Keep one finding."""

@@ -26,6 +26,7 @@ from orchestra_supervisor.config.form_parts import (
     StopForm,
 )
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
+from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
     ByteSize,
@@ -148,6 +149,9 @@ class ServiceForm(Form):
     )
     log: LogForm | None = Field(None, description="What becomes of its output.")
     tags: list[Text] | None = Field(None, description="Words to select it by.")
+    watch: WatchOrPaths | None = Field(
+        None, description="Files whose change restarts it: a list of globs and folders, or an object."
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -221,6 +225,12 @@ class SettingsForm(Form):
     )
     figures_period: Annotated[Duration, Field(le=3_600)] | None = Field(
         None, description="Between two looks at what the services use; 0: none. Default: 10s."
+    )
+    watch_config: Flag | None = Field(
+        None, description="Reload when a file of the configuration changes. Default: false."
+    )
+    watch_debounce: Annotated[Duration, Field(ge=0.01, le=60)] | None = Field(
+        None, description="Quiet that ends a burst of changes of the configuration. Default: 500ms."
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

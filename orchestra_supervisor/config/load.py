@@ -48,12 +48,16 @@ class Sources:
         shown: The same files as they were given.
         candidates: The description that holds, for each service.
         origins: The head of each file, the most believed first.
+        read: Further files that were read or looked for: env files, absolute.
+        globs: Patterns of included files, absolute.
     """
 
     files: tuple[Path, ...] = ()
     shown: tuple[str, ...] = ()
     candidates: Mapping[str, Candidate] = field(default_factory=dict[str, Candidate])
     origins: tuple[Origin, ...] = ()
+    read: tuple[Path, ...] = ()
+    globs: tuple[str, ...] = ()
 
     def where(self, service: str, *path: str | int) -> Location:
         """Return the place of a service, or of one of its values by its native key."""
@@ -165,7 +169,14 @@ def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResu
         files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
     )
     origins = tuple(scope.reading.origin for scope in scopes)
-    sources = Sources(tuple(intake.files), tuple(intake.shown), merged.services, origins)
+    sources = Sources(
+        files=tuple(intake.files),
+        shown=tuple(intake.shown),
+        candidates=merged.services,
+        origins=origins,
+        read=tuple(dict.fromkeys(findings.read)),
+        globs=tuple(intake.globs),
+    )
     ordered = in_order(findings.items, intake.shown)
     return LoadResult(fleet, ordered, sources)
 
@@ -197,6 +208,7 @@ class _Intake:
         self.files: list[Path] = []
         self.shown: list[str] = []
         self.scopes: list[FileScope] = []
+        self.globs: list[str] = []
 
     def take(self, path: Path, shown_path: str) -> None:
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - no symlinks resolved
@@ -235,6 +247,7 @@ class _Intake:
         source = reading.source
         names = [pattern]
         if any(char in pattern for char in "*?["):
+            self.globs.append(os.path.abspath(source.directory / pattern))  # noqa: PTH100 - no symlinks resolved
             found = glob.glob(pattern, root_dir=source.directory, recursive=True)  # noqa: PTH207 - takes any text
             names = sorted(name for name in found if (source.directory / name).is_file())
         for name in names:

@@ -22,6 +22,7 @@ from orchestra_supervisor.config.form_parts import (
     StopStepForm,
 )
 from orchestra_supervisor.config.form_schedule import to_schedule
+from orchestra_supervisor.config.form_watch import watch_spec
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
 from orchestra_supervisor.config.values import UNLIMITED
@@ -179,6 +180,7 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
         ServiceForm, body, draft.origin, own, subject=f"service {shown(draft.name)}", service=draft.name
     )
     findings.extend(own.items)
+    findings.read.extend(own.read)
     if form is None or own.has_errors:
         return None
     values = _spec_values(draft.name, form, env, file)
@@ -305,6 +307,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         **equipment_values(form, file.reading.source.directory),
         "log": to_log_spec(defaults.log, form.log),
         "tags": tuple(form.tags or ()),
+        "watch": watch_spec(form.watch),
     }
     return values
 

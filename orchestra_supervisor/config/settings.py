@@ -10,7 +10,16 @@ from orchestra_supervisor.model.spec import FleetSettings
 __all__ = ["merge_settings"]
 
 _PATHS = ("log_directory", "secrets_file")
-_PLAIN = ("remember_stops", "control_group", "leftovers", "journal_keep", "log_keep_bytes", "figures_period")
+_PLAIN = (
+    "remember_stops",
+    "control_group",
+    "leftovers",
+    "journal_keep",
+    "log_keep_bytes",
+    "figures_period",
+    "watch_config",
+    "watch_debounce",
+)
 
 
 def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSettings:

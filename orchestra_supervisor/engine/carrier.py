@@ -81,9 +81,13 @@ class Carrier:
                     self._keeper.listen(service.spec.name, service.spec.sockets)
                 case Unlisten():
                     self._keeper.unlisten(service.spec.name)
-                case StopRun() | Ack():
-                    # The next daemon must know why before the keeper acts, and what was learnt from
-                    # a run before the run is forgotten.
+                case StopRun(run):
+                    # The next daemon must know why before the keeper acts.
+                    self.leave_note(service)
+                    # As configured now, which need not be what the run was started with.
+                    self._keeper.stop(run, service.spec.stop)
+                case Ack():
+                    # What was learnt from a run is noted before the run is forgotten.
                     self.leave_note(service)
                     self.order(effect)
                 case _:

@@ -17,6 +17,7 @@ from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.sockets import hold_sockets
+from orchestra_supervisor.engine.strangers import Strangers
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
@@ -105,6 +106,7 @@ class Supervisor:
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
+        self.strangers = Strangers()
         self.limits_held: frozenset[str] = frozenset()
         """Limits that control groups hold; others are watched, or not held."""
         self._out = outside
@@ -200,7 +202,9 @@ class Supervisor:
         for slot in snapshot.notes:
             if slot not in self.fleet.services and slot != FLEET_SLOT:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
-        for effect in resume_strangers(self.fleet.services, slots):
+        effects = resume_strangers(self.fleet.services, slots)
+        self.strangers.expect(effects)
+        for effect in effects:
             self._carrier.order(effect)
         hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
@@ -264,6 +268,7 @@ class Supervisor:
                 self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
                 self._keeper.ack(news.input.run)
+                self.strangers.is_gone(news.input.run)
                 self.core.wake()
 
     def _slot_news(self, news: SlotNews) -> None:

@@ -14,6 +14,7 @@ from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSp
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
     "SERVICE_NAME_PATTERN",
@@ -229,6 +230,7 @@ class ServiceSpec(_Spec):
     """Where a person finds it; shown in the table of `up`."""
     log: LogSpec = LogSpec()
     tags: tuple[str, ...] = ()
+    watch: WatchSpec | None = None
 
 
 class McpBackendSpec(_Spec):
@@ -275,6 +277,10 @@ class FleetSettings(_Spec):
     """What all logs may take with their rotated segments; 0: no limit."""
     figures_period: Annotated[Seconds, Field(le=3_600)] = 10.0
     """Between two looks at what the services use; 0: none are taken."""
+    watch_config: bool = False
+    """A change of a configuration file is a reload."""
+    watch_debounce: Annotated[float, Field(ge=0.01, le=60)] = 0.5
+    """Seconds of quiet that end a burst of changes of the configuration."""
 
 
 class Fleet(_Spec):

@@ -31,6 +31,7 @@ from orchestra_supervisor.surfaces.log_stream import LogReader
 from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.surfaces.requests import (
+    PlanRequest,
     ReloadRequest,
     RunRequest,
     ShutdownRequest,
@@ -90,6 +91,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
         Route("/v1/run", _guarded(api.run, known), methods=["POST"]),
         Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
+        Route("/v1/plan", _guarded(api.plan, known), methods=["POST"]),
         Route("/v1/reload", _guarded(api.reload, known), methods=["POST"]),
         Route("/v1/shutdown", _guarded(api.shutdown, known), methods=["POST"]),
     ]
@@ -281,18 +283,15 @@ class _Api:
         results = await self._control.wait(body.names, body.goal, body.timeout)
         return _Json({"met": True, "results": [result.to_dict() for result in results]})
 
+    async def plan(self, request: Request) -> Response:
+        body = await _body(request, PlanRequest)
+        report = await self._control.plan(_principal(request, self._control), body.files)
+        return _Json({"changes": not report.is_empty, **report.to_dict()})
+
     async def reload(self, request: Request) -> Response:
         await _body(request, ReloadRequest)
         done = await self._control.reload(_principal(request, self._control))
-        return _Json(
-            {
-                "added": done.added,
-                "removed": done.removed,
-                "changed": (*done.restarted, *done.updated),
-                "restarted": done.restarted,
-                "unchanged": done.unchanged,
-            }
-        )
+        return _Json(done.to_dict())
 
     async def shutdown(self, request: Request) -> Response:
         who, body = _principal(request, self._control), await _body(request, ShutdownRequest)

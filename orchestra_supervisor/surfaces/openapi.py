@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
+    PlanRequest,
     ReloadRequest,
     RunRequest,
     ShutdownRequest,
@@ -23,6 +24,7 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/run": ("Run periodic and once services now, beside their schedules", RunRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
+    "/v1/plan": ("Say what a reload would do, without doing it", PlanRequest),
     "/v1/reload": ("Read the configuration anew; a bad file changes nothing", ReloadRequest),
     "/v1/shutdown": ("Take the fleet down", ShutdownRequest),
 }

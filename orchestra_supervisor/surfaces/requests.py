@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ReloadRequest", "RunRequest", "ShutdownRequest", "SignalRequest", "VerbRequest", "WaitRequest"]
+__all__ = [
+    "PlanRequest",
+    "ReloadRequest",
+    "RunRequest",
+    "ShutdownRequest",
+    "SignalRequest",
+    "VerbRequest",
+    "WaitRequest",
+]
 
 Names = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1, max_length=5_000)
@@ -53,6 +61,13 @@ class WaitRequest(_Request):
     names: Names
     goal: Annotated[Literal["ready", "stopped", "completed"], Field(alias="for")]
     timeout: Timeout = 60.0
+
+
+class PlanRequest(_Request):
+    """Say what a reload would do."""
+
+    files: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=1_000)] = []
+    """Absolute paths to read in place of the fleet's own files; for its owner alone."""
 
 
 class ReloadRequest(_Request):

@@ -183,6 +183,7 @@ def test_the_daemon_has_no_loose_tasks_threads_or_processes(banned: str) -> None
         "journal",
         "rules",
         "model",
+        "watch",
     )
     for name in (one for room in rooms for one in in_room(room)):
         source = ast.unparse(tree_of(name))

@@ -29,6 +29,7 @@ def service(name: str, state: str = "ready", **fields: object) -> dict[str, obje
         "probe_error": "",
         "depends_on": [],
         "tags": [],
+        "watching": None,
         "last_run": None,
         "next_run": None,
         "figures": None,

@@ -65,6 +65,7 @@ def modules_after(*words: str, cwd: str) -> set[str]:
         "logs",
         "events",
         "wait",
+        "plan",
         "reload",
         "up",
         "top",
