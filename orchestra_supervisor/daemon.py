@@ -130,7 +130,7 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs),
+            load=supervisor.standing.around(partial(self._reload, supervisor, verbs)),
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))

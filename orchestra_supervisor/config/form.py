@@ -156,6 +156,11 @@ class SettingsForm(Form):
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
     )
+    systemd_ready: Literal["fleet", "daemon"] | None = Field(
+        None,
+        description="When systemd is told that we are ready: the services are settled, or the daemon runs. "
+        "Default: fleet.",
+    )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 
 

@@ -15,12 +15,14 @@ from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.standing import Standing
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
     PROBE_SLOT_PREFIX,
     FleetNews,
     LoggerNews,
+    Pinged,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
@@ -116,6 +118,7 @@ class Supervisor:
             secrets=outside.secrets,
         )
         self._prober = Prober(clock=outside.clock, check=self._checks.run, post=self.core.post)
+        self.standing = Standing(outside.keeper, wake=self.core.wake)
 
     def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._task_group is not None, "orders are given only while running"
@@ -186,6 +189,7 @@ class Supervisor:
         for effect in resume_strangers(self.fleet.services, slots):
             self._carrier.order(effect)
         self.core.rewire(self.fleet.services)
+        self.standing.begin(self.core.services, is_wanted=snapshot.manager)
         for name, event in inputs:
             self.core.post(name, event)
         if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
@@ -216,6 +220,7 @@ class Supervisor:
                 self._prober.reconcile(service, self._task_group)
                 self._carrier.leave_note(service)
         self._watch_phase(touched)
+        self._tell_standing(touched)
         if touched:
             self.core.wake()
 
@@ -252,6 +257,9 @@ class Supervisor:
                 self._bus.publish("daemon.stopping", "hurrying: every wait is cut to a second")
             case ReloadAsked():
                 self._out.on_reload()
+            case Pinged(number):
+                self._keeper.pong(number)
+                self.core.wake()
             case ReplaceAsked():
                 self.phase = Phase.REPLACED
                 self.core.wake()
@@ -292,6 +300,15 @@ class Supervisor:
         self.core.drop(name)
         self._prober.forget(name)
         self._carrier.forget(name)
+        self._tell_standing({name})
+
+    def _tell_standing(self, touched: set[str]) -> None:
+        is_ready = self.phase is Phase.RUNNING or self.fleet.settings.systemd_ready == "daemon"
+        state = (
+            "stopping" if self.phase in {Phase.STOPPING, Phase.DOWN} else "ready" if is_ready else "starting"
+        )
+        if self.phase is not Phase.REPLACED:
+            self.standing.update(self.core.services, touched, state=state, failure=self.failure)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services

@@ -19,6 +19,7 @@ from orchestra_supervisor.process.orders import (
     HeldRun,
     LoggerNews,
     News,
+    Pinged,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
@@ -178,6 +179,19 @@ class KeeperClient:
         """Say that the fleet is down; the keeper ends with this exit status."""
         self._send({"type": "quit", "status": status})
 
+    def status(self, state: str, text: str) -> None:
+        """Say how the fleet stands.
+
+        Args:
+            state: `starting`, `ready`, `reloading` or `stopping`.
+            text: One line.
+        """
+        self._send({"type": "status", "state": state, "text": text})
+
+    def pong(self, number: int) -> None:
+        """Answer the keeper's ping."""
+        self._send({"type": "pong", "re": number})
+
     async def signal(self, run: str, signal: str, scope: str) -> None:
         """Send a signal to a run and wait for the keeper's word.
 
@@ -258,6 +272,7 @@ def _snapshot(welcome: Message, runs: list[HeldRun], notes: dict[str, object]) -
         shutdown=bool(held["shutdown"]),
         runs=tuple(runs),
         notes=notes,
+        manager=bool(held.get("manager")),
     )
 
 
@@ -330,6 +345,8 @@ def _fleet_news(message: Message) -> FleetNews | None:
             return ReloadAsked()
         case "replace":
             return ReplaceAsked()
+        case "ping":
+            return Pinged(int(held["id"]))
         case "role":
             return RoleNews(held["role"], held["event"], held.get("pid"), str(held.get("text", "")))
         case "logger":

@@ -13,6 +13,7 @@ __all__ = [
     "LogTarget",
     "LoggerNews",
     "News",
+    "Pinged",
     "ReloadAsked",
     "ReplaceAsked",
     "RoleNews",
@@ -84,6 +85,8 @@ class Snapshot:
     shutdown: bool
     runs: tuple[HeldRun, ...]
     notes: dict[str, object]
+    manager: bool = False
+    """A service manager listens to the keeper: it is to be told how the fleet stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,13 @@ class ReplaceAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinged:
+    """The keeper asks whether this daemon is alive; answered by `pong`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoleNews:
     """One of our own processes started or ended."""
 
@@ -130,5 +140,5 @@ class LoggerNews:
     data: dict[str, object]
 
 
-FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | RoleNews | LoggerNews
+FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | Pinged | RoleNews | LoggerNews
 News = RunNews | FleetNews

@@ -230,6 +230,7 @@ class Schedule:
         """Without faults the fleet comes to rest, stays there, and a new daemon sees the same."""
         await anyio.sleep(PEACE)
         assert self.supervisor is not None
+        self._check_standing()
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
         orders = self.world.orders
@@ -239,6 +240,7 @@ class Schedule:
             raise Violation(f"{self.world.orders - orders} orders although nothing happened")
         await self._kill_daemon(tasks)
         await anyio.sleep(5.0)
+        self._check_standing()
         after = {name: to_note(service) for name, service in self.supervisor.services.items()}
         if after != view:
             changed = {name: (view[name], after[name]) for name in view if view[name] != after[name]}
@@ -248,6 +250,15 @@ class Schedule:
             if service.run is None or service.run.id != record.run:
                 raise Violation(f"a run nobody accounts for: {record}")
         self._check_restarts()
+
+    def _check_standing(self) -> None:
+        """What was said of the fleet step by step is what a count of it says now."""
+        assert self.supervisor is not None
+        wanted = [one for one in self.supervisor.services.values() if one.desired is Desired.UP]
+        ready = sum(one.state in {State.READY, State.COMPLETED} for one in wanted)
+        state, text = self.world.standing
+        if not text.startswith(f"{ready} of {len(wanted)} ready"):
+            raise Violation(f"{state}, {text!r} is said of a fleet with {ready} of {len(wanted)} ready")
 
     def _check_rest(self, name: str, state: State, desired: Desired) -> None:
         assert self.supervisor is not None

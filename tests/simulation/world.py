@@ -76,6 +76,8 @@ class World:
     notes: dict[str, object] = field(default_factory=dict[str, object])
     shutdown: bool = False
     quit_status: int | None = None
+    standing: tuple[str, str] = ("", "")
+    pongs: int = 0
     link: "Link | None" = None
     tasks: anyio.abc.TaskGroup | None = None
     orders: int = 0
@@ -274,7 +276,9 @@ class World:
             if record.phase == "gone":
                 told.append(Gone(record.run))
             runs.append(HeldRun(record.run, record.slot, record.stopping, tuple(told)))
-        return Snapshot(1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes))
+        return Snapshot(
+            1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes), manager=True
+        )
 
     # Health.
 
@@ -375,6 +379,12 @@ class Link:
     def quit(self, status: int) -> None:
         self.buffer.append(("quit", status))
 
+    def status(self, state: str, text: str) -> None:
+        self.buffer.append(("status", state, text))
+
+    def pong(self, number: int) -> None:
+        self.buffer.append(("pong", number))
+
     async def signal(self, run: str, signal: str, scope: str) -> None:
         raise AssertionError
 
@@ -403,6 +413,11 @@ class Link:
                     world.notes.pop(slot, None)
                 else:
                     world.notes[slot] = note
+            case ("status", str(state), str(text)):
+                world.orders += 1
+                world.standing = (state, text)
+            case ("pong", int(number)):
+                world.pongs = number
             case ("shutdown",):
                 world.shutdown = True
                 world.say("shutdown")

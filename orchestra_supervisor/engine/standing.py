@@ -1,0 +1,136 @@
+"""How the fleet stands, in a word and a line, for the service manager that the keeper speaks to.
+
+Counted as changes come, as a fleet of a thousand services changes a thousand times while it starts.
+Where there is no manager nothing is counted and nothing is said.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
+
+from orchestra_supervisor.engine.ports import KeeperPort
+from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.states import Desired, State
+from orchestra_supervisor.rules.service import Service
+
+__all__ = ["Standing"]
+
+_T = TypeVar("_T")
+_NAMED = 3  # services of one kind that the line names; the others are a number
+_TROUBLES = ("failed", "unhealthy", "backoff")
+_UP = "up"
+_ALIVE = "alive"
+
+
+class Standing:
+    """Keeps count of the services and tells the keeper when the word or the line changes.
+
+    Args:
+        keeper: Passes it on.
+        wake: Has the orders sent that were given outside of a decision.
+    """
+
+    def __init__(self, keeper: KeeperPort, wake: Callable[[], None]) -> None:
+        self._keeper = keeper
+        self._wake = wake
+        self._is_wanted = False
+        self._groups: dict[str, set[str]] = defaultdict(set)
+        self._base = ""
+        self._failure = ""
+        self._reloads = 0
+        self._refusal = ""
+        self._told = ("", "")
+
+    def begin(self, services: Mapping[str, Service], *, is_wanted: bool) -> None:
+        """Count the services as they were taken over.
+
+        Args:
+            services: All of them.
+            is_wanted: There is a service manager.
+        """
+        self._is_wanted = is_wanted
+        self._count(services, services)
+
+    def update(
+        self, services: Mapping[str, Service], touched: Iterable[str], *, state: str, failure: str
+    ) -> None:
+        """Take in what has changed, and tell it.
+
+        Args:
+            services: All services.
+            touched: Names of those that may have changed, or are gone.
+            state: `starting`, `ready` or `stopping`.
+            failure: Why the fleet cannot start, or empty.
+        """
+        self._count(services, touched)
+        self._base, self._failure = state, failure
+        self._tell()
+
+    def around(self, reload: Callable[[], Awaitable[_T]]) -> Callable[[], Awaitable[_T]]:
+        """Return a reload that is told when it begins and when it is over, also when it is refused."""
+
+        async def told() -> _T:
+            self._reloads += 1
+            self._tell_now()
+            try:
+                result = await reload()
+            except OrchestraError as error:
+                self._refusal = error.message
+                raise
+            else:
+                self._refusal = ""
+            finally:
+                self._reloads -= 1
+                self._tell_now()
+            return result
+
+        return told
+
+    def _count(self, services: Mapping[str, Service], touched: Iterable[str]) -> None:
+        if not self._is_wanted:
+            return
+        for name in touched:
+            for group in self._groups.values():
+                group.discard(name)
+            for group in _groups_of(services[name]) if name in services else ():
+                self._groups[group].add(name)
+
+    def _tell_now(self) -> None:
+        self._tell()
+        self._wake()
+
+    def _tell(self) -> None:
+        if not self._is_wanted or not self._base:
+            return
+        state = "reloading" if self._reloads and self._base == "ready" else self._base
+        now = (state, self._line(state))
+        if now != self._told:
+            self._told = now
+            self._keeper.status(*now)
+
+    def _line(self, state: str) -> str:
+        if state == "stopping":
+            line = f"stopping; still up: {len(self._groups[_ALIVE])} services"
+            return f"{line}; {self._failure}" if self._failure else line
+        parts = [f"{len(self._groups['ready'])} of {len(self._groups[_UP])} ready"]
+        parts += [
+            f"{trouble}: {_listed(self._groups[trouble])}" for trouble in _TROUBLES if self._groups[trouble]
+        ]
+        if state == "reloading":
+            parts.append("reading the configuration again")
+        elif self._refusal:
+            parts.append(f"the last reload was refused: {self._refusal}")
+        return "; ".join(parts)
+
+
+def _groups_of(service: Service) -> Iterable[str]:
+    if service.run is not None:
+        yield _ALIVE
+    if service.desired is Desired.UP:
+        yield _UP
+        yield "ready" if service.state is State.COMPLETED else service.state.value
+
+
+def _listed(names: set[str]) -> str:
+    first = ", ".join(sorted(names)[:_NAMED])
+    return f"{first} and {len(names) - _NAMED} more" if len(names) > _NAMED else first
