@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "signal": Command("signal", "NAMES SIG", "send a signal to services"),
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
     "check": Command("check", "[FILES]", "find errors and disagreements in configuration files"),
+    "systemd": Command("systemd", "ACTION", "a unit that runs the fleet, or units in its place"),
     "version": Command("version", "", "the version of this program"),
     "help": Command("help", "[COMMAND]", "this text, or that of a command"),
 }
@@ -41,7 +42,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "reload")),
     ("Look at it", ("status", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "signal", "wait")),
-    ("Prepare", ("check", "version", "help")),
+    ("Prepare", ("check", "systemd", "version", "help")),
 )
 
 

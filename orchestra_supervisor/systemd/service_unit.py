@@ -1,0 +1,285 @@
+"""One service as a unit of its own: what carries over is a setting, what does not is a comment and a line."""
+
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestra_supervisor.config.findings import is_sensitive
+from orchestra_supervisor.config.secrets import secret_names
+from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ProbeSpec, ServiceSpec, TcpCheck
+from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.systemd.stop_commands import add_stop
+from orchestra_supervisor.systemd.syntax import UnitText, plain, quote, quote_command, seconds
+
+__all__ = ["Place", "Rendered", "render_service", "unit_name"]
+
+_STEPS_SINCE = 254  # the version of systemd that brought RestartSteps=
+_MOST_STEPS = 100
+_KNOWN = frozenset(
+    {
+        "name",
+        "title",
+        "description",
+        "kind",
+        "argv",
+        "cwd",
+        "env",
+        "inherit_env",
+        "user",
+        "group",
+        "groups",
+        "umask",
+        "nice",
+        "oom_score_adj",
+        "rlimits",
+        "enabled",
+        "priority",
+        "start_delay",
+        "required_for_system",
+        "depends_on",
+        "restart",
+        "stop",
+        "probes",
+        "startup_timeout",
+        "port",
+        "url",
+        "log",
+        "tags",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the units will live.
+
+    Attributes:
+        fleet: Name of the fleet: begins the names of all units.
+        version: Of systemd.
+        is_user: For a user's own manager.
+    """
+
+    fleet: str
+    version: int
+    is_user: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A unit file, and what of the service it cannot say."""
+
+    name: str
+    text: str
+    lost: tuple[str, ...]
+
+
+class _Unit(UnitText):
+    """A unit that remembers what it could not say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[str] = []
+
+    def lose(self, what: str) -> None:
+        self.note(f"Lost: {what}.")
+        self.lost.append(what)
+
+
+def unit_name(place: Place, service: str) -> str:
+    """Return the name of a service's unit; `@` would make it a template's instance."""
+    return f"{place.fleet}-{service.replace('@', chr(92) + 'x40')}.service"
+
+
+def render_service(spec: ServiceSpec, place: Place) -> Rendered:
+    """Return the unit of a service.
+
+    Raises:
+        ConfigError: A value cannot be written in a unit file at all.
+    """
+    unit = _Unit()
+    unit.note(f"Made by `orchestra systemd export` from the service {spec.name}.")
+    unit.section("Unit")
+    unit.set("Description", _description(spec))
+    unit.set("PartOf", f"{place.fleet}.target")
+    _add_dependencies(unit, spec, place)
+    _add_limit(unit, spec)
+    unit.section("Service")
+    _add_command(unit, spec)
+    _add_environment(unit, spec, place)
+    _add_identity(unit, spec, place)
+    _add_restart(unit, spec, place)
+    add_stop(unit, spec.stop, unit.lose)
+    _add_probes(unit, spec)
+    _add_unknown(unit, spec)
+    unit.section("Install")
+    if spec.enabled:
+        unit.set("WantedBy", f"{place.fleet}.target")
+    else:
+        unit.note("enabled: false. It is started by hand, or by a service that needs it.")
+    return Rendered(unit_name(place, spec.name), unit.render(), tuple(unit.lost))
+
+
+def _description(spec: ServiceSpec) -> str:
+    text = " ".join(": ".join(filter(None, (spec.title or spec.name, spec.description))).split())
+    return "".join(c for c in text if c.isprintable()).rstrip("\\").replace("%", "%%")
+
+
+def _add_dependencies(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
+    for name, wanted in spec.depends_on.items():
+        other = unit_name(place, name)
+        unit.set("After", other)
+        unit.set("Requires" if wanted.on_failure == "keep" else "BindsTo", other)
+        if wanted.condition is Condition.READY:
+            unit.lose(f"it waits until {name} runs, not until it is ready (a job: until it is completed)")
+        if wanted.on_failure == "keep":
+            unit.lose(f"a stop of {name} by hand stops it too")
+        else:
+            unit.lose(f"when {name} ends it is stopped, and not started again once {name} is back")
+
+
+def _add_limit(unit: _Unit, spec: ServiceSpec) -> None:
+    if spec.restart.policy == "never":
+        return
+    if spec.restart.max_restarts is None:
+        unit.set("StartLimitIntervalSec", "0")
+    else:
+        unit.set("StartLimitIntervalSec", seconds(spec.restart.window))
+        unit.set("StartLimitBurst", str(spec.restart.max_restarts + 1), "Restarts, and the first start.")
+
+
+def _add_command(unit: _Unit, spec: ServiceSpec) -> None:
+    if spec.kind is Kind.ONCE:
+        unit.set("Type", "oneshot")
+        unit.set("RemainAfterExit", "yes", "Completed is as good as running to those that depend on it.")
+    else:
+        unit.set("Type", "exec")
+    if spec.start_delay:
+        unit.set(
+            "ExecStartPre", f"/bin/sleep {spec.start_delay:g}", "After its dependencies, not after the fleet."
+        )
+    if spec.start_delay or spec.kind is Kind.ONCE:
+        unit.set("TimeoutStartSec", "infinity")
+    unit.set("ExecStart", quote_command((_program(unit, spec), *spec.argv[1:])))
+    unit.set("WorkingDirectory", plain(spec.cwd, f"{spec.name}: cwd"))
+
+
+def _program(unit: _Unit, spec: ServiceSpec) -> str:
+    program = spec.argv[0]
+    if "/" in program:
+        return os.path.normpath(os.path.join(spec.cwd, program))  # noqa: PTH118 - of a host that may be another one
+    found = shutil.which(program, path=spec.env.get("PATH"))
+    if found is None:
+        unit.lose(f"{program} is not on the PATH of this host; systemd looks for it on its own")
+        return program
+    return found
+
+
+def _add_environment(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
+    env = dict(spec.env)
+    if spec.port is not None:
+        env.setdefault("PORT", str(spec.port))
+    loaded: set[str] = set()
+    for name, value in env.items():
+        secrets = secret_names(value)
+        if not secrets:
+            if any(0xDC80 <= ord(c) <= 0xDCFF for c in value):
+                unit.lose(f"{name} is not UTF-8, which systemd does not pass on")
+            if is_sensitive(name):
+                unit.lose(f"{name} stands here for everybody to read; LoadCredential= would keep it")
+            unit.set("Environment", quote(f"{name}={value}"))
+            continue
+        for secret in secrets:
+            credential = re.sub(r"[^A-Za-z0-9_.-]", "_", secret)
+            unit.lose(f"{name} is the file $CREDENTIALS_DIRECTORY/{credential}, not a variable")
+            if credential not in loaded:
+                loaded.add(credential)
+                unit.set("LoadCredential", f"{credential}:%E/{place.fleet}/credentials/{credential}")
+
+
+def _add_identity(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
+    who = (("User", spec.user), ("Group", spec.group))
+    for key, value in who:
+        if value is not None and place.is_user:
+            unit.lose(f"{key.lower()} {value}: a user's manager runs everything as that user")
+        elif value is not None:
+            unit.set(key, plain(value, f"{spec.name}: {key.lower()}"))
+    if spec.groups and not place.is_user:
+        unit.set(
+            "SupplementaryGroups", " ".join(plain(group, f"{spec.name}: groups") for group in spec.groups)
+        )
+    if spec.umask is not None:
+        unit.set("UMask", f"{spec.umask:04o}")
+    if spec.nice is not None:
+        unit.set("Nice", str(spec.nice))
+    if spec.oom_score_adj is not None:
+        unit.set("OOMScoreAdjust", str(spec.oom_score_adj))
+    for name, limit in spec.rlimits.items():
+        soft, hard = ("infinity" if one is None else str(one) for one in (limit.soft, limit.hard))
+        unit.set(f"Limit{name.upper()}", soft if soft == hard else f"{soft}:{hard}")
+
+
+def _add_restart(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
+    restart, backoff = spec.restart, spec.restart.backoff
+    policy = {"never": "no"}.get(restart.policy, restart.policy)
+    if policy == "always" and spec.kind is Kind.ONCE:
+        policy = "on-failure"
+        unit.lose("a job that succeeded is not run again")
+    unit.set("Restart", policy)
+    others = [code for code in restart.success_exit_codes if code]
+    if others:
+        unit.set("SuccessExitStatus", " ".join(map(str, others)))
+    if 0 not in restart.success_exit_codes:
+        unit.lose("exit code 0 is always a success")
+    if policy == "no":
+        return
+    if policy == "on-failure":
+        unit.set(
+            "RestartForceExitStatus",
+            "SIGHUP SIGINT SIGTERM SIGPIPE",
+            "Ended by a stranger's signal is a failure.",
+        )
+    unit.set("RestartSec", seconds(backoff.initial))
+    if backoff.initial <= 0 or backoff.multiplier <= 1 or backoff.cap <= backoff.initial:
+        return
+    if place.version < _STEPS_SINCE:
+        unit.lose(f"delays between restarts do not grow to {backoff.cap:g} s before systemd {_STEPS_SINCE}")
+        return
+    steps = math.ceil(math.log(backoff.cap / backoff.initial, backoff.multiplier))
+    unit.set("RestartSteps", str(min(steps, _MOST_STEPS)))
+    unit.set("RestartMaxDelaySec", seconds(backoff.cap))
+
+
+def _add_probes(unit: _Unit, spec: ServiceSpec) -> None:
+    for kind, probe in _probes(spec):
+        unit.lose(f"{kind} probe: {_check_text(probe)} every {probe.period:g} s")
+    if spec.startup_timeout and (spec.probes.startup or spec.probes.readiness):
+        unit.lose(f"no limit of {spec.startup_timeout:g} s for becoming ready")
+    if spec.priority != ServiceSpec.model_fields["priority"].default:
+        unit.lose(f"priority {spec.priority}: systemd starts what is free to start at once")
+
+
+def _probes(spec: ServiceSpec) -> Iterator[tuple[str, ProbeSpec]]:
+    for kind in ("startup", "readiness", "liveness"):
+        probe = getattr(spec.probes, kind)
+        if probe is not None:
+            yield kind, probe
+
+
+def _check_text(probe: ProbeSpec) -> str:
+    match probe.check:
+        case HttpCheck(method=method, url=url):
+            return f"http {method} {url}"
+        case TcpCheck(host=host, port=port):
+            return f"tcp {host}:{port}"
+        case CommandCheck(argv=argv):
+            return f"command {argv[0]}"
+
+
+def _add_unknown(unit: _Unit, spec: ServiceSpec) -> None:
+    """Say what this module has not heard of, rather than leave it out in silence."""
+    for key, info in ServiceSpec.model_fields.items():
+        if key not in _KNOWN and getattr(spec, key) != info.get_default(call_default_factory=True):
+            unit.lose(f"`{key}` has no counterpart here")
