@@ -18,6 +18,7 @@ import anyio
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
+from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import load_fleet
 from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control import Control
@@ -181,7 +182,8 @@ class Daemon:
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
-        self._secrets = SecretStore(fleet.settings.secrets_file)
+        credentials = credentials_for(fleet.settings, os.environ)
+        self._secrets = SecretStore(fleet.settings.secrets_file, credentials)
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:
         """Return the services that a fresh start leaves down."""

@@ -156,6 +156,11 @@ class SettingsForm(Form):
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
     )
+    credentials: Flag | None = Field(
+        None,
+        description="Look for secrets in the credentials that systemd passes, after the secrets file. "
+        "Default: where it passes some.",
+    )
     systemd_ready: Literal["fleet", "daemon"] | None = Field(
         None,
         description="When systemd is told that we are ready: the services are settled, or the daemon runs. "

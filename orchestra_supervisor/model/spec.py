@@ -258,6 +258,8 @@ class FleetSettings(_Spec):
     """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
     journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
     """Events kept in the journal."""
+    credentials: bool | None = None
+    """Secrets may come from systemd's credentials; None: where there are any."""
     systemd_ready: Literal["fleet", "daemon"] = "fleet"
     """When a service manager is told `READY=1`: the fleet has settled, or the daemon supervises it."""
 
