@@ -31,6 +31,7 @@ from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
+from orchestra_supervisor.journald import ERROR, WARNING, with_priority
 from orchestra_supervisor.model.errors import (
     ConfigError,
     JournalError,
@@ -47,6 +48,7 @@ from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
+from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
 
 __all__ = ["Daemon", "Options", "SystemClock", "main"]
@@ -142,6 +144,7 @@ class Daemon:
             self._socket = socket
             self._home.write_layout(fleet, socket)
             tasks.start_soon(self._reload_on_signal, control)
+            tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet))
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
@@ -153,6 +156,12 @@ class Daemon:
         group = fleet.settings.control_group
         mode = 0o660 if group else 0o600
         await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)  # type: ignore[arg-type]
+
+    async def _feed_journald(self, supervisor: Supervisor) -> None:
+        def is_wanted() -> bool:
+            return supervisor.fleet.settings.journald
+
+        await feed_journald(self._bus, is_wanted=is_wanted, home=str(self._home.path), say=_say)
 
     # What the fleet is.
 
@@ -292,7 +301,8 @@ async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Sn
 
 
 def _say(text: str) -> None:
-    print(f"orchestra: {text}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
+    priority = ERROR if text.startswith("error:") else WARNING
+    print(with_priority(f"orchestra: {text}", priority), file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -161,6 +161,9 @@ class SettingsForm(Form):
         description="Look for secrets in the credentials that systemd passes, after the secrets file. "
         "Default: where it passes some.",
     )
+    journald: Flag | None = Field(
+        None, description="Send events to the systemd journal too, with fields. Default: false."
+    )
     systemd_ready: Literal["fleet", "daemon"] | None = Field(
         None,
         description="When systemd is told that we are ready: the services are settled, or the daemon runs. "

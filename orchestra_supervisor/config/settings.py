@@ -10,7 +10,15 @@ from orchestra_supervisor.model.spec import FleetSettings
 __all__ = ["merge_settings"]
 
 _PATHS = ("log_directory", "secrets_file")
-_PLAIN = ("remember_stops", "control_group", "leftovers", "journal_keep", "credentials", "systemd_ready")
+_PLAIN = (
+    "remember_stops",
+    "control_group",
+    "leftovers",
+    "journal_keep",
+    "credentials",
+    "journald",
+    "systemd_ready",
+)
 
 
 def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSettings:

@@ -260,6 +260,8 @@ class FleetSettings(_Spec):
     """Events kept in the journal."""
     credentials: bool | None = None
     """Secrets may come from systemd's credentials; None: where there are any."""
+    journald: bool = False
+    """Events also go to the systemd journal, with fields."""
     systemd_ready: Literal["fleet", "daemon"] = "fleet"
     """When a service manager is told `READY=1`: the fleet has settled, or the daemon supervises it."""
 

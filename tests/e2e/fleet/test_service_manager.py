@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra_supervisor.surfaces.journald_feed import JOURNAL_SOCKET
 from tests.e2e.fleet_driver import DEADLINE, Fleet
 from tests.process.service_manager import ServiceManager
 
@@ -32,7 +33,7 @@ class Managed:
 @pytest.fixture
 def managed(fleet: Fleet) -> Iterator[Managed]:
     """A fleet of two services with a watchdog of a second."""
-    fleet.write({"one": {"command": STAY}, "two": {"command": STAY}})
+    fleet.write({"one": {"command": STAY}, "two": {"command": STAY}}, journald=True)
     with ServiceManager() as manager:
         one = Managed(fleet, manager, **manager.environ(watchdog=1.0))
         yield one
@@ -74,3 +75,6 @@ def test_a_manager_follows_a_fleet_from_its_start_to_its_end(managed: Managed) -
     manager.expect(DEADLINE, STOPPING="1")
     assert managed.process.wait(DEADLINE) == 0
     assert manager.senders == {managed.process.pid}
+    if not Path(JOURNAL_SOCKET).exists():
+        said = (fleet.path / "messages").read_text(encoding="utf-8")
+        assert said.count("events do not reach the journal") == 2, "once for each daemon"

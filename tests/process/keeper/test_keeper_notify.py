@@ -179,3 +179,11 @@ def test_a_manager_that_is_not_there_or_not_spoken_to_this_way_stops_nothing(tmp
             daemon.sync()
     assert "the service manager was not told" in keeper.stderr()
     assert "vsock:2:1234" in keeper.stderr()
+
+
+def test_where_stderr_is_the_journal_each_line_has_a_priority(tmp_path: Path) -> None:
+    (tmp_path / "keeper.err").touch()
+    status = (tmp_path / "keeper.err").stat()
+    env = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}", "NOTIFY_SOCKET": "none"}
+    with Keeper(tmp_path, env=env) as keeper:
+        keeper.says("<4>orchestra keeper: NOTIFY_SOCKET is 'none'")
