@@ -9,9 +9,9 @@ as a manager that restarts us for a hung daemon would take down every service wi
 import os
 import time
 
+from orchestra_supervisor.keeper.fields import BadMessage, take_text
 from orchestra_supervisor.keeper.loop import Loop, Timer, say
 from orchestra_supervisor.keeper.notify_out import ServiceManager
-from orchestra_supervisor.keeper.request import BadMessage, take_text
 from orchestra_supervisor.keeper.roles import Role
 from orchestra_supervisor.keeper.runs import RunTable
 from orchestra_supervisor.keeper.shutdown import Shutdown

@@ -1,189 +1,174 @@
-"""What a service manager hears of the keeper, from its start to its end."""
+"""What services say of themselves, by sd_notify."""
 
 import os
+import shutil
 import signal
-import time
-from collections.abc import Iterator
-from pathlib import Path
+import socket
+import sys
 
 import pytest
 
-from tests.process.keeper_driver import Keeper, Peer, spawn_message
-from tests.process.service_manager import ServiceManager
+from tests.process.keeper_driver import is_alive, spawn_message, wait_until
 
-SHORT = 0.02
-"""Patience: a beat every 0.2 s in transitions, 0.2 s for an answer to a ping."""
-
-
-@pytest.fixture
-def manager() -> Iterator[ServiceManager]:
-    with ServiceManager() as listening:
-        yield listening
-
-
-def status(daemon: Peer, state: str, text: str) -> None:
-    daemon.send({"type": "status", "state": state, "text": text})
+SAY = """
+import os, socket, sys, time
+def say(text, fds=()):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as here:
+        name = os.environ["NOTIFY_SOCKET"]
+        here.connect("\\0" + name[1:] if name[0] == "@" else name)
+        socket.send_fds(here, [text.encode()], list(fds)) if fds else here.send(text.encode())
+"""
 
 
-@pytest.mark.slow  # it starts and ends a keeper
-@pytest.mark.parametrize("is_abstract", [True, False])
-def test_a_manager_hears_of_start_reload_and_end(tmp_path: Path, *, is_abstract: bool) -> None:
-    with (
-        ServiceManager(None if is_abstract else tmp_path / "notify") as manager,
-        Keeper(tmp_path, env=manager.environ()) as keeper,
-    ):
-        assert "daemon" in manager.expect(STATUS="the daemon is started")["STATUS"]
-        daemon = keeper.daemon()
-        welcome, _ = daemon.hello()
-        assert welcome["manager"] is True
-        status(daemon, "starting", "1 of 2 ready")
-        manager.expect(STATUS="1 of 2 ready")
-        status(daemon, "ready", "2 of 2 ready")
-        ready = manager.expect(READY="1")
-        assert ready == {"READY": "1", "MAINPID": str(keeper.pid), "STATUS": "2 of 2 ready"}
-        status(daemon, "ready", "1 of 2 ready;\nfailed: x")
-        assert manager.expect(STATUS="1 of 2 ready; failed: x") == {"STATUS": "1 of 2 ready; failed: x"}
-        keeper.signal(signal.SIGHUP)
-        daemon.event("reload")
-        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        status(daemon, "reloading", "reading")
-        assert int(manager.expect(RELOADING="1")["MONOTONIC_USEC"]) >= before
-        status(daemon, "ready", "2 of 2 ready")
-        manager.expect(READY="1")
-        keeper.signal(signal.SIGTERM)
-        manager.expect(STOPPING="1")
-        status(daemon, "ready", "still here")
-        assert "READY" not in manager.expect(STATUS="still here"), "there is no way back"
-        daemon.send({"type": "quit", "status": 4})
-        logger = keeper.logger()
-        logger.event("quit")
-        logger.kill()
-        daemon.kill()
-        assert keeper.wait() == 4
-        manager.expect(EXIT_STATUS="4")
-        assert manager.senders == {keeper.pid}
+def speaker(script: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", f"{SAY}\n{script}"]
 
 
-def test_a_daemon_without_a_manager_is_told_that_there_is_none(keeper: Keeper) -> None:
-    daemon = keeper.daemon()
-    welcome, _ = daemon.hello()
-    assert welcome["manager"] is False
-    status(daemon, "ready", "heard by nobody")
+def test_what_a_run_says_is_told_and_kept_for_the_next_daemon(keeper, daemon):
+    script = "say('READY=1\\nSTATUS=42 clients\\nX_OURS=1'); time.sleep(100)"
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True))
+    told = daemon.event("notify", run="a-1")
+    assert told["fields"] == {"READY": "1", "STATUS": "42 clients"}
+    daemon.kill()
+    _, snapshot = keeper.daemon().hello()
+    assert snapshot[0]["said"] == {"READY": "1", "STATUS": "42 clients"}
+
+
+def test_a_beat_is_told_with_its_time_and_the_last_one_is_kept(keeper, daemon):
+    script = "say('WATCHDOG=1'); time.sleep(100)"
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True, watchdog=2.5))
+    told = daemon.event("notify", run="a-1")
+    assert told["beat_mono"] <= told["at_mono"]
+    daemon.kill()
+    _, snapshot = keeper.daemon().hello()
+    assert snapshot[0]["beat_mono"] == told["beat_mono"]
+
+
+def test_a_run_is_told_how_often_to_say_that_it_is_alive(daemon, tmp_path):
+    told = "os.environ['WATCHDOG_USEC'], os.environ['WATCHDOG_PID'] == str(os.getpid())"
+    script = f"open({str(tmp_path / 'told')!r}, 'w').write(repr(({told}))); time.sleep(100)"
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True, watchdog=2.5))
+    wait_until(
+        lambda: (tmp_path / "told").exists() and (tmp_path / "told").read_text(encoding="utf-8") != "", "told"
+    )
+    assert (tmp_path / "told").read_text(encoding="utf-8") == "('2500000', True)"
+
+
+def test_the_descriptor_of_a_barrier_is_closed_once_what_came_before_is_known(daemon):
+    script = """
+import select
+read, write = os.pipe()
+say('READY=1')
+say('BARRIER=1', [write])
+os.close(write)
+select.poll()
+poller = select.poll(); poller.register(read, 0)
+os.write(1, repr(bool(poller.poll(5000))).encode())
+say('STATUS=passed'); time.sleep(100)
+"""
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True))
+    fields: dict[str, str] = {}
+    while "STATUS" not in fields:
+        fields |= daemon.event("notify", run="a-1")["fields"]
+    assert fields == {"READY": "1", "STATUS": "passed"}
+
+
+@pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="no systemd-notify here")
+def test_the_tool_for_shell_scripts_works_barrier_included(daemon):
+    # It waits for the barrier; by the time its word is read its process may be gone.
+    script = "systemd-notify --ready --status='from a script' && echo $? && exec sleep 100"
+    daemon.request(spawn_message("a-1", "sh", "-c", script, notify=True))
+    assert daemon.event("notify", run="a-1")["fields"] == {"READY": "1", "STATUS": "from a script"}
+    daemon.request({"type": "stop", "run": "a-1"})
+    assert daemon.event("exit", run="a-1")["signal"] == "SIGTERM"  # the script went on: it had not failed
+
+
+def test_a_last_word_comes_before_the_exit(daemon):
+    daemon.request(spawn_message("a-1", *speaker("say('STATUS=bye\\nERRNO=5'); os._exit(3)"), notify=True))
+    daemon.expect(
+        lambda m: m["type"] in {"notify", "exit"} and m["run"] == "a-1" and m["type"] == "notify", "a word"
+    )
+    assert daemon.event("exit", run="a-1")["code"] == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two users")
+def test_another_user_is_not_heard(daemon, tmp_path):
+    script = (
+        f"open({str(tmp_path / 'name')!r}, 'w').write(os.environ['NOTIFY_SOCKET'] + '\\n'); time.sleep(100)"
+    )
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True))
+    name = tmp_path / "name"
+    wait_until(lambda: name.exists() and name.read_text(encoding="utf-8").endswith("\n"), "the name")
+    address = "\0" + name.read_text(encoding="utf-8").strip()[1:]
+    say = f"socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', {address!r})"
+    foreign = f"import os, socket; os.setuid(65534); {say}"
+    assert os.spawnl(os.P_WAIT, sys.executable, "python", "-I", "-S", "-c", foreign) == 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+        ours.sendto(b"STATUS=ours", address)
+    assert daemon.event("notify", run="a-1")["fields"] == {"STATUS": "ours"}
+
+
+def test_a_flood_of_words_is_heard_in_few_messages_and_holds_up_nobody(daemon):
+    script = "\n".join(["for n in range(2000): say(f'STATUS={n}')", "say('STATUS=done'); time.sleep(100)"])
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True))
+    assert daemon.request(spawn_message("b-1", "true"))["type"] == "spawned"
+    count, fields = 0, {}
+    while fields.get("STATUS") != "done":
+        fields = daemon.event("notify", run="a-1")["fields"]
+        count += 1
+    assert count < 700
+
+
+def test_a_process_that_a_run_names_its_main_one_is_what_ends_it(daemon, tmp_path):
+    # A program of the old kind: it leaves its work to a child and ends.
+    script = """
+pid = os.fork()
+if not pid:
+    os.setsid()
+    while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+    os._exit(9)
+say(f'MAINPID={pid}\\nREADY=1')
+os._exit(0)
+"""
+    argv = [*speaker(script), str(tmp_path / "go")]
+    daemon.request(spawn_message("a-1", *argv, notify=True))
+    main = int(daemon.event("notify", run="a-1")["fields"]["MAINPID"])
     daemon.sync()
+    assert not [m for m, _ in daemon.inbox if m["type"] == "exit"]
+    assert is_alive(main)
+    (tmp_path / "go").touch()
+    assert daemon.event("exit", run="a-1")["code"] == 9
+    daemon.event("gone", run="a-1")
 
 
-def test_a_status_that_is_none_is_refused(daemon: Peer) -> None:
-    for wrong in ({"state": "merry", "text": ""}, {"state": "ready"}, {"text": "x"}):
-        assert daemon.request({"type": "status", **wrong})["code"] == "bad_message"
+def test_a_signal_for_the_leader_goes_to_the_main_process(daemon, tmp_path):
+    script = f"""
+import signal
+pid = os.fork()
+if not pid:
+    signal.signal(signal.SIGUSR1, lambda *_: open({str(tmp_path / "told")!r}, "w").write("told"))
+    say(f'MAINPID={{os.getpid()}}')
+    while True: signal.pause()
+time.sleep(100)
+"""
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True))
+    daemon.event("notify", run="a-1")
+    daemon.request({"type": "signal", "run": "a-1", "signal": "SIGUSR1", "scope": "leader"})
+    wait_until((tmp_path / "told").exists, "the main process got it")
 
 
-def test_neither_the_daemon_nor_a_service_can_speak_to_the_manager(
-    tmp_path: Path, manager: ServiceManager
-) -> None:
-    env = manager.environ(watchdog=60.0) | {"LISTEN_PID": "1", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
-    names = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
-    assert names <= env.keys()
-    with Keeper(tmp_path, env=env) as keeper:
-        daemon = keeper.greeted_daemon()
-        inherited = Path(f"/proc/{daemon.pid}/environ").read_text(encoding="utf-8")
-        assert not [name for name in names if f"{name}=" in inherited]
+def test_a_stranger_is_not_made_the_main_process(daemon):
+    daemon.request(
+        spawn_message(
+            "a-1", *speaker(f"say('MAINPID={os.getpid()}\\nSTATUS=x'); time.sleep(100)"), notify=True
+        )
+    )
+    assert daemon.event("notify", run="a-1")["fields"] == {"STATUS": "x"}
+    daemon.request({"type": "signal", "run": "a-1", "signal": "SIGTERM", "scope": "leader"})
+    assert daemon.event("exit", run="a-1")["signal"] == signal.SIGTERM.name
 
 
-@pytest.mark.slow  # it waits for beats
-def test_the_watchdog_is_fed_while_the_keeper_lives_whatever_becomes_of_the_daemon(
-    tmp_path: Path, manager: ServiceManager
-) -> None:
-    with Keeper(tmp_path, env=manager.environ(watchdog=0.2)) as keeper:
-        daemon = keeper.greeted_daemon()
-        status(daemon, "ready", "1 of 1 ready")
-        manager.expect(READY="1")
-        manager.expect(WATCHDOG="1")
-        daemon.kill()
-        manager.until(lambda one: "services run on" in one.get("STATUS", ""), "that the daemon ended")
-        manager.expect(WATCHDOG="1")
-        status(keeper.greeted_daemon(), "ready", "1 of 1 ready")
-        assert "READY" not in manager.expect(STATUS="1 of 1 ready"), "it was ready all the time"
-        manager.expect(WATCHDOG="1")
-        keeper.signal(signal.SIGSTOP)
-        manager.read()
-        manager.inbox.clear()
-        assert not manager.read(0.5), "a keeper that hangs feeds nobody"
-        keeper.signal(signal.SIGCONT)
-        manager.expect(WATCHDOG="1")
-
-
-@pytest.mark.slow  # it waits for what must not come
-def test_a_watchdog_for_another_process_is_not_fed(tmp_path: Path, manager: ServiceManager) -> None:
-    with Keeper(tmp_path, env=manager.environ(watchdog=0.1, pid=os.getpid())) as keeper:
-        status(keeper.greeted_daemon(), "ready", "")
-        manager.expect(READY="1")
-        assert not manager.read(0.3)
-
-
-@pytest.mark.slow  # it waits for a silence
-def test_a_daemon_that_hangs_is_replaced_and_its_services_run_on(
-    tmp_path: Path, manager: ServiceManager
-) -> None:
-    with Keeper(tmp_path, env=manager.environ(watchdog=0.2), patience=SHORT) as keeper:
-        daemon = keeper.greeted_daemon()
-        pid = daemon.request(spawn_message("a-1", "sleep", "100"))["pid"]
-        status(daemon, "ready", "1 of 1 ready")
-        for _ in range(3):  # as long as it answers it stays
-            daemon.send({"type": "pong", "re": daemon.event("ping")["id"]})
-        daemon.event("ping")  # and here it hangs
-        second = keeper.daemon()
-        assert second.pid != daemon.pid
-        keeper.says(f"daemon {daemon.pid} does not answer; it is replaced")
-        _, snapshot = second.hello()
-        assert [one["pid"] for one in snapshot if one["type"] == "run"] == [pid]
-
-
-@pytest.mark.slow  # it waits for a silence
-def test_a_daemon_that_takes_over_and_never_says_how_the_fleet_stands_is_replaced(
-    tmp_path: Path, manager: ServiceManager
-) -> None:
-    with Keeper(tmp_path, env=manager.environ(), patience=SHORT / 2) as keeper:
-        first = keeper.greeted_daemon()
-        first.send({"type": "note", "slot": "fleet:", "note": "running"})
-        first.sync()
-        first.kill()
-        second = keeper.greeted_daemon()
-        assert keeper.daemon().pid != second.pid
-        keeper.says(f"daemon {second.pid} does not take the fleet over")
-
-
-@pytest.mark.slow  # it waits for beats
-def test_a_manager_is_asked_for_patience_while_the_fleet_starts_and_stops_and_not_in_between(
-    tmp_path: Path, manager: ServiceManager
-) -> None:
-    with Keeper(tmp_path, env=manager.environ(), patience=SHORT) as keeper:
-        daemon = keeper.greeted_daemon()
-        status(daemon, "starting", "0 of 1 ready")
-        asked = manager.until(lambda one: "EXTEND_TIMEOUT_USEC" in one, "a request for patience")
-        assert int(asked["EXTEND_TIMEOUT_USEC"]) == pytest.approx(30e6 * SHORT)
-        daemon.send({"type": "pong", "re": daemon.event("ping")["id"]})
-        status(daemon, "ready", "1 of 1 ready")
-        manager.expect(READY="1")
-        assert not manager.read(0.5), "nothing wakes a fleet that is settled"
-        daemon.inbox.clear()
-        daemon.send({"type": "shutdown"})
-        manager.expect(STOPPING="1")
-        manager.until(lambda one: "EXTEND_TIMEOUT_USEC" in one, "a request for patience")
-
-
-def test_a_manager_that_is_not_there_or_not_spoken_to_this_way_stops_nothing(tmp_path: Path) -> None:
-    for address in (str(tmp_path / "nobody"), "vsock:2:1234"):
-        with Keeper(tmp_path, env={"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000"}) as keeper:
-            daemon = keeper.greeted_daemon()
-            status(daemon, "ready", "")
-            daemon.sync()
-    assert "the service manager was not told" in keeper.stderr()
-    assert "vsock:2:1234" in keeper.stderr()
-
-
-def test_where_stderr_is_the_journal_each_line_has_a_priority(tmp_path: Path) -> None:
-    (tmp_path / "keeper.err").touch()
-    status = (tmp_path / "keeper.err").stat()
-    env = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}", "NOTIFY_SOCKET": "none"}
-    with Keeper(tmp_path, env=env) as keeper:
-        keeper.says("<4>orchestra keeper: NOTIFY_SOCKET is 'none'")
+def test_without_being_asked_for_there_is_no_socket(daemon, tmp_path):
+    daemon.request(spawn_message("a-1", "sh", "-c", f'echo "[$NOTIFY_SOCKET]" > {tmp_path}/told'))
+    daemon.event("gone", run="a-1")
+    assert (tmp_path / "told").read_text(encoding="utf-8") == "[]\n"

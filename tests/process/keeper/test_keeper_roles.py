@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestra_supervisor.wire.frames import encode_frame
+from orchestra_supervisor.wire.frames import VERSION, encode_frame
 from tests.process.keeper_driver import DEADLINE, Keeper, is_alive, spawn_message, start_ticks, wait_until
 
 LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
@@ -181,7 +181,7 @@ def test_a_daemon_that_does_not_read_is_replaced_when_the_queue_is_full(keeper, 
     daemon.send({"type": "note", "slot": "big", "note": "x" * 4_000_000})
     daemon.sync()
     for number in range(20):
-        daemon.channel.send({"type": "hello", "version": 1, "id": number})
+        daemon.channel.send({"type": "hello", "version": VERSION, "id": number})
     wait_until(lambda: not is_alive(daemon.pid), "the daemon is killed")
     keeper.says("does not read")
     assert len(keeper.daemon().hello()[1]) == 1
