@@ -9,6 +9,7 @@ from contextlib import suppress
 from orchestra_supervisor.keeper.announce import Announcer
 from orchestra_supervisor.keeper.cgroups import Cgroups
 from orchestra_supervisor.keeper.companions import KILL, Companions
+from orchestra_supervisor.keeper.fields import BadMessage
 from orchestra_supervisor.keeper.launch import Equipment, Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
@@ -17,7 +18,6 @@ from orchestra_supervisor.keeper.notify_out import ServiceManager
 from orchestra_supervisor.keeper.orders import Orders, Refused
 from orchestra_supervisor.keeper.reaper import EndHooks, Reaper
 from orchestra_supervisor.keeper.request import (
-    BadMessage,
     BadSignal,
     Command,
 )

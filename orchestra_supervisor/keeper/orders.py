@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 
+from orchestra_supervisor.keeper.fields import BadMessage, take_text
 from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.launch import Launcher
 from orchestra_supervisor.keeper.request import (
-    BadMessage,
     Command,
     parse_limits,
     parse_log,
     parse_plan,
     parse_signal,
     parse_spawn,
-    take_text,
 )
 from orchestra_supervisor.keeper.runs import Run, RunTable
 from orchestra_supervisor.keeper.shutdown import Shutdown

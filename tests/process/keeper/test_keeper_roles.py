@@ -23,9 +23,9 @@ def test_hello_comes_first_and_a_wrong_version_is_refused(keeper):
     daemon = keeper.daemon()
     assert daemon.request({"type": "ping"})["code"] == "bad_message"
     assert daemon.request(spawn_message("a-1", "true"))["code"] == "bad_message"
-    assert daemon.request({"type": "hello", "version": 2, "pid": 1})["code"] == "bad_message"
+    assert daemon.request({"type": "hello", "version": VERSION + 1, "pid": 1})["code"] == "bad_message"
     welcome, snapshot = daemon.hello()
-    assert (welcome["version"], welcome["daemon_starts"], snapshot) == (1, 1, [])
+    assert (welcome["version"], welcome["daemon_starts"], snapshot) == (VERSION, 1, [])
     assert is_alive(welcome["logger_pid"])
 
 
@@ -155,7 +155,7 @@ def test_a_command_that_is_not_there_is_named(tmp_path):
     "poison",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        struct.pack(">IBBH", 2**31, 1, 0, 0),
+        struct.pack(">IBBH", 2**31, VERSION, 0, 0),
         struct.pack(">IBBH", 2, 9, 0, 0) + b"{}",
         encode_frame({"type": "x"}).replace(b'"type"', b'"tipe"'),
         encode_frame({"type": "open"}, fds=1),
