@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestra_supervisor.model.spec import Fleet
-from orchestra_supervisor.systemd.service_unit import Place, Rendered, render_service, unit_name
+from orchestra_supervisor.systemd.service_unit import Place, Rendered, render_service
 from orchestra_supervisor.systemd.syntax import UnitText
 
 __all__ = ["Exported", "export_fleet"]
@@ -38,19 +38,19 @@ def export_fleet(fleet: Fleet, place: Place) -> Exported:
         ConfigError: A value cannot be written in a unit file at all.
     """
     units = {name: render_service(spec, place) for name, spec in fleet.services.items()}
-    files = {unit.name: unit.text for unit in units.values()}
-    files[f"{place.fleet}.target"] = _target(fleet, place)
+    files = {name: text for unit in units.values() for name, text in unit.files.items()}
+    files[f"{place.fleet}.target"] = _target(fleet, units, place)
     return Exported(files, {"": tuple(_lost_everywhere(fleet)), **_lost(units)})
 
 
-def _target(fleet: Fleet, place: Place) -> str:
+def _target(fleet: Fleet, units: dict[str, Rendered], place: Place) -> str:
     unit = UnitText()
     unit.note("Made by `orchestra systemd export`.")
     unit.section("Unit")
     unit.set("Description", f"The services of the fleet {place.fleet}")
     for name, spec in fleet.services.items():
         if spec.enabled:
-            unit.set("Requires" if spec.required_for_system else "Wants", unit_name(place, name))
+            unit.set("Requires" if spec.required_for_system else "Wants", units[name].start)
     unit.section("Install")
     unit.set("WantedBy", "default.target" if place.is_user else "multi-user.target")
     return unit.render()

@@ -13,6 +13,7 @@ from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ProbeSpec, 
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.systemd.stop_commands import add_stop
 from orchestra_supervisor.systemd.syntax import UnitText, plain, quote, quote_command, seconds
+from orchestra_supervisor.systemd.timer import Schedule, add_timer, schedule_of
 
 __all__ = ["Place", "Rendered", "render_service", "unit_name"]
 
@@ -35,6 +36,7 @@ _KNOWN = frozenset(
         "nice",
         "oom_score_adj",
         "rlimits",
+        "schedule",
         "enabled",
         "priority",
         "start_delay",
@@ -69,11 +71,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A unit file, and what of the service it cannot say."""
+    """The unit files of a service, and what of it they cannot say.
 
-    name: str
-    text: str
+    Attributes:
+        files: Text by name: a unit, and the timer of a periodic one.
+        lost: One clause each.
+        start: The unit that a target starts.
+    """
+
+    files: dict[str, str]
     lost: tuple[str, ...]
+    start: str
 
 
 class _Unit(UnitText):
@@ -107,19 +115,40 @@ def render_service(spec: ServiceSpec, place: Place) -> Rendered:
     _add_dependencies(unit, spec, place)
     _add_limit(unit, spec)
     unit.section("Service")
-    _add_command(unit, spec)
+    schedule = schedule_of(spec)
+    _add_command(unit, spec, schedule)
     _add_environment(unit, spec, place)
     _add_identity(unit, spec, place)
-    _add_restart(unit, spec, place)
+    _add_restart(unit, spec, place, is_job=spec.kind is Kind.ONCE or schedule is not None)
     add_stop(unit, spec.stop, unit.lose)
     _add_probes(unit, spec)
     _add_unknown(unit, spec)
+    name = unit_name(place, spec.name)
+    if schedule is None:
+        _add_install(unit, spec, place)
+        return Rendered({name: unit.render()}, tuple(unit.lost), name)
+    timer = _timer(spec, schedule, place)
+    start = name.removesuffix(".service") + ".timer"
+    return Rendered({name: unit.render(), start: timer.render()}, (*unit.lost, *timer.lost), start)
+
+
+def _add_install(unit: UnitText, spec: ServiceSpec, place: Place) -> None:
     unit.section("Install")
     if spec.enabled:
         unit.set("WantedBy", f"{place.fleet}.target")
     else:
         unit.note("enabled: false. It is started by hand, or by a service that needs it.")
-    return Rendered(unit_name(place, spec.name), unit.render(), tuple(unit.lost))
+
+
+def _timer(spec: ServiceSpec, schedule: Schedule, place: Place) -> _Unit:
+    timer = _Unit()
+    timer.note(f"Made by `orchestra systemd export` from the service {spec.name}.")
+    timer.section("Unit")
+    timer.set("Description", f"Schedule of {_description(spec)}")
+    timer.set("PartOf", f"{place.fleet}.target")
+    add_timer(timer, schedule, timer.lose)
+    _add_install(timer, spec, place)
+    return timer
 
 
 def _description(spec: ServiceSpec) -> str:
@@ -150,8 +179,10 @@ def _add_limit(unit: _Unit, spec: ServiceSpec) -> None:
         unit.set("StartLimitBurst", str(spec.restart.max_restarts + 1), "Restarts, and the first start.")
 
 
-def _add_command(unit: _Unit, spec: ServiceSpec) -> None:
-    if spec.kind is Kind.ONCE:
+def _add_command(unit: _Unit, spec: ServiceSpec, schedule: Schedule | None) -> None:
+    if schedule is not None:
+        unit.set("Type", "oneshot", "Its timer starts it.")
+    elif spec.kind is Kind.ONCE:
         unit.set("Type", "oneshot")
         unit.set("RemainAfterExit", "yes", "Completed is as good as running to those that depend on it.")
     else:
@@ -160,7 +191,7 @@ def _add_command(unit: _Unit, spec: ServiceSpec) -> None:
         unit.set(
             "ExecStartPre", f"/bin/sleep {spec.start_delay:g}", "After its dependencies, not after the fleet."
         )
-    if spec.start_delay or spec.kind is Kind.ONCE:
+    if spec.start_delay or schedule is not None or spec.kind is Kind.ONCE:
         unit.set("TimeoutStartSec", "infinity")
     unit.set("ExecStart", quote_command((_program(unit, spec), *spec.argv[1:])))
     unit.set("WorkingDirectory", plain(spec.cwd, f"{spec.name}: cwd"))
@@ -221,10 +252,10 @@ def _add_identity(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
         unit.set(f"Limit{name.upper()}", soft if soft == hard else f"{soft}:{hard}")
 
 
-def _add_restart(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
+def _add_restart(unit: _Unit, spec: ServiceSpec, place: Place, *, is_job: bool) -> None:
     restart, backoff = spec.restart, spec.restart.backoff
     policy = {"never": "no"}.get(restart.policy, restart.policy)
-    if policy == "always" and spec.kind is Kind.ONCE:
+    if policy == "always" and is_job:
         policy = "on-failure"
         unit.lose("a job that succeeded is not run again")
     unit.set("Restart", policy)
@@ -235,7 +266,9 @@ def _add_restart(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
         unit.lose("exit code 0 is always a success")
     if policy == "no":
         return
-    if policy == "on-failure":
+    if policy == "on-failure" and is_job:
+        unit.lose("ended by SIGHUP, SIGINT, SIGTERM or SIGPIPE is a success")  # oneshot knows no other
+    elif policy == "on-failure":
         unit.set(
             "RestartForceExitStatus",
             "SIGHUP SIGINT SIGTERM SIGPIPE",

@@ -55,6 +55,7 @@ OTHERS = (
         "db", restart={"policy": "always", "max_restarts": None}, required_for_system=True, stop={"steps": []}
     ),
     spec("off", enabled=False),
+    spec("again", kind="once", restart={"policy": "on-failure"}, start_delay=1),
 )
 
 
@@ -63,7 +64,7 @@ OTHERS = (
 @pytest.mark.parametrize("is_user", [False, True])
 def test_systemd_finds_nothing_wrong_with_any_of_them(tmp_path: Path, *, is_user: bool) -> None:
     exported = export(EVERYTHING, *OTHERS, is_user=is_user)
-    assert len(exported.files) == 5
+    assert len(exported.files) == 6
     assert not verify(tmp_path, exported.files, is_user=is_user)
 
 
@@ -168,7 +169,7 @@ def test_a_program_is_looked_for_where_the_service_would_find_it(tmp_path: Path)
 def test_the_target_starts_what_is_enabled_and_requires_what_the_system_requires() -> None:
     target = settings(export(*OTHERS).files["fleet.target"])
     assert target["Requires"] == ["fleet-db.service"]
-    assert target["Wants"] == ["fleet-job\\x401.service"]
+    assert target["Wants"] == ["fleet-job\\x401.service", "fleet-again.service"]
     off = export(*OTHERS).files["fleet-off.service"]
     assert "WantedBy" not in settings(off)
     assert "enabled: false" in off
