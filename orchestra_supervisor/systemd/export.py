@@ -50,7 +50,8 @@ def _target(fleet: Fleet, units: dict[str, Rendered], place: Place) -> str:
     unit.set("Description", f"The services of the fleet {place.fleet}")
     for name, spec in fleet.services.items():
         if spec.enabled:
-            unit.set("Requires" if spec.required_for_system else "Wants", units[name].start)
+            for start in units[name].start:
+                unit.set("Requires" if spec.required_for_system else "Wants", start)
     unit.section("Install")
     unit.set("WantedBy", "default.target" if place.is_user else "multi-user.target")
     return unit.render()

@@ -1,18 +1,19 @@
 """One service as a unit of its own: what carries over is a setting, what does not is a comment and a line."""
 
 import math
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestra_supervisor.config.findings import is_sensitive
 from orchestra_supervisor.config.secrets import secret_names
+from orchestra_supervisor.model.equipment import SocketSpec
 from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ProbeSpec, ServiceSpec, TcpCheck
 from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.systemd.equipment import add_equipment, add_socket, start_limit
+from orchestra_supervisor.systemd.programs import command_line
 from orchestra_supervisor.systemd.stop_commands import add_stop
-from orchestra_supervisor.systemd.syntax import UnitText, plain, quote, quote_command, seconds
+from orchestra_supervisor.systemd.syntax import UnitText, plain, quote, seconds
 from orchestra_supervisor.systemd.timer import Schedule, add_timer, schedule_of
 
 __all__ = ["Place", "Rendered", "render_service", "unit_name"]
@@ -36,6 +37,15 @@ _KNOWN = frozenset(
         "nice",
         "oom_score_adj",
         "rlimits",
+        "pre_start",
+        "post_stop",
+        "reload",
+        "sockets",
+        "start_on",
+        "notify",
+        "watchdog",
+        "limits",
+        "recycle",
         "schedule",
         "enabled",
         "priority",
@@ -76,12 +86,12 @@ class Rendered:
     Attributes:
         files: Text by name: a unit, and the timer of a periodic one.
         lost: One clause each.
-        start: The unit that a target starts.
+        start: The units that a target starts: the service, its timer, its sockets.
     """
 
     files: dict[str, str]
     lost: tuple[str, ...]
-    start: str
+    start: tuple[str, ...]
 
 
 class _Unit(UnitText):
@@ -113,23 +123,50 @@ def render_service(spec: ServiceSpec, place: Place) -> Rendered:
     unit.set("Description", _description(spec))
     unit.set("PartOf", f"{place.fleet}.target")
     _add_dependencies(unit, spec, place)
+    for socket in spec.sockets:
+        unit.set("Requires", _socket_name(unit_name(place, spec.name), socket))
+        unit.set("After", _socket_name(unit_name(place, spec.name), socket))
     _add_limit(unit, spec)
     unit.section("Service")
+    for socket in spec.sockets:
+        unit.set("Sockets", _socket_name(unit_name(place, spec.name), socket))
     schedule = schedule_of(spec)
-    _add_command(unit, spec, schedule)
+    is_job = spec.kind is Kind.ONCE or schedule is not None
+    _add_command(unit, spec, schedule, is_job=is_job)
+    add_equipment(unit, spec, unit.lose, is_job=is_job)
     _add_environment(unit, spec, place)
     _add_identity(unit, spec, place)
-    _add_restart(unit, spec, place, is_job=spec.kind is Kind.ONCE or schedule is not None)
-    add_stop(unit, spec.stop, unit.lose)
+    _add_restart(unit, spec, place, is_job=is_job)
+    add_stop(unit, spec, unit.lose)
     _add_probes(unit, spec)
     _add_unknown(unit, spec)
     name = unit_name(place, spec.name)
-    if schedule is None:
+    if schedule is not None:
+        timer = _timer(spec, schedule, place)
+        start = name.removesuffix(".service") + ".timer"
+        return Rendered({name: unit.render(), start: timer.render()}, (*unit.lost, *timer.lost), (start,))
+    sockets = {_socket_name(name, one): _socket(spec, one, place).render() for one in spec.sockets}
+    waits = spec.start_on == "connection"
+    if not waits:
         _add_install(unit, spec, place)
-        return Rendered({name: unit.render()}, tuple(unit.lost), name)
-    timer = _timer(spec, schedule, place)
-    start = name.removesuffix(".service") + ".timer"
-    return Rendered({name: unit.render(), start: timer.render()}, (*unit.lost, *timer.lost), start)
+    return Rendered(
+        {name: unit.render(), **sockets}, tuple(unit.lost), tuple(sockets) if waits else (*sockets, name)
+    )
+
+
+def _socket_name(service: str, socket: SocketSpec) -> str:
+    return f"{service.removesuffix('.service')}-{socket.name}.socket"
+
+
+def _socket(spec: ServiceSpec, socket: SocketSpec, place: Place) -> UnitText:
+    unit = UnitText()
+    unit.note(f"Made by `orchestra systemd export` from the service {spec.name}.")
+    unit.section("Unit")
+    unit.set("Description", f"Socket {socket.name} of {_description(spec)}")
+    unit.set("PartOf", f"{place.fleet}.target")
+    add_socket(unit, socket, unit_name(place, spec.name))
+    _add_install(unit, spec, place)
+    return unit
 
 
 def _add_install(unit: UnitText, spec: ServiceSpec, place: Place) -> None:
@@ -179,33 +216,26 @@ def _add_limit(unit: _Unit, spec: ServiceSpec) -> None:
         unit.set("StartLimitBurst", str(spec.restart.max_restarts + 1), "Restarts, and the first start.")
 
 
-def _add_command(unit: _Unit, spec: ServiceSpec, schedule: Schedule | None) -> None:
+def _add_command(unit: _Unit, spec: ServiceSpec, schedule: Schedule | None, *, is_job: bool) -> None:
     if schedule is not None:
         unit.set("Type", "oneshot", "Its timer starts it.")
     elif spec.kind is Kind.ONCE:
         unit.set("Type", "oneshot")
         unit.set("RemainAfterExit", "yes", "Completed is as good as running to those that depend on it.")
     else:
-        unit.set("Type", "exec")
+        unit.set("Type", "notify" if spec.notify else "exec")
+    if spec.notify and not is_job:
+        unit.set("NotifyAccess", "all")
     if spec.start_delay:
         unit.set(
             "ExecStartPre", f"/bin/sleep {spec.start_delay:g}", "After its dependencies, not after the fleet."
         )
-    if spec.start_delay or schedule is not None or spec.kind is Kind.ONCE:
+    if is_job:
         unit.set("TimeoutStartSec", "infinity")
-    unit.set("ExecStart", quote_command((_program(unit, spec), *spec.argv[1:])))
+    elif spec.start_delay or spec.pre_start or spec.notify:
+        unit.set("TimeoutStartSec", start_limit(spec))
+    unit.set("ExecStart", command_line(spec.argv, spec, unit.lose))
     unit.set("WorkingDirectory", plain(spec.cwd, f"{spec.name}: cwd"))
-
-
-def _program(unit: _Unit, spec: ServiceSpec) -> str:
-    program = spec.argv[0]
-    if "/" in program:
-        return os.path.normpath(os.path.join(spec.cwd, program))  # noqa: PTH118 - of a host that may be another one
-    found = shutil.which(program, path=spec.env.get("PATH"))
-    if found is None:
-        unit.lose(f"{program} is not on the PATH of this host; systemd looks for it on its own")
-        return program
-    return found
 
 
 def _add_environment(unit: _Unit, spec: ServiceSpec, place: Place) -> None:

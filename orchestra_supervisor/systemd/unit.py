@@ -77,7 +77,8 @@ def stop_time(fleet: Fleet) -> float:
         if name not in longest:
             longest[name] = 0.0  # a cycle is refused when the fleet is loaded; here it must only end
             spec = fleet.services[name]
-            own = sum(step.wait for step in spec.stop.steps)
+            own = sum(step.wait for step in spec.stop.steps) + sum(hook.timeout for hook in spec.post_stop)
+            own += spec.stop.command.timeout if spec.stop.command else 0.0
             longest[name] = own + max(
                 (chain(one) for one in spec.depends_on if one in fleet.services), default=0.0
             )

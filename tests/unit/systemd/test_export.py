@@ -49,7 +49,24 @@ EVERYTHING = spec(
     probes={"readiness": {"check": {"type": "tcp", "port": 8000}}},
     depends_on={"job@1": {"condition": "completed"}, "db": {"on_failure": "restart"}},
 )
+EQUIPPED = spec(
+    "equipped",
+    pre_start=[{"argv": ("/bin/true", "a b"), "timeout": 20}],
+    post_stop=[{"argv": ("/bin/true",), "timeout": 40}],
+    reload={"signal": "SIGHUP"},
+    sockets=[
+        {"name": "web", "host": "127.0.0.1", "port": 8000, "backlog": 5},
+        {"name": "dns", "kind": "udp", "host": "::1", "port": 53},
+        {"name": "ctl", "kind": "unix", "path": "/run/x y/100%.sock", "mode": 0o660, "user": "daemon"},
+    ],
+    start_on="connection",
+    notify=True,
+    watchdog=5,
+    limits={"memory": 2**30, "cpu": 1.5, "pids": 50},
+    recycle={"age": 3600, "memory": 2**31},
+)
 OTHERS = (
+    EQUIPPED,
     spec("job@1", kind="once", restart={"policy": "never"}),
     spec(
         "db", restart={"policy": "always", "max_restarts": None}, required_for_system=True, stop={"steps": []}
@@ -64,7 +81,7 @@ OTHERS = (
 @pytest.mark.parametrize("is_user", [False, True])
 def test_systemd_finds_nothing_wrong_with_any_of_them(tmp_path: Path, *, is_user: bool) -> None:
     exported = export(EVERYTHING, *OTHERS, is_user=is_user)
-    assert len(exported.files) == 6
+    assert len(exported.files) == 10
     assert not verify(tmp_path, exported.files, is_user=is_user)
 
 
@@ -167,12 +184,57 @@ def test_a_program_is_looked_for_where_the_service_would_find_it(tmp_path: Path)
 
 
 def test_the_target_starts_what_is_enabled_and_requires_what_the_system_requires() -> None:
-    target = settings(export(*OTHERS).files["fleet.target"])
+    target = settings(export(*OTHERS[1:]).files["fleet.target"])
     assert target["Requires"] == ["fleet-db.service"]
     assert target["Wants"] == ["fleet-job\\x401.service", "fleet-again.service"]
     off = export(*OTHERS).files["fleet-off.service"]
     assert "WantedBy" not in settings(off)
     assert "enabled: false" in off
+
+
+def test_equipment_carries_over() -> None:
+    exported = export(EQUIPPED)
+    said = settings(exported.files["fleet-equipped.service"])
+    for key, value in {
+        "Type": "notify",
+        "NotifyAccess": "all",
+        "TimeoutStartSec": "80",
+        "ExecStartPre": '/bin/true "a b"',
+        "ExecStopPost": "/bin/true",
+        "ExecReload": "/bin/kill -s SIGHUP $MAINPID",
+        "TimeoutStopSec": "40",
+        "WatchdogSec": "5",
+        "MemoryMax": str(2**30),
+        "CPUQuota": "150%",
+        "TasksMax": "50",
+        "RuntimeMaxSec": "3600",
+    }.items():
+        assert said[key] == [value]
+    told = "\n".join(exported.lost["equipped"])
+    assert "not recycled at 2147483648 bytes" in told
+    assert "the order of its sockets" in told
+    job = export(spec(kind="once", notify=True))
+    assert settings(job.files["fleet-web.service"])["Type"] == ["oneshot"]
+    assert "a job says nothing of itself" in "".join(job.lost["web"])
+
+
+def test_sockets_are_units_that_start_what_waits_for_a_connection() -> None:
+    exported = export(EQUIPPED)
+    sockets = [f"fleet-equipped-{name}.socket" for name in ("web", "dns", "ctl")]
+    assert settings(exported.files["fleet.target"])["Wants"] == sockets
+    service = settings(exported.files["fleet-equipped.service"])
+    assert service["Sockets"] == sockets
+    assert "WantedBy" not in service
+    web, dns, ctl = (settings(exported.files[name]) for name in sockets)
+    assert (web["ListenStream"], web["Backlog"]) == (["127.0.0.1:8000"], ["5"])
+    assert (dns["ListenDatagram"], dns["FileDescriptorName"]) == (["[::1]:53"], ["dns"])
+    assert (ctl["ListenStream"], ctl["SocketMode"], ctl["SocketUser"]) == (
+        ["/run/x y/100%%.sock"],
+        ["0660"],
+        ["daemon"],
+    )
+    both = export(spec(sockets=[{"name": "web", "host": "127.0.0.1", "port": 1}]))
+    assert settings(both.files["fleet.target"])["Wants"] == ["fleet-web-web.socket", "fleet-web.service"]
 
 
 def test_a_key_that_the_export_has_never_heard_of_is_told_and_not_left_out(

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from orchestra_supervisor.model.spec import StopSpec
+from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.systemd.stop_commands import add_stop
 from orchestra_supervisor.systemd.syntax import UnitText
 from tests.unit.systemd.unit_reader import command_words, settings
@@ -29,7 +29,8 @@ while True:
 
 def written(lost: list[str], **stop: object) -> dict[str, list[str]]:
     unit = UnitText()
-    add_stop(unit, StopSpec.model_validate(stop), lost.append)
+    spec = ServiceSpec.model_validate({"name": "a", "argv": ("x",), "cwd": "/", "stop": stop})
+    add_stop(unit, spec, lost.append)
     return settings(unit.render())
 
 
@@ -42,6 +43,13 @@ def test_one_step_is_systemds_own() -> None:
 
 def test_no_step_at_all_kills_at_once() -> None:
     assert written([], steps=[]) == {"KillMode": ["control-group"], "KillSignal": ["SIGKILL"]}
+
+
+def test_a_stop_command_comes_first_and_is_given_its_time() -> None:
+    command = {"argv": ("/bin/quit", "$MAINPID"), "timeout": 30}
+    unit = written([], command=command, steps=[{"signal": "TERM", "wait": 5}])
+    assert (unit["ExecStop"], unit["TimeoutStopSec"]) == (["-/bin/quit $$MAINPID"], ["30"])
+    assert written([], command=command, steps=[])["TimeoutStopSec"] == ["30"]
 
 
 def test_a_last_step_that_gets_longer_than_it_says_is_told() -> None:

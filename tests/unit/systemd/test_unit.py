@@ -107,6 +107,9 @@ def test_a_stop_is_given_the_longest_chain_of_dependencies_and_our_own_end() -> 
     fleet = Fleet(services={one.name: one for one in services})
     assert stop_time(fleet) == 25 + 120 + 30 + 5
     assert stop_time(Fleet()) == 60
+    hook = {"argv": ("x",), "timeout": 70}
+    one = {"name": "a", "argv": ("x",), "cwd": "/", "stop": {"command": hook}, "post_stop": [hook, hook]}
+    assert stop_time(Fleet(services={"a": ServiceSpec.model_validate(one)})) == 25 + 10 + 3 * 70
     ring = [service("a", 50, needs=("b",)), service("b", 50, needs=("a",))]
     assert stop_time(Fleet(services={one.name: one for one in ring})) == 125
 
