@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.model.errors import OrchestraError
-from orchestra_supervisor.model.states import Desired, State
+from orchestra_supervisor.model.states import Desired, Kind, State
 from orchestra_supervisor.rules.service import Service
 
 __all__ = ["Standing"]
@@ -52,18 +52,29 @@ class Standing:
         self._count(services, services)
 
     def update(
-        self, services: Mapping[str, Service], touched: Iterable[str], *, state: str, failure: str
+        self,
+        services: Mapping[str, Service],
+        touched: Iterable[str],
+        *,
+        phase: str,
+        ready_at: str,
+        failure: str,
     ) -> None:
         """Take in what has changed, and tell it.
 
         Args:
             services: All services.
             touched: Names of those that may have changed, or are gone.
-            state: `starting`, `ready` or `stopping`.
+            phase: Where the fleet stands, as the supervisor names it.
+            ready_at: `settings.systemd_ready`.
             failure: Why the fleet cannot start, or empty.
         """
         self._count(services, touched)
-        self._base, self._failure = state, failure
+        self._failure = failure
+        if phase in ("stopping", "down"):
+            self._base = "stopping"
+        elif phase != "replaced":  # then it is the next daemon's to say
+            self._base = "ready" if phase == "running" or ready_at == "daemon" else "starting"
         self._tell()
 
     def around(self, reload: Callable[[], Awaitable[_T]]) -> Callable[[], Awaitable[_T]]:
@@ -126,7 +137,10 @@ class Standing:
 def _groups_of(service: Service) -> Iterable[str]:
     if service.run is not None:
         yield _ALIVE
-    if service.desired is Desired.UP:
+    if service.desired is not Desired.UP:
+        return
+    is_planned = service.spec.kind is Kind.PERIODIC  # between its runs it is neither ready nor missing
+    if not is_planned or service.state.value in _TROUBLES:
         yield _UP
         yield "ready" if service.state is State.COMPLETED else service.state.value
 
