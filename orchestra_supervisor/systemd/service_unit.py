@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from orchestra_supervisor.config.findings import is_sensitive
 from orchestra_supervisor.config.secrets import secret_names
 from orchestra_supervisor.model.equipment import SocketSpec
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ProbeSpec, ServiceSpec, TcpCheck
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.systemd.equipment import add_equipment, add_socket, start_limit
 from orchestra_supervisor.systemd.programs import command_line
 from orchestra_supervisor.systemd.stop_commands import add_stop
 from orchestra_supervisor.systemd.syntax import UnitText, plain, quote, seconds
-from orchestra_supervisor.systemd.timer import Schedule, add_timer, schedule_of
+from orchestra_supervisor.systemd.timer import add_timer
 
 __all__ = ["Place", "Rendered", "render_service", "unit_name"]
 
@@ -130,7 +131,7 @@ def render_service(spec: ServiceSpec, place: Place) -> Rendered:
     unit.section("Service")
     for socket in spec.sockets:
         unit.set("Sockets", _socket_name(unit_name(place, spec.name), socket))
-    schedule = schedule_of(spec)
+    schedule = spec.schedule
     is_job = spec.kind is Kind.ONCE or schedule is not None
     _add_command(unit, spec, schedule, is_job=is_job)
     add_equipment(unit, spec, unit.lose, is_job=is_job)
@@ -177,7 +178,7 @@ def _add_install(unit: UnitText, spec: ServiceSpec, place: Place) -> None:
         unit.note("enabled: false. It is started by hand, or by a service that needs it.")
 
 
-def _timer(spec: ServiceSpec, schedule: Schedule, place: Place) -> _Unit:
+def _timer(spec: ServiceSpec, schedule: ScheduleSpec, place: Place) -> _Unit:
     timer = _Unit()
     timer.note(f"Made by `orchestra systemd export` from the service {spec.name}.")
     timer.section("Unit")
@@ -216,7 +217,7 @@ def _add_limit(unit: _Unit, spec: ServiceSpec) -> None:
         unit.set("StartLimitBurst", str(spec.restart.max_restarts + 1), "Restarts, and the first start.")
 
 
-def _add_command(unit: _Unit, spec: ServiceSpec, schedule: Schedule | None, *, is_job: bool) -> None:
+def _add_command(unit: _Unit, spec: ServiceSpec, schedule: ScheduleSpec | None, *, is_job: bool) -> None:
     if schedule is not None:
         unit.set("Type", "oneshot", "Its timer starts it.")
     elif spec.kind is Kind.ONCE:

@@ -4,40 +4,17 @@ Source: systemd.timer(5); systemd.time(7), "Calendar events"; crontab(5) for wha
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.systemd.syntax import UnitText, seconds
 
-__all__ = ["Schedule", "add_timer", "calendar_events", "schedule_of"]
+__all__ = ["add_timer", "calendar_events"]
 
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _MONTHS = ("", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When a service runs: every so many seconds, or by a cron expression of five fields."""
-
-    every: float | None = None
-    cron: str | None = None
-    timezone: str = "UTC"
-    jitter: float = 0.0
-    overlap: str = "skip"
-    missed: str = "once"
-    on_start: bool = False
-
-
-def schedule_of(spec: ServiceSpec) -> Schedule | None:
-    """Return the schedule of a service, or None where it has none."""
-    given: object = getattr(spec, "schedule", None)
-    if given is None:
-        return None
-    names = Schedule.__dataclass_fields__
-    return Schedule(**{name: getattr(given, name) for name in names if hasattr(given, name)})
-
-
-def add_timer(unit: UnitText, schedule: Schedule, lose: Callable[[str], None]) -> None:
+def add_timer(unit: UnitText, schedule: ScheduleSpec, lose: Callable[[str], None]) -> None:
     """Add the section of a timer."""
     unit.section("Timer")
     if schedule.every is not None:
@@ -58,7 +35,7 @@ def add_timer(unit: UnitText, schedule: Schedule, lose: Callable[[str], None]) -
         lose("missed all: of several runs that were missed one is made up for")
 
 
-def _add_calendar(unit: UnitText, schedule: Schedule, lose: Callable[[str], None]) -> None:
+def _add_calendar(unit: UnitText, schedule: ScheduleSpec, lose: Callable[[str], None]) -> None:
     assert schedule.cron is not None, "callers look first"
     try:
         events = calendar_events(schedule.cron)

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec
-from orchestra_supervisor.systemd import export, service_unit
+from orchestra_supervisor.systemd.export import export_fleet
 from orchestra_supervisor.systemd.service_unit import Place
 from orchestra_supervisor.systemd.syntax import UnitText
-from orchestra_supervisor.systemd.timer import Schedule, add_timer, calendar_events, schedule_of
+from orchestra_supervisor.systemd.timer import add_timer, calendar_events
 from tests.unit.systemd.analyze import needs_analyze, verify
 from tests.unit.systemd.unit_reader import settings
 
 BASE = "2026-01-01 00:00:00"  # a Thursday
 
 
-def timer(schedule: Schedule) -> tuple[dict[str, list[str]], list[str]]:
+def timer(schedule: ScheduleSpec) -> tuple[dict[str, list[str]], list[str]]:
     unit, lost = UnitText(), list[str]()
     add_timer(unit, schedule, lost.append)
     return settings(unit.render()), lost
@@ -70,13 +71,13 @@ def test_a_day_of_month_and_a_day_of_week_are_either_of_them() -> None:
 def test_what_has_no_counterpart_is_told_and_never_due(cron: str) -> None:
     with pytest.raises(ValueError, match=r"no number|out of range"):
         calendar_events(cron)
-    said, lost = timer(Schedule(cron=cron))
+    said, lost = timer(ScheduleSpec.model_construct(cron=cron))
     assert "OnCalendar" not in said
     assert "it is never due" in lost[0]
 
 
 def test_an_interval_begins_with_the_fleet_and_counts_from_each_start() -> None:
-    said, lost = timer(Schedule(every=90.0, jitter=5.0))
+    said, lost = timer(ScheduleSpec(every=90.0, jitter=5.0))
     assert said == {
         "OnActiveSec": ["90"],
         "OnUnitActiveSec": ["90"],
@@ -85,27 +86,26 @@ def test_an_interval_begins_with_the_fleet_and_counts_from_each_start() -> None:
         "FixedRandomDelay": ["yes"],
     }
     assert not lost
-    assert timer(Schedule(every=90.0, on_start=True))[0]["OnActiveSec"] == ["1ms"]
+    assert timer(ScheduleSpec(every=90.0, on_start=True))[0]["OnActiveSec"] == ["1ms"]
 
 
 def test_a_cron_expression_keeps_its_zone_and_what_it_makes_up_for() -> None:
-    said, lost = timer(Schedule(cron="0 3 * * *", timezone="Europe/Berlin", missed="all", overlap="queue"))
+    said, lost = timer(
+        ScheduleSpec(cron="0 3 * * *", timezone="Europe/Berlin", missed="all", overlap="queue")
+    )
     assert said["OnCalendar"] == ["*-*-* 3:0:00 Europe/Berlin"]
     assert said["Persistent"] == ["yes"]
     assert len(lost) == 2
-    assert timer(Schedule(cron="0 3 * * *", missed="skip"))[0]["Persistent"] == ["no"]
+    assert timer(ScheduleSpec(cron="0 3 * * *", missed="skip"))[0]["Persistent"] == ["no"]
 
 
 @needs_analyze
 @pytest.mark.slow  # systemd reads every unit of the host
-def test_a_periodic_service_is_a_oneshot_that_its_timer_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = ServiceSpec.model_validate({"name": "nightly", "argv": ("/bin/true",), "cwd": "/", "kind": "once"})
-    assert schedule_of(spec) is None
-    planned = Schedule(cron="0 3 * * *")
-    monkeypatch.setattr(service_unit, "schedule_of", lambda _: planned)
-    exported = export.export_fleet(Fleet(services={"nightly": spec}), Place("fleet", 252, is_user=False))
+def test_a_periodic_service_is_a_oneshot_that_its_timer_starts(tmp_path: Path) -> None:
+    schedule = {"cron": "0 3 * * *", "jitter": 60}
+    given = {"name": "nightly", "argv": ("/bin/true",), "cwd": "/", "kind": "periodic", "schedule": schedule}
+    spec = ServiceSpec.model_validate(given)
+    exported = export_fleet(Fleet(services={"nightly": spec}), Place("fleet", 252, is_user=False))
     assert set(exported.files) == {"fleet-nightly.service", "fleet-nightly.timer", "fleet.target"}
     service = settings(exported.files["fleet-nightly.service"])
     assert service["Type"] == ["oneshot"]
