@@ -33,11 +33,13 @@ from orchestra_supervisor.model.spec import (
     TcpCheck,
 )
 from orchestra_supervisor.model.states import Condition, Desired, DownReason, Kind, State
+from orchestra_supervisor.process.orders import Pinged
 from orchestra_supervisor.rules.service import to_note
 from tests.simulation.world import BASE_PORT, Link, ShutdownAsked, Violation, World
 
 __all__ = ["Schedule", "draw_fleet", "replay", "violation_of"]
 
+_PING = 7
 PEACE = 900.0
 """Virtual seconds without faults after which everything must have settled."""
 
@@ -266,12 +268,16 @@ class Schedule:
 
     async def _settle(self, tasks: anyio.abc.TaskGroup) -> None:
         """Without faults the fleet comes to rest, stays there, and a new daemon sees the same."""
+        assert self.world.link is not None
+        self.world.link.send(Pinged(_PING))
         await anyio.sleep(PEACE)
         began, planned = anyio.current_time(), Counter[str]()
         for name, starts in self.world.spawns.items():
             planned[name] -= len(starts)
         assert self.supervisor is not None
         self._check_standing()
+        if self.world.pong != _PING:
+            raise Violation("a ping was not answered")
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
         orders = self.world.orders.copy()

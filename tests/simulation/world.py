@@ -78,7 +78,7 @@ class World:
     shutdown: bool = False
     quit_status: int | None = None
     standing: tuple[str, str] = ("", "")
-    pongs: int = 0
+    pong: int = 0
     link: "Link | None" = None
     tasks: anyio.abc.TaskGroup | None = None
     orders: Counter[str] = field(default_factory=Counter[str])
@@ -431,7 +431,7 @@ class Link:
                     world.count("fleet:")
                 world.standing = (state, text)
             case ("pong", int(number)):
-                world.pongs = number
+                world.pong = number
             case ("shutdown",):
                 world.shutdown = True
                 world.say("shutdown")
