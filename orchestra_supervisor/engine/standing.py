@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.spec import FleetSettings
 from orchestra_supervisor.model.states import Desired, Kind, State
 from orchestra_supervisor.rules.service import Service
 
@@ -34,6 +35,7 @@ class Standing:
         self._keeper = keeper
         self._wake = wake
         self._is_wanted = False
+        self._services: Mapping[str, Service] = {}
         self._groups: dict[str, set[str]] = defaultdict(set)
         self._base = ""
         self._failure = ""
@@ -45,36 +47,28 @@ class Standing:
         """Count the services as they were taken over.
 
         Args:
-            services: All of them.
+            services: All of them, a view that follows the changes.
             is_wanted: There is a service manager.
         """
         self._is_wanted = is_wanted
-        self._count(services, services)
+        self._services = services
+        self._count(services)
 
-    def update(
-        self,
-        services: Mapping[str, Service],
-        touched: Iterable[str],
-        *,
-        phase: str,
-        ready_at: str,
-        failure: str,
-    ) -> None:
+    def update(self, touched: Iterable[str], phase: str, settings: FleetSettings, failure: str) -> None:
         """Take in what has changed, and tell it.
 
         Args:
-            services: All services.
-            touched: Names of those that may have changed, or are gone.
+            touched: Names of services that may have changed.
             phase: Where the fleet stands, as the supervisor names it.
-            ready_at: `settings.systemd_ready`.
+            settings: Of the fleet; `systemd_ready` says when it is ready.
             failure: Why the fleet cannot start, or empty.
         """
-        self._count(services, touched)
+        self._count(touched)
         self._failure = failure
         if phase in ("stopping", "down"):
             self._base = "stopping"
         elif phase != "replaced":  # then it is the next daemon's to say
-            self._base = "ready" if phase == "running" or ready_at == "daemon" else "starting"
+            self._base = "ready" if phase == "running" or settings.systemd_ready == "daemon" else "starting"
         self._tell()
 
     def around(self, reload: Callable[[], Awaitable[_T]]) -> Callable[[], Awaitable[_T]]:
@@ -97,14 +91,19 @@ class Standing:
 
         return told
 
-    def _count(self, services: Mapping[str, Service], touched: Iterable[str]) -> None:
+    def forget(self, name: str) -> None:
+        """Count a service no more."""
+        for group in self._groups.values():
+            group.discard(name)
+
+    def _count(self, touched: Iterable[str]) -> None:
         if not self._is_wanted:
             return
         for name in touched:
-            for group in self._groups.values():
-                group.discard(name)
-            for group in _groups_of(services[name]) if name in services else ():
-                self._groups[group].add(name)
+            self.forget(name)
+            if name in self._services:
+                for group in _groups_of(self._services[name]):
+                    self._groups[group].add(name)
 
     def _tell_now(self) -> None:
         self._tell()

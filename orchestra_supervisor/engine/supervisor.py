@@ -16,12 +16,15 @@ from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.engine.standing import Standing
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
     PROBE_SLOT_PREFIX,
+    CommandNews,
     FleetNews,
+    ListenRefused,
     LoggerNews,
     Pinged,
     ReloadAsked,
@@ -29,14 +32,18 @@ from orchestra_supervisor.process.orders import (
     RoleNews,
     RunNews,
     ShutdownAsked,
+    SlotCalled,
+    SlotNews,
     Snapshot,
 )
 from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
+    Called,
     Gone,
     Input,
+    ListenFailed,
     Stop,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
@@ -195,6 +202,7 @@ class Supervisor:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         for effect in resume_strangers(self.fleet.services, slots):
             self._carrier.order(effect)
+        hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
         self.standing.begin(self.core.services, is_wanted=snapshot.manager)
         for name, event in inputs:
@@ -228,7 +236,7 @@ class Supervisor:
                 self._carrier.leave_note(service)
                 self._plans.look(service)
         self._watch_phase(touched)
-        self._tell_standing(touched)
+        self.standing.update(touched, self.phase, self.fleet.settings, self.failure)
         if touched:
             self.core.wake()
 
@@ -244,7 +252,10 @@ class Supervisor:
     async def _listen(self) -> None:
         async for news in self._keeper.news():
             if not isinstance(news, RunNews):
-                self._fleet_news(news)
+                if isinstance(news, SlotCalled | ListenRefused | CommandNews):
+                    self._slot_news(news)
+                else:
+                    self._fleet_news(news)
                 continue
             if news.slot.startswith(PROBE_SLOT_PREFIX):
                 self._checks.deliver(news.input.run, news.input)
@@ -256,6 +267,18 @@ class Supervisor:
             elif isinstance(news.input, Gone):
                 self._keeper.ack(news.input.run)
                 self.core.wake()
+
+    def _slot_news(self, news: SlotNews) -> None:
+        match news:
+            case SlotCalled(slot, name):
+                self.core.post_news(slot, Called(name))
+            case ListenRefused(slot, message):
+                self.core.post_news(slot, ListenFailed(message))
+            case CommandNews(slot, run, command, text):
+                words = f"{command} command: {text}"
+                self._bus.publish(
+                    "service.command_failed", words, service=slot, run=run, data={"command": command}
+                )
 
     def _fleet_news(self, news: FleetNews) -> None:
         match news:
@@ -309,16 +332,7 @@ class Supervisor:
         self._prober.forget(name)
         self._carrier.forget(name)
         self._plans.forget(name)
-        self._tell_standing({name})
-
-    def _tell_standing(self, touched: set[str]) -> None:
-        self.standing.update(
-            self.core.services,
-            touched,
-            phase=self.phase.value,
-            ready_at=self.fleet.settings.systemd_ready,
-            failure=self.failure,
-        )
+        self.standing.forget(name)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services
