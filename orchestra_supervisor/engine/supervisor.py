@@ -107,6 +107,8 @@ class Supervisor:
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
+        self.limits_held: frozenset[str] = frozenset()
+        """Limits that control groups hold; others are watched, or not held."""
         self._out = outside
         self._keeper = outside.keeper
         self._bus = outside.bus
@@ -177,6 +179,7 @@ class Supervisor:
 
     def _take_over(self, snapshot: Snapshot, down: Mapping[str, DownReason]) -> None:
         self.logger_pid = snapshot.logger_pid
+        self.limits_held = frozenset(snapshot.groups.limits)
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
