@@ -91,6 +91,11 @@ class Standing:
 
         return told
 
+    def answer(self, ping: int) -> None:
+        """Answer the keeper's ping with the orders of the next turn: the loop that sends them is alive."""
+        self._keeper.pong(ping)
+        self._wake()
+
     def forget(self, name: str) -> None:
         """Count a service no more."""
         for group in self._groups.values():

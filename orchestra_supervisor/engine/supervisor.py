@@ -292,8 +292,7 @@ class Supervisor:
             case ReloadAsked():
                 self._out.on_reload()
             case Pinged(number):
-                self._keeper.pong(number)
-                self.core.wake()
+                self.standing.answer(number)
             case ReplaceAsked():
                 self.phase = Phase.REPLACED
                 self.core.wake()
