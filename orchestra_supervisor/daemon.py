@@ -18,6 +18,7 @@ import anyio
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
+from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control import Control
@@ -33,6 +34,7 @@ from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
+from orchestra_supervisor.journald import ERROR, WARNING, with_priority
 from orchestra_supervisor.model.errors import (
     ConfigError,
     JournalError,
@@ -52,6 +54,7 @@ from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
+from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
 
 __all__ = ["Daemon", "Options", "SystemClock", "main"]
@@ -171,6 +174,7 @@ class Daemon:
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
             tasks.start_soon(meter.run)
+            tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
@@ -182,6 +186,12 @@ class Daemon:
         group = fleet.settings.control_group
         mode = 0o660 if group else 0o600
         await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)  # type: ignore[arg-type]
+
+    async def _feed_journald(self, supervisor: Supervisor) -> None:
+        def is_wanted() -> bool:
+            return supervisor.fleet.settings.journald
+
+        await feed_journald(self._bus, is_wanted=is_wanted, home=str(self._home.path), say=_say)
 
     # What the fleet is.
 
@@ -216,7 +226,8 @@ class Daemon:
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
-        self._secrets = SecretStore(fleet.settings.secrets_file)
+        credentials = credentials_for(fleet.settings, os.environ)
+        self._secrets = SecretStore(fleet.settings.secrets_file, credentials)
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:
         """Return the services that a fresh start leaves down."""
@@ -330,7 +341,8 @@ async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Sn
 
 
 def _say(text: str) -> None:
-    print(f"orchestra: {text}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
+    priority = ERROR if text.startswith("error:") else WARNING
+    print(with_priority(f"orchestra: {text}", priority), file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

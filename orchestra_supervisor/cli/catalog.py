@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("doctor", "", "whether this host and this fleet are well, a line each"),
     "bundle": Command("bundle", "[FILE]", "an archive for whoever is to help, without secrets"),
     "completion": Command("completion", "SHELL", "a script that completes commands and names in a shell"),
+    "systemd": Command("systemd", "ACTION", "a unit that runs the fleet, or units in its place"),
     "version": Command("version", "", "the version of this program"),
     "help": Command("help", "[COMMAND]", "this text, or that of a command"),
 }
@@ -51,7 +52,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "plan", "reload", "upgrade-daemon")),
     ("Look at it", ("status", "top", "graph", "logs", "events")),
     ("Act on services", ("start", "stop", "restart", "run", "signal", "wait")),
-    ("Prepare", ("check", "doctor", "bundle", "completion", "version", "help")),
+    ("Prepare", ("check", "doctor", "bundle", "systemd", "completion", "version", "help")),
 )
 
 

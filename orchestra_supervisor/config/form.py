@@ -232,6 +232,19 @@ class SettingsForm(Form):
     watch_debounce: Annotated[Duration, Field(ge=0.01, le=60)] | None = Field(
         None, description="Quiet that ends a burst of changes of the configuration. Default: 500ms."
     )
+    credentials: Flag | None = Field(
+        None,
+        description="Look for secrets in the credentials that systemd passes, after the secrets file. "
+        "Default: where it passes some.",
+    )
+    journald: Flag | None = Field(
+        None, description="Send events to the systemd journal too, with fields. Default: false."
+    )
+    systemd_ready: Literal["fleet", "daemon"] | None = Field(
+        None,
+        description="When systemd is told that we are ready: the services are settled, or the daemon runs. "
+        "Default: fleet.",
+    )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 
 

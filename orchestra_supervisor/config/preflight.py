@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra_supervisor.config.commands import CommandView, view_command
+from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.draft import KeyPath
 from orchestra_supervisor.config.environment import PATH_VARIABLES
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
@@ -48,7 +49,8 @@ def preflight(result: LoadResult, environ: Mapping[str, str]) -> tuple[Finding, 
     findings = Findings()
     owners = listeners()
     said: set[tuple[Location, str]] = set()
-    store = SecretStore(result.fleet.settings.secrets_file)
+    settings = result.fleet.settings
+    store = SecretStore(settings.secrets_file, credentials_for(settings, environ))
     for spec in result.fleet.services.values():
         look = _Look(spec, result.sources, environ, findings, said)
         look.at_cwd()

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestra_supervisor.config.credentials import Credentials
 from orchestra_supervisor.config.environment import SECRET_REFERENCE, holds_secret
 from orchestra_supervisor.config.files import MAX_FILE_SIZE, opened, read_all
 from orchestra_supervisor.config.jsonc import Node, parse
@@ -32,11 +33,13 @@ class SecretStore:
     """The secrets of one file. The file is read when it is first needed, and again when it has changed.
 
     Args:
-        path: The file, or None where the fleet has none: then any reference is an error.
+        path: The file, or None where the fleet has none.
+        credentials: Asked for what the file does not have, or None. With neither, any reference is an error.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
+    def __init__(self, path: str | Path | None, credentials: Credentials | None = None) -> None:
         self._path = None if path is None else Path(path)
+        self._credentials = credentials
         self._stamp: _Stamp | None = None
         self._values: dict[str, str | None] = {}
 
@@ -78,11 +81,25 @@ class SecretStore:
             raise SecretError(
                 f"secret {name!r} for {variable} {wrong} in {self._path}", hint=hint, secret=name
             )
-        near = nearest(name, values)
-        hint = f"did you mean {near!r}?" if near else f"add {name!r} to {self._path}"
-        raise SecretError(f"secret {name!r} for {variable} is not in {self._path}", hint=hint, secret=name)
+        known = list(values)
+        if self._credentials is not None:
+            value = self._credentials.value(name)
+            if value is not None:
+                return value
+            known += self._credentials.names()
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"add {name!r} to {self._places(' or ')}"
+        raise SecretError(
+            f"secret {name!r} for {variable} is not in {self._places(' nor in ')}", hint=hint, secret=name
+        )
+
+    def _places(self, link: str) -> str:
+        directory = None if self._credentials is None else self._credentials.directory
+        return link.join(str(place) for place in (self._path, directory) if place is not None)
 
     def _read(self) -> dict[str, str | None]:
+        if self._path is None and self._credentials is not None:
+            return self._values
         if self._path is None:
             hint = "name a file in settings.secrets_file"
             raise SecretError("secrets are used, and the fleet has no secrets file", hint=hint)

@@ -19,6 +19,9 @@ _PLAIN = (
     "figures_period",
     "watch_config",
     "watch_debounce",
+    "credentials",
+    "journald",
+    "systemd_ready",
 )
 
 

@@ -52,6 +52,8 @@ class KeeperPort(Protocol):
     def log_config(self, target: LogTarget) -> None: ...  # noqa: D102
     def shutdown(self) -> None: ...  # noqa: D102
     def quit(self, status: int) -> None: ...  # noqa: D102
+    def status(self, state: str, text: str) -> None: ...  # noqa: D102
+    def pong(self, number: int) -> None: ...  # noqa: D102
     async def signal(self, run: str, signal: str, scope: str) -> None: ...  # noqa: D102
     async def flush(self) -> None: ...  # noqa: D102
     def news(self) -> AsyncIterator[News]: ...  # noqa: D102

@@ -110,9 +110,10 @@ class Reloader:
             ConfigError: A file is wrong.
             ConflictError: The fleet goes down, or its state cannot be written.
         """
-        async with self._lock:
-            report = await self._go_over(by)
-        await self._verbs.forget_removed(report.names(Action.REMOVE))
+        with self._supervisor.standing.reloading():
+            async with self._lock:
+                report = await self._go_over(by)
+            await self._verbs.forget_removed(report.names(Action.REMOVE))
         return report
 
     @property

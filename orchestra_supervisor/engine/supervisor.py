@@ -17,6 +17,7 @@ from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.sockets import hold_sockets
+from orchestra_supervisor.engine.standing import Standing
 from orchestra_supervisor.engine.strangers import Strangers
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
@@ -26,6 +27,7 @@ from orchestra_supervisor.process.orders import (
     FleetNews,
     ListenRefused,
     LoggerNews,
+    Pinged,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
@@ -131,6 +133,7 @@ class Supervisor:
         )
         self._plans = PlanLedger(outside.on_plan)
         self._prober = Prober(clock=outside.clock, check=self._checks.run, post=self.core.post)
+        self.standing = Standing(outside.keeper, wake=self.core.wake)
 
     def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._task_group is not None, "orders are given only while running"
@@ -208,6 +211,7 @@ class Supervisor:
             self._carrier.order(effect)
         hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
+        self.standing.begin(self.core.services, is_wanted=snapshot.manager)
         for name, event in inputs:
             self.core.post(name, event)
         if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
@@ -239,6 +243,7 @@ class Supervisor:
                 self._carrier.leave_note(service)
                 self._plans.look(service)
         self._watch_phase(touched)
+        self.standing.update(touched, self.phase, self.fleet.settings, self.failure)
         if touched:
             self.core.wake()
 
@@ -291,6 +296,8 @@ class Supervisor:
                 self._bus.publish("daemon.stopping", "hurrying: every wait is cut to a second")
             case ReloadAsked():
                 self._out.on_reload()
+            case Pinged(number):
+                self.standing.answer(number)
             case ReplaceAsked():
                 self.phase = Phase.REPLACED
                 self.core.wake()
@@ -332,6 +339,7 @@ class Supervisor:
         self._prober.forget(name)
         self._carrier.forget(name)
         self._plans.forget(name)
+        self.standing.forget(name)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services

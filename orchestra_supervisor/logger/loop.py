@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from orchestra_supervisor.journald import WARNING, with_priority
 from orchestra_supervisor.logfile.index import STREAM_CODES, run_number
 from orchestra_supervisor.logger.directory import Directories
 from orchestra_supervisor.logger.logfile import LogFile
@@ -32,7 +33,7 @@ _FLUSH = 2.0  # seconds for the last words to the keeper
 def complain(text: str) -> None:
     """Say something to whoever reads our stderr; nobody has to."""
     with suppress(OSError, ValueError):
-        print(f"orchestra logger: {text}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is all we have
+        print(with_priority(f"orchestra logger: {text}", WARNING), file=sys.stderr, flush=True)  # noqa: T201  # stderr is all we have
 
 
 class Logger:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from orchestra_supervisor.journald import WARNING, with_priority
 from orchestra_supervisor.logfile.segments import GZIP_SUFFIX, TEMP_SUFFIX
 
 __all__ = ["Packer", "pack"]
@@ -88,7 +89,7 @@ class Packer:
         except OSError as error:
             os.close(readable)
             os.close(writable)
-            print(f"orchestra logger: cannot pack {path}: {error.strerror}", file=sys.stderr)  # noqa: T201  # stderr is the log
+            _complain(path, error)
             return
         if child == 0:
             _child(path, writable)
@@ -107,7 +108,7 @@ def _child(path: str, writable: int) -> None:
         pack(path)
         code = 0
     except OSError as error:
-        print(f"orchestra logger: cannot pack {path}: {error}", file=sys.stderr)  # noqa: T201  # stderr is the log
+        _complain(path, error)
     finally:
         os._exit(code)
 
@@ -162,3 +163,8 @@ def _deflate(source: int, target: int) -> None:
         packed.flush()
         status = os.fstat(source)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _complain(path: str, error: OSError) -> None:
+    text = with_priority(f"orchestra logger: cannot pack {path}: {error.strerror or error}", WARNING)
+    print(text, file=sys.stderr)  # noqa: T201  # stderr is the log

@@ -281,6 +281,12 @@ class FleetSettings(_Spec):
     """A change of a configuration file is a reload."""
     watch_debounce: Annotated[float, Field(ge=0.01, le=60)] = 0.5
     """Seconds of quiet that end a burst of changes of the configuration."""
+    credentials: bool | None = None
+    """Secrets may come from systemd's credentials; None: where there are any."""
+    journald: bool = False
+    """Events also go to the systemd journal, with fields."""
+    systemd_ready: Literal["fleet", "daemon"] = "fleet"
+    """When a service manager is told `READY=1`: the fleet has settled, or the daemon supervises it."""
 
 
 class Fleet(_Spec):

@@ -213,6 +213,19 @@ class KeeperClient:
         """Say that the fleet is down; the keeper ends with this exit status."""
         self._send({"type": "quit", "status": status})
 
+    def status(self, state: str, text: str) -> None:
+        """Say how the fleet stands.
+
+        Args:
+            state: `starting`, `ready`, `reloading` or `stopping`.
+            text: One line.
+        """
+        self._send({"type": "status", "state": state, "text": text})
+
+    def pong(self, number: int) -> None:
+        """Answer the keeper's ping."""
+        self._send({"type": "pong", "re": number})
+
     async def signal(self, run: str, signal: str, scope: str) -> None:
         """Send a signal to a run and wait for the keeper's word.
 

@@ -19,6 +19,7 @@ __all__ = [
     "LogTarget",
     "LoggerNews",
     "News",
+    "Pinged",
     "ReloadAsked",
     "ReplaceAsked",
     "RoleNews",
@@ -126,6 +127,8 @@ class Snapshot:
     notes: dict[str, object]
     groups: RunGroups = NO_GROUPS
     sockets: tuple[HeldSockets, ...] = ()
+    manager: bool = False
+    """A service manager listens to the keeper: it is to be told how the fleet stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,13 @@ class ReloadAsked:
 @dataclass(frozen=True, slots=True)
 class ReplaceAsked:
     """SIGUSR2 came to the keeper: this daemon is to end, the next one takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """The keeper asks whether this daemon is alive; answered by `pong`."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +208,6 @@ class CommandNews:
     text: str
 
 
-FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | RoleNews | LoggerNews
+FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | Pinged | RoleNews | LoggerNews
 SlotNews = SlotCalled | ListenRefused | CommandNews
 News = RunNews | SlotNews | FleetNews

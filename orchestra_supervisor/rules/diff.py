@@ -119,6 +119,9 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "journal_keep": _next_up("the journal is opened with it"),
     "log_keep_bytes": _live("told to the logger"),
     "figures_period": _live("holds from the next look"),
+    "credentials": _live("read when a process is next started"),
+    "journald": _live("holds from the next event"),
+    "systemd_ready": _live("holds from the next word to the service manager"),
     "watch_config": _live("watched so from now on"),
     "watch_debounce": _live("watched so from now on"),
 }

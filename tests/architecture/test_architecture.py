@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "orchestra_supervisor"
 LONGEST = 400
 STDLIB_ONLY = {
-    "keeper": {"wire", "keeper"},
-    "logger": {"wire", "logfile", "logger"},
+    "keeper": {"wire", "journald", "keeper"},
+    "logger": {"wire", "logfile", "journald", "logger"},
     "wire": {"wire"},
     "logfile": {"logfile"},
     "control_client": {"unix_http"},
     "unix_http": set[str](),
+    "journald": set[str](),
 }
 """Rooms that import the standard library, and of ours these alone."""
 CALENDAR = "orchestra_supervisor.rules.cron"

@@ -23,6 +23,7 @@ from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.process.orders import Pinged
 from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.service import to_note
 from tests.simulation.fleets import draw_change, draw_fleet
@@ -30,6 +31,7 @@ from tests.simulation.world import Link, ShutdownAsked, Violation, World
 
 __all__ = ["Schedule", "replay", "violation_of"]
 
+_PING = 7
 PEACE = 900.0
 """Virtual seconds without faults after which everything must have settled."""
 
@@ -247,12 +249,17 @@ class Schedule:
 
     async def _settle(self, tasks: anyio.abc.TaskGroup) -> None:
         """Without faults the fleet comes to rest, stays there, and a new daemon sees the same."""
+        assert self.world.link is not None
+        self.world.link.send(Pinged(_PING))
         await anyio.sleep(PEACE)
         began, planned = anyio.current_time(), Counter[str]()
         for name, starts in self.world.spawns.items():
             planned[name] -= len(starts)
         assert self.supervisor is not None
         self._check_applied()
+        self._check_standing()
+        if self.world.pong != _PING:
+            raise Violation("a ping was not answered")
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
         orders = self.world.orders.copy()
@@ -262,6 +269,7 @@ class Schedule:
             raise Violation(f"orders although nothing happened: {self.world.orders - orders}")
         await self._kill_daemon(tasks)
         await anyio.sleep(5.0)
+        self._check_standing()
         after = self._view()
         if after != view:
             changed = {name: (view[name], after[name]) for name in view if view[name] != after[name]}
@@ -288,6 +296,20 @@ class Schedule:
             kept_out = service.down_reason is DownReason.DISABLED and service.spec.enabled
             if kept_out or service.down_reason is DownReason.REMOVED:
                 raise Violation(f"{name} is enabled and was not started")
+
+    def _check_standing(self) -> None:
+        """What was said of the fleet step by step is what a count of it says now."""
+        assert self.supervisor is not None
+        trouble = {State.FAILED, State.UNHEALTHY, State.BACKOFF}
+        wanted = [
+            one
+            for name, one in self.supervisor.services.items()
+            if one.desired is Desired.UP and (one.state in trouble or not self._is_planned(name))
+        ]
+        ready = sum(one.state in {State.READY, State.COMPLETED} for one in wanted)
+        state, text = self.world.standing
+        if not text.startswith(f"{ready} of {len(wanted)} ready"):
+            raise Violation(f"{state}, {text!r} is said of a fleet with {ready} of {len(wanted)} ready")
 
     def _view(self) -> dict[str, dict[str, object]]:
         """Return what the daemon knows of the services that are at rest when nothing happens."""

@@ -78,6 +78,8 @@ class World:
     notes: dict[str, object] = field(default_factory=dict[str, object])
     shutdown: bool = False
     quit_status: int | None = None
+    standing: tuple[str, str] = ("", "")
+    pong: int = 0
     link: "Link | None" = None
     tasks: anyio.abc.TaskGroup | None = None
     orders: Counter[str] = field(default_factory=Counter[str])
@@ -313,7 +315,9 @@ class World:
             if record.phase == "gone":
                 told.append(Gone(record.run))
             runs.append(HeldRun(record.run, record.slot, record.stopping, tuple(told)))
-        return Snapshot(1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes))
+        return Snapshot(
+            1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes), manager=True
+        )
 
     # Health.
 
@@ -424,6 +428,12 @@ class Link:
     def quit(self, status: int) -> None:
         self.buffer.append(("quit", status))
 
+    def status(self, state: str, text: str) -> None:
+        self.buffer.append(("status", state, text))
+
+    def pong(self, number: int) -> None:
+        self.buffer.append(("pong", number))
+
     async def signal(self, run: str, signal: str, scope: str) -> None:
         raise AssertionError
 
@@ -454,6 +464,12 @@ class Link:
                     world.notes.pop(slot, None)
                 else:
                     world.notes[slot] = note
+            case ("status", str(state), str(text)):
+                if not any(spec.schedule for spec in world.fleet.services.values()):
+                    world.count("fleet:")
+                world.standing = (state, text)
+            case ("pong", int(number)):
+                world.pong = number
             case ("shutdown",):
                 world.shutdown = True
                 world.say("shutdown")

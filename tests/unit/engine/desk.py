@@ -132,6 +132,12 @@ class FakeKeeper:
     def quit(self, status: int) -> None:
         self.orders.append(("quit", status))
 
+    def status(self, state: str, text: str) -> None:
+        self.orders.append(("status", state, text))
+
+    def pong(self, number: int) -> None:
+        self.orders.append(("pong", number))
+
     async def signal(self, run: str, signal: str, scope: str) -> None:
         self.orders.append(("signal", run, signal, scope))
 

@@ -24,6 +24,7 @@ from orchestra_supervisor.process.orders import (
     LoggerNews,
     LogTarget,
     News,
+    Pinged,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
@@ -101,6 +102,7 @@ TOLD: list[tuple[Message, News]] = [
     ({"type": "shutdown", "hurry": True}, ShutdownAsked(hurry=True)),
     ({"type": "reload"}, ReloadAsked()),
     ({"type": "replace"}, ReplaceAsked()),
+    ({"type": "ping", "id": 3}, Pinged(3)),
     (
         {"type": "role", "role": "logger", "event": "exited", "pid": 11, "text": "killed by SIGKILL"},
         RoleNews("logger", "exited", 11, "killed by SIGKILL"),
