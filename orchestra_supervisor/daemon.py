@@ -5,6 +5,7 @@ runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
 import argparse
+import logging
 import os
 import secrets
 import sys
@@ -19,12 +20,12 @@ from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.config.load import load_fleet
-from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
+from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.journal import Journal
@@ -38,7 +39,6 @@ from orchestra_supervisor.model.errors import (
 )
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
-from orchestra_supervisor.probes.run import run_check
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
@@ -91,7 +91,8 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = EventBus(journal, self._clock)
         self._started = self._clock.wall()
-        self._secrets = SecretStore(None)
+        self._fleet = Fleet()
+        self._plugins = PluginDesk(self._bus, lambda: self._fleet.services)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
 
@@ -116,8 +117,8 @@ class Daemon:
             clock=self._clock,
             bus=self._bus,
             launcher=launcher,
-            network=run_check,
-            secrets=self._resolve_secrets,
+            network=self._plugins.checks.run,
+            secrets=self._plugins.secrets.resolve,
             on_reload=self._ask_reload,
             on_run=self._note_run,
         )
@@ -133,10 +134,11 @@ class Daemon:
             load=partial(self._reload, supervisor, verbs),
         )
         describe = partial(self._describe, supervisor, log_directory)
-        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
+        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path, self._plugins.host.reports))
         text = "started" if self._is_fresh else "took over"
-        self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
         async with anyio.create_task_group() as tasks:
+            await tasks.start(self._plugins.run, fleet.settings)
+            self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
             self._home.write_layout(fleet, socket)
@@ -146,6 +148,7 @@ class Daemon:
                 _say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
                 self._bus.publish("daemon.replaced", "the next daemon takes over")
+            await self._plugins.end()
             tasks.cancel_scope.cancel()
 
     async def _serve(self, app: object, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
@@ -170,7 +173,8 @@ class Daemon:
         return fleet
 
     async def _load(self) -> Fleet:
-        load = partial(load_fleet, self._options.files, environ=os.environ)
+        loader = self._plugins.host.loader
+        load = partial(load_fleet, self._options.files, environ=os.environ, loader=loader)
         result = await to_thread.run_sync(load, limiter=self._limiter)
         result.raise_for_errors()
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
@@ -181,7 +185,8 @@ class Daemon:
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
-        self._secrets = SecretStore(fleet.settings.secrets_file)
+        self._fleet = fleet
+        self._plugins.secrets.use_file(fleet.settings.secrets_file)
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:
         """Return the services that a fresh start leaves down."""
@@ -210,6 +215,7 @@ class Daemon:
         text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
         self._bus.publish("config.reloaded", text)
         await verbs.forget_removed(done.removed)
+        await self._plugins.apply(fleet.settings)
         return done
 
     def _ask_reload(self) -> None:
@@ -223,9 +229,6 @@ class Daemon:
                 await control.load()
             except OrchestraError as error:
                 _say(f"reload refused: {error.message}")
-
-    async def _resolve_secrets(self, env: dict[str, str]) -> dict[str, str]:
-        return await to_thread.run_sync(self._secrets.resolve, env, limiter=self._limiter)
 
     # Telling.
 
@@ -293,6 +296,16 @@ def _say(text: str) -> None:
     print(f"orchestra: {text}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
 
 
+def _log_to_stderr() -> None:
+    """Let plugins' logs through, and nobody else's."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("orchestra: %(name)s: %(message)s"))
+    ours = logging.getLogger("orchestra")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; returns its exit status."""
     parser = argparse.ArgumentParser(prog="orchestra-daemon", description="Started by the keeper.")
@@ -302,6 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     only = tuple(name for names in given.only for name in names.split(",") if name)
     options = Options(given.home.absolute(), tuple(path.absolute() for path in given.files), only)
+    _log_to_stderr()
     try:
         return anyio.run(_run, options)
     except OrchestraError as error:

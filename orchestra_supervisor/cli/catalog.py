@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command("status", "[NAMES]", "every service: state, pid, uptime, and why"),
     "logs": Command("logs", "[NAMES] [-f]", "what the services wrote, also while the daemon is away"),
     "events": Command("events", "[-f]", "what happened, and who asked for it"),
+    "plugins": Command("plugins", "", "the plugins of the fleet, and what went wrong with them"),
     "start": Command("verbs", "NAMES", "start services and wait until they are ready"),
     "stop": Command("verbs", "NAMES", "stop services; a stop by hand is remembered"),
     "restart": Command("verbs", "NAMES", "stop services, then start them"),
@@ -39,7 +40,7 @@ COMMANDS: dict[str, Command] = {
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "reload")),
-    ("Look at it", ("status", "logs", "events")),
+    ("Look at it", ("status", "logs", "events", "plugins")),
     ("Act on services", ("start", "stop", "restart", "signal", "wait")),
     ("Prepare", ("check", "version", "help")),
 )

@@ -7,7 +7,7 @@ the rest of `orchestra status`.
 
 from orchestra_supervisor.control_client import Json, rows
 
-__all__ = ["SETTLED", "DaemonView", "EventView", "ResultView", "ServiceView", "StatusView"]
+__all__ = ["SETTLED", "DaemonView", "EventView", "PluginView", "ResultView", "ServiceView", "StatusView"]
 
 SETTLED = frozenset({"stopped", "ready", "completed", "failed"})
 """States that last until something happens from outside (those of model/states.py)."""
@@ -168,3 +168,18 @@ class EventView:
         self.kind = _text(row, "kind")
         self.service = _text(row, "service")
         self.message = _text(row, "message")
+
+
+class PluginView:
+    """One row of `plugins`."""
+
+    def __init__(self, row: Json) -> None:
+        self.name = _text(row, "name")
+        self.version = _text(row, "version")
+        self.source = _text(row, "source")
+        self.state = _text(row, "state") or "unknown"
+        self.hooks = _texts(row, "hooks")
+        self.calls = _integer(row, "calls") or 0
+        self.failures = _integer(row, "failures") or 0
+        self.dropped = _integer(row, "dropped") or 0
+        self.last_error = _text(row, "last_error")

@@ -18,6 +18,7 @@ from orchestra_supervisor.config.form_parts import (
     RestartOrPolicy,
     StopForm,
 )
+from orchestra_supervisor.config.form_plugins import PluginOrSource
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
     CommandLine,
@@ -155,6 +156,10 @@ class SettingsForm(Form):
     )
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
+    )
+    plugins: list[PluginOrSource] | None = Field(None, description="Plugins of the fleet.")
+    plugin_entry_points: Flag | None = Field(
+        None, description="Also load the plugins that installed packages bring. Default: false."
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

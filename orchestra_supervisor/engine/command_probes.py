@@ -5,7 +5,14 @@ import anyio
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.model.errors import SecretError
-from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ServiceSpec, StopSpec, TcpCheck
+from orchestra_supervisor.model.spec import (
+    CommandCheck,
+    HttpCheck,
+    PluginCheck,
+    ServiceSpec,
+    StopSpec,
+    TcpCheck,
+)
 from orchestra_supervisor.probes.outcome import ProbeOutcome, judge_exit
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, slot_of
 from orchestra_supervisor.rules.inputs import Exited, Gone, ProbeKind, Spawned, SpawnRefused, Stuck
@@ -45,7 +52,7 @@ class CheckCarrier:
         self,
         spec: ServiceSpec,
         kind: ProbeKind,
-        check: HttpCheck | TcpCheck | CommandCheck,
+        check: HttpCheck | TcpCheck | CommandCheck | PluginCheck,
         timeout: float,  # noqa: ASYNC109  # part of the probe: a late answer is a failed check, not an error
     ) -> ProbeOutcome:
         """Carry out one check; a negative result is a value."""

@@ -8,8 +8,9 @@ spelled out, defaults filled in. Two specs that compare equal describe the same 
 import signal as _signal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
+from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.states import Condition, Kind
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LogSpec",
     "McpBackendSpec",
     "McpSpec",
+    "PluginCheck",
     "Port",
     "ProbeSet",
     "ProbeSpec",
@@ -86,10 +88,19 @@ class CommandCheck(_Spec):
     argv: Annotated[tuple[NoNul, ...], Field(min_length=1)]
 
 
+class PluginCheck(_Spec):
+    """Passes when a plugin's check does."""
+
+    type: Literal["plugin"] = "plugin"
+    probe: str
+    """The kind of check, as a plugin registers it."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
 class ProbeSpec(_Spec):
     """One probe: what is checked, when, and how many results count."""
 
-    check: Annotated[HttpCheck | TcpCheck | CommandCheck, Field(discriminator="type")]
+    check: Annotated[HttpCheck | TcpCheck | CommandCheck | PluginCheck, Field(discriminator="type")]
     initial_delay: Seconds = 0.0
     period: Annotated[float, Field(ge=0.01, le=86_400)] = 10.0
     """Between the starts of two checks. Until a probe first passes it is checked more often."""
@@ -258,6 +269,9 @@ class FleetSettings(_Spec):
     """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
     journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
     """Events kept in the journal."""
+    plugins: tuple[PluginSpec, ...] = ()
+    plugin_entry_points: bool = False
+    """The plugins that installed packages bring are loaded too."""
 
 
 class Fleet(_Spec):

@@ -24,6 +24,7 @@ from orchestra_supervisor.control import Ask, Control, Principal, Role
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.plugin import PluginReport
 from orchestra_supervisor.surfaces.log_stream import LogReader
 from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.peer import peer_of
@@ -58,12 +59,14 @@ class ApiContext:
         version: Of the product.
         describe: Returns the `daemon` object of status.
         log_path: Returns the log file of a service.
+        plugins: Returns the plugins as they stand.
     """
 
     control: Control
     version: str
     describe: Callable[[], dict[str, object]]
     log_path: Callable[[str], Path]
+    plugins: Callable[[], list[PluginReport]] = list
 
 
 def make_app(context: ApiContext) -> Starlette:
@@ -78,6 +81,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/events/stream", _guarded(api.event_stream, known)),
         Route("/v1/logs/{name}", _guarded(api.logs, known)),
         Route("/v1/logs/{name}/stream", _guarded(api.log_stream, known)),
+        Route("/v1/plugins", _guarded(api.plugins, known)),
         Route("/openapi.json", _guarded(api.openapi, known)),
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
         Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
@@ -192,6 +196,9 @@ class _Api:
             raise InvalidRequest(f"after={after!r} is not a sequence number")
         replay = EventQuery(int(after), _REPLAY_LIMIT, wanted.service, wanted.kind_prefix, newest=False)
         return await self._control.events(replay)
+
+    async def plugins(self, _request: Request) -> Response:
+        return _Json({"plugins": [report.to_dict() for report in self._context.plugins()]})
 
     async def logs(self, request: Request) -> Response:
         name = self._control.resolve([request.path_params["name"]])[0]

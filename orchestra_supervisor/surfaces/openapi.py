@@ -30,6 +30,7 @@ _WHOLE: dict[str, object] = {"type": "integer", "minimum": 0}
 _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/health": ("Whether the daemon answers", {}),
     "/v1/status": ("The daemon and the services as they stand", {"names": _TEXT}),
+    "/v1/plugins": ("The plugins as they stand", {}),
     "/v1/events": (
         "Events from the journal, the newest `limit` in ascending order",
         {"after": _WHOLE, "limit": _WHOLE, "service": _TEXT, "kind": _TEXT},
