@@ -23,6 +23,7 @@ class PluginContext:
         name: The plugin's name in this fleet.
         options: What the settings say; the plugin checks them and raises ValueError with the fault.
         log: Writes to the supervisor's log under the plugin's name.
+        timeout: Seconds that each call gets; what waits on the outside gives up earlier and says why.
         reveal: Resolves a reference to a secret at the moment it is needed. Awaited inside calls; it
             raises SecretError, always so while a configuration is only checked.
     """
@@ -30,4 +31,16 @@ class PluginContext:
     name: str
     options: Options
     log: logging.Logger
+    timeout: float
     reveal: Reveal
+
+    def allow(self, *known: str) -> None:
+        """Hold the options to the keys that the plugin knows.
+
+        Raises:
+            ValueError: There is another one.
+        """
+        for key in self.options:
+            if key not in known:
+                msg = f"unknown option {key!r}; known: {', '.join(sorted(known))}"
+                raise ValueError(msg)

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.plugin_api.context import Options
 
-__all__ = ["EventFilter", "EventSink", "Notice", "Notifier"]
+__all__ = ["EventFilter", "EventSink", "GiveUp", "Notice", "Notifier", "TryLater"]
 
 DEFAULT_KINDS = ("service.failed", "service.unhealthy", "fleet.*")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
@@ -77,6 +77,27 @@ class Notice:
     held_back: int = 0
 
 
+class TryLater(Exception):
+    """Raised by a sink or notifier whose receiver is away or busy: no failure of the plugin.
+
+    Args:
+        seconds: The same batch or notice comes again after this time; at most an hour.
+        reason: Why, one line, never secrets.
+    """
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        super().__init__(reason)
+        self.seconds = min(max(seconds, 0.0), 3_600.0)
+
+
+class GiveUp(Exception):
+    """Raised by a sink or notifier for what its receiver will never take: it does not come again.
+
+    Args:
+        reason: Why, one line, never secrets.
+    """
+
+
 class EventSink(Protocol):
     """Takes every event, in order, in batches."""
 
@@ -86,7 +107,12 @@ class EventSink(Protocol):
         ...
 
     async def take(self, events: Sequence[Event]) -> None:
-        """Take a batch. When it raises or is late, the same batch comes again: at least once."""
+        """Take a batch. When it raises or is late, the same batch comes again: at least once.
+
+        Raises:
+            TryLater: The receiver is away; the plugin itself is well.
+            GiveUp: The receiver refuses this batch for good.
+        """
         ...
 
 
@@ -104,5 +130,10 @@ class Notifier(Protocol):
         ...
 
     async def notify(self, notice: Notice) -> None:
-        """Tell it. When it raises or is late, the same notice comes again: at least once."""
+        """Tell it. When it raises or is late, the same notice comes again: at least once.
+
+        Raises:
+            TryLater: The receiver is away; the plugin itself is well.
+            GiveUp: The receiver refuses this notice for good.
+        """
         ...

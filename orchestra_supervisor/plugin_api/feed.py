@@ -12,7 +12,7 @@ import anyio
 
 from orchestra_supervisor.model.errors import PluginError
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.plugin_api.events import EventFilter, EventSink, Notice, Notifier
+from orchestra_supervisor.plugin_api.events import EventFilter, EventSink, GiveUp, Notice, Notifier, TryLater
 from orchestra_supervisor.plugin_api.plugin import Plugin
 
 __all__ = ["NOTICE_EVENTS", "QUEUE_EVENTS", "EventFeed", "feeds_of"]
@@ -24,7 +24,7 @@ BATCH_EVENTS = 100
 NOTICE_EVENTS = 20
 """Events that a notice shows; of more, the newest."""
 ATTEMPTS = 20
-"""Times that one batch is given; with the suspensions between, more than an hour."""
+"""Times that one batch may fail; with the suspensions between, more than an hour."""
 RETRY_PAUSE = 1.0
 """Seconds before a batch that failed is given again, where the plugin is not suspended for longer."""
 
@@ -106,10 +106,16 @@ class EventFeed:
         return events[-self._shows :], held_back
 
     async def _deliver(self, batch: tuple[Event, ...], held_back: int) -> None:
-        for _ in range(ATTEMPTS):
+        failures = 0
+        while failures < ATTEMPTS:
             try:
                 await self._give(batch, held_back)
+            except TryLater as later:
+                await anyio.sleep(later.seconds)
+            except GiveUp:
+                break
             except PluginError:
+                failures += 1
                 await self._recover()
             else:
                 return

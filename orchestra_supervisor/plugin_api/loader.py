@@ -123,7 +123,7 @@ def _load(plugin: Plugin, serial: int, reveal: Reveal) -> None:
         hint = "mark a function with @hookimpl; docs/plugins.md has an example"
         raise PluginError("it implements no hook", hint=hint)
     log = logging.getLogger(f"orchestra.plugin.{plugin.name}")
-    context = PluginContext(plugin.name, spec.options, log, reveal)
+    context = PluginContext(plugin.name, spec.options, log, spec.timeout, reveal)
     offered: _Offered = {}
     for name in plugin.hooks:
         take = partial(_take, name, callers[name], context)

@@ -19,6 +19,8 @@ from orchestra_supervisor.plugin_api.standing import Standing
 
 __all__ = ["Offers", "Plugin", "Teller"]
 
+_LONGEST_ERROR = 500  # characters
+
 T = TypeVar("T")
 
 Teller = Callable[["Plugin", str, str], None]
@@ -114,6 +116,8 @@ class Plugin:
 
         Raises:
             PluginError: It failed, was late, returned something else, or is left alone for now.
+            TryLater: It says so.
+            GiveUp: It says so; counted as a failure.
         """
         if self.standing.is_suspended(anyio.current_time()):
             raise PluginError(
@@ -183,7 +187,7 @@ class Plugin:
             self._say("plugin.resumed", "it works again")
 
     def _failure(self, what: str, why: str) -> PluginError:
-        text = " ".join(f"{what}: {why}".split())[:500]
+        text = _one_line(f"{what}: {why}")
         before = self.standing
         self.standing = before.failed(text, anyio.current_time())
         if self.standing.suspended_until != before.suspended_until:
@@ -199,3 +203,7 @@ class Plugin:
         self.log.warning("%s", message, extra={"event": kind})
         if self.tell is not None:
             self.tell(self, kind, message)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_ERROR]

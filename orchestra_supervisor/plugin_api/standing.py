@@ -37,6 +37,10 @@ class Standing:
         """Return the record after a call that succeeded."""
         return replace(self, calls=self.calls + 1, in_a_row=0, suspended_until=None)
 
+    def deferred(self, why: str) -> "Standing":
+        """Return the record after a call that is to be tried later: no failure, and no success."""
+        return replace(self, calls=self.calls + 1, last_error=why)
+
     def failed(self, why: str, now: float) -> "Standing":
         """Return the record after a call that failed. One that was open before a suspension extends none."""
         counted = replace(self, calls=self.calls + 1, failures=self.failures + 1, last_error=why)
