@@ -150,7 +150,8 @@ def _introduce(plugin: Plugin, module: ModuleType) -> None:
 def _take(hook: str, caller: Callable[..., object], context: PluginContext) -> dict[str, object]:
     """Call a hook and hold what it returns to the Protocol; runs in the plugin's thread."""
     protocol, key = HOOKS[hook]
-    result = cast("list[object]", caller(context=context))[0]
+    results = cast("list[object]", caller(context=context))
+    result = results[0] if results else None  # pluggy leaves out what returned None
     if not isinstance(result, Sequence) or isinstance(result, str | bytes):
         kind = type(result).__name__
         raise PluginError(

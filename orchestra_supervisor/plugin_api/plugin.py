@@ -133,7 +133,7 @@ class Plugin:
         finally:
             if not call.future.done():
                 self.loop.abandon(call)
-        if not call.future.done():
+        if call.abandoned:
             raise self._failure(what, f"no answer within {self.spec.timeout:g} s")
         try:
             result = call.future.result()
