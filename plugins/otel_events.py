@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import anyio
 import httpx2
 
 from orchestra_supervisor.model.events import Event
@@ -59,12 +60,15 @@ class OtelEvents:
         headers = {key: await self._context.reveal(value) for key, value in self._headers.items()}
         content = json.dumps(self._request(events), separators=(",", ":"), default=repr).encode()
         try:
-            async with httpx2.AsyncClient(timeout=self._context.timeout * 0.8) as client:
-                response = await client.post(
-                    f"{endpoint}/v1/logs",
-                    content=content,
-                    headers={"content-type": "application/json", **headers},
-                )
+            with anyio.fail_after(self._context.timeout * 0.8):  # to say so before it is given up
+                async with httpx2.AsyncClient(timeout=None) as client:
+                    response = await client.post(
+                        f"{endpoint}/v1/logs",
+                        content=content,
+                        headers={"content-type": "application/json", **headers},
+                    )
+        except TimeoutError:
+            raise TryLater(_PAUSE, "no answer in time") from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
             raise GiveUp("option `endpoint` is no http address") from None
         except httpx2.HTTPError as error:

@@ -8,6 +8,7 @@ import datetime as dt
 import email.utils
 import random
 
+import anyio
 import httpx2
 
 from orchestra_supervisor.model.events import Event
@@ -51,8 +52,11 @@ class Webhook:
         headers = {key: await self._context.reveal(value) for key, value in self._headers.items()}
         body = self._body(notice)
         try:
-            async with httpx2.AsyncClient(timeout=self._context.timeout * 0.8) as client:
-                response = await client.post(url, json=body, headers=headers)
+            with anyio.fail_after(self._context.timeout * 0.8):  # to say so before it is given up
+                async with httpx2.AsyncClient(timeout=None) as client:
+                    response = await client.post(url, json=body, headers=headers)
+        except TimeoutError:
+            raise TryLater(self._pause(), "no answer in time") from None
         except httpx2.InvalidURL:
             raise GiveUp("option `url` is no address") from None  # its text may be a secret
         except httpx2.UnsupportedProtocol:

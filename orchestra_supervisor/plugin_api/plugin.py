@@ -11,7 +11,7 @@ import anyio
 from orchestra_supervisor.model.errors import PluginError
 from orchestra_supervisor.model.plugin import PluginReport, PluginSpec, PluginState
 from orchestra_supervisor.plugin_api.dialect import Dialect
-from orchestra_supervisor.plugin_api.events import EventFilter, EventSink, Notifier
+from orchestra_supervisor.plugin_api.events import EventFilter, EventSink, GiveUp, Notifier, TryLater
 from orchestra_supervisor.plugin_api.loop import Call, PluginLoop
 from orchestra_supervisor.plugin_api.probe import Probe
 from orchestra_supervisor.plugin_api.secrets import SecretProvider
@@ -137,6 +137,12 @@ class Plugin:
             raise self._failure(what, f"no answer within {self.spec.timeout:g} s")
         try:
             result = call.future.result()
+        except TryLater as later:
+            self.standing = self.standing.deferred(_one_line(f"{what}: {later}"))
+            raise
+        except GiveUp as refusal:
+            self._failure(what, str(refusal))
+            raise
         except Exception as error:
             raise self._failure(what, f"{type(error).__name__}: {error}") from error
         if not isinstance(result, wanted):
