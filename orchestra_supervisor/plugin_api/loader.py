@@ -1,5 +1,6 @@
 """Loads plugins: imports, verifies, registers. What is wrong with one becomes its fault, never ours."""
 
+import difflib
 import logging
 import re
 import threading
@@ -107,21 +108,14 @@ def _load(plugin: Plugin, serial: int, reveal: Reveal) -> None:
     _introduce(plugin, module)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hooks)
-    for name in RESERVED:
-        if manager.parse_hookimpl_opts(module, name) is not None:
-            hint = f"remove it; API version {API_VERSION} never calls it"
-            raise PluginError(f"hook {name} is reserved for a later version", hint=hint)
+    _refuse_unknown_hooks(manager, module)
     try:
         manager.register(module, plugin.name)
-        manager.check_pending()
     except pluggy.PluginValidationError as error:
-        hint = f"hooks: {', '.join(HOOKS)}; docs/plugins.md has their signatures"
-        raise PluginError(" ".join(str(error).split()), hint=hint) from error
+        text = re.sub(r"^Plugin .*? for hook", "hook", " ".join(str(error).split()))
+        raise PluginError(text, hint="docs/plugins.md has the signature of every hook") from error
     callers = {name: getattr(manager.hook, name) for name in HOOKS}
     plugin.hooks = tuple(name for name, caller in callers.items() if caller.get_hookimpls())
-    if not plugin.hooks:
-        hint = "mark a function with @hookimpl; docs/plugins.md has an example"
-        raise PluginError("it implements no hook", hint=hint)
     log = logging.getLogger(f"orchestra.plugin.{plugin.name}")
     context = PluginContext(plugin.name, spec.options, log, spec.timeout, reveal)
     offered: _Offered = {}
@@ -129,6 +123,21 @@ def _load(plugin: Plugin, serial: int, reveal: Reveal) -> None:
         take = partial(_take, name, callers[name], context)
         offered[name] = plugin.call_blocking(f"hook {name}", take)
     plugin.offers = _offers(offered)
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: ModuleType) -> None:
+    implemented = [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
+    for name in implemented:
+        if name in RESERVED:
+            hint = f"remove it; API version {API_VERSION} never calls it"
+            raise PluginError(f"hook {name} is reserved for a later version", hint=hint)
+        if name not in HOOKS:
+            near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.8)
+            hint = f"did you mean {near[0]}?" if near else f"hooks: {', '.join(HOOKS)}"
+            raise PluginError(f"there is no hook {name}", hint=hint)
+    if not implemented:
+        hint = "mark a function with @hookimpl; docs/plugins.md has an example"
+        raise PluginError("it implements no hook", hint=hint)
 
 
 def _introduce(plugin: Plugin, module: ModuleType) -> None:
