@@ -173,8 +173,8 @@ class Daemon:
         return fleet
 
     async def _load(self) -> Fleet:
-        loader = self._plugins.host.loader
-        load = partial(load_fleet, self._options.files, environ=os.environ, loader=loader)
+        source = self._plugins.host.loader
+        load = partial(load_fleet, self._options.files, environ=os.environ, plugins=source)
         result = await to_thread.run_sync(load, limiter=self._limiter)
         result.raise_for_errors()
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})

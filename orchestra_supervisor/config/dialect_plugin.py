@@ -10,7 +10,7 @@ from orchestra_supervisor.config.findings import Finding, Severity, shown
 from orchestra_supervisor.config.jsonc import Node
 from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.plugin_api.dialect import JsonObject, Translation
-from orchestra_supervisor.plugin_api.plugin import Plugin
+from orchestra_supervisor.plugin_api.offers import LoadedPlugin
 
 __all__ = ["read_with_plugins"]
 
@@ -18,7 +18,9 @@ RANK = 10
 """After every built-in dialect where two files describe one service."""
 
 
-def read_with_plugins(root: Node, source: Source, plugins: Sequence[Plugin]) -> Reading | Finding | None:
+def read_with_plugins(
+    root: Node, source: Source, plugins: Sequence[LoadedPlugin]
+) -> Reading | Finding | None:
     """Read a file that no built-in dialect takes.
 
     Args:
@@ -46,7 +48,7 @@ def read_with_plugins(root: Node, source: Source, plugins: Sequence[Plugin]) -> 
     return None
 
 
-def _fault(plugin: Plugin, message: str, hint: str, root: Node) -> Finding:
+def _fault(plugin: LoadedPlugin, message: str, hint: str, root: Node) -> Finding:
     text = f"plugin {plugin.name} cannot read this file: {shown(message)}"
     return Finding(Severity.ERROR, "plugin.dialect", text, (root.location,), hint=hint)
 

@@ -21,11 +21,12 @@ from orchestra_supervisor.config.files import read_text
 from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.merge import Candidate, merge
+from orchestra_supervisor.config.plugin_source import LazyPlugins
 from orchestra_supervisor.config.resolve import FileScope, resolve_head, resolve_service
 from orchestra_supervisor.config.settings import merge_settings
 from orchestra_supervisor.model.errors import ConfigError
 from orchestra_supervisor.model.spec import Fleet
-from orchestra_supervisor.plugin_api.loader import PluginLoader, wanted_plugins
+from orchestra_supervisor.plugin_api.offers import PluginSource
 
 __all__ = ["DEFAULT_FILES", "LoadResult", "Sources", "default_files", "in_order", "load_fleet"]
 
@@ -128,14 +129,14 @@ def default_files(directory: Path) -> list[Path]:
 
 
 def load_fleet(
-    paths: Sequence[Path], *, environ: Mapping[str, str], loader: PluginLoader | None = None
+    paths: Sequence[Path], *, environ: Mapping[str, str], plugins: PluginSource | None = None
 ) -> LoadResult:
     """Read a fleet.
 
     Args:
         paths: Configuration files of any dialect, in order.
         environ: Environment of the supervisor: the weakest layer of variables.
-        loader: Loads the plugins of the fleet where a file is in none of the built-in dialects.
+        plugins: Loads the plugins of the fleet where a file is in none of the built-in dialects.
 
     Returns:
         The fleet and all findings. Faults do not raise; see `LoadResult.raise_for_errors`.
@@ -153,7 +154,7 @@ def load_fleet(
         )
     for path in paths:
         intake.take(path, str(path))
-    intake.ask_plugins(loader or PluginLoader())
+    intake.ask_plugins(plugins or LazyPlugins())
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
     drafts = [(draft, scope) for scope in scopes for draft in scope.reading.services]
     candidates = [
@@ -233,13 +234,13 @@ class _Intake:
             return
         self._use(dialect.read(document.root, source))
 
-    def ask_plugins(self, loader: PluginLoader) -> None:
+    def ask_plugins(self, loader: PluginSource) -> None:
         """Give the files that no built-in dialect takes to those of plugins, which other files name."""
         while self._unclaimed:
             unclaimed, self._unclaimed = self._unclaimed, []
             settings = merge_settings(sorted(self.scopes, key=lambda one: one.reading.rank), Findings())
-            specs = wanted_plugins(settings.plugins, entry_points=settings.plugin_entry_points)
-            plugins = [one for one in loader.load(specs) if one.fault is None]
+            loaded = loader.load_wanted(settings.plugins, entry_points=settings.plugin_entry_points)
+            plugins = [one for one in loaded if one.fault is None]
             for root, source, refusal in unclaimed:
                 reading = read_with_plugins(root, source, plugins)
                 if isinstance(reading, Reading):

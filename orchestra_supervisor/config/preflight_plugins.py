@@ -6,22 +6,20 @@ from orchestra_supervisor.config.findings import Category, Finding, Findings, Lo
 from orchestra_supervisor.config.load import LoadResult
 from orchestra_supervisor.config.secrets import secret_names
 from orchestra_supervisor.model.spec import PluginCheck, ServiceSpec
-from orchestra_supervisor.plugin_api.loader import PluginLoader, wanted_plugins
-from orchestra_supervisor.plugin_api.plugin import Plugin
+from orchestra_supervisor.plugin_api.offers import LoadedPlugin, PluginSource
 
 __all__ = ["look_at_plugins"]
 
 
-def look_at_plugins(result: LoadResult, loader: PluginLoader) -> tuple[Finding, ...]:
+def look_at_plugins(result: LoadResult, source: PluginSource) -> tuple[Finding, ...]:
     """Load every plugin that the settings name and say what is wrong. Blocks for as long as they take.
 
     Args:
         result: A loaded fleet.
-        loader: May have loaded some already.
+        source: May have loaded some already.
     """
     settings = result.fleet.settings
-    specs = wanted_plugins(settings.plugins, entry_points=settings.plugin_entry_points)
-    plugins = loader.load(specs)
+    plugins = source.load_wanted(settings.plugins, entry_points=settings.plugin_entry_points)
     findings = Findings()
     for index, spec in enumerate(settings.plugins):
         if spec in settings.plugins[:index]:
@@ -43,7 +41,7 @@ def look_at_plugins(result: LoadResult, loader: PluginLoader) -> tuple[Finding, 
     return tuple(findings.items)
 
 
-def _where(result: LoadResult, plugin: Plugin) -> Location:
+def _where(result: LoadResult, plugin: LoadedPlugin) -> Location:
     specs = result.fleet.settings.plugins
     if plugin.spec in specs:
         return result.sources.setting("plugins", specs.index(plugin.spec))
@@ -51,7 +49,7 @@ def _where(result: LoadResult, plugin: Plugin) -> Location:
 
 
 def _look_at_service(
-    spec: ServiceSpec, result: LoadResult, plugins: Sequence[Plugin], findings: Findings
+    spec: ServiceSpec, result: LoadResult, plugins: Sequence[LoadedPlugin], findings: Findings
 ) -> None:
     types = {name for plugin in plugins for name in plugin.offers.probes}
     schemes = {name for plugin in plugins for name in plugin.offers.secret_providers}

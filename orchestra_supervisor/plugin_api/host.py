@@ -14,7 +14,7 @@ from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.plugin import PluginReport, PluginSpec
 from orchestra_supervisor.plugin_api.context import Reveal
 from orchestra_supervisor.plugin_api.feed import EventFeed, feeds_of
-from orchestra_supervisor.plugin_api.loader import PluginLoader, no_secrets, wanted_plugins
+from orchestra_supervisor.plugin_api.loader import PluginLoader, no_secrets
 from orchestra_supervisor.plugin_api.loop import answer_from
 from orchestra_supervisor.plugin_api.plugin import Plugin
 from orchestra_supervisor.plugin_api.secrets import SecretProvider
@@ -78,11 +78,8 @@ class PluginHost:
             await self._go_over(specs, entry_points=entry_points)
 
     async def _go_over(self, specs: Sequence[PluginSpec], *, entry_points: bool) -> None:
-        find = partial(wanted_plugins, specs, entry_points=entry_points)
-        wanted = await to_thread.run_sync(find, limiter=self._limiter)
-        plugins = await to_thread.run_sync(
-            self.loader.load, wanted, limiter=self._limiter, abandon_on_cancel=True
-        )
+        load = partial(self.loader.load_wanted, specs, entry_points=entry_points)
+        plugins = await to_thread.run_sync(load, limiter=self._limiter, abandon_on_cancel=True)
         told = {plugin for plugin in self._plugins if plugin.fault is not None}
         for plugin in self._plugins:
             if plugin not in plugins and plugin in self._feeds:

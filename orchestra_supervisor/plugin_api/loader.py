@@ -20,10 +20,11 @@ from orchestra_supervisor.plugin_api.contract import faults_of, named
 from orchestra_supervisor.plugin_api.events import Notifier
 from orchestra_supervisor.plugin_api.hooks import API_VERSION, HOOKS, PROJECT, RESERVED
 from orchestra_supervisor.plugin_api.loop import PluginLoop
-from orchestra_supervisor.plugin_api.plugin import Offers, Plugin
+from orchestra_supervisor.plugin_api.offers import Offers
+from orchestra_supervisor.plugin_api.plugin import Plugin
 from orchestra_supervisor.plugin_api.source import Stamp, entry_point_names, import_source, is_file, stamp_of
 
-__all__ = ["PluginLoader", "no_secrets", "wanted_plugins"]
+__all__ = ["PluginLoader", "no_secrets"]
 
 _Offered = dict[str, dict[str, object]]
 
@@ -33,18 +34,6 @@ async def no_secrets(reference: str) -> str:
     if reference.startswith("secret:"):
         raise SecretError("secrets are not given out while a configuration is checked")
     return reference
-
-
-def wanted_plugins(specs: Sequence[PluginSpec], *, entry_points: bool) -> list[PluginSpec]:
-    """Return the plugins of a fleet, those that installed packages bring among them.
-
-    Args:
-        specs: What the settings name.
-        entry_points: Whether every plugin of the entry point group is wanted.
-    """
-    named_sources = {spec.source for spec in specs}
-    found = [f"{ENTRY_POINT_PREFIX}{name}" for name in (entry_point_names() if entry_points else ())]
-    return [*specs, *(PluginSpec(source=source) for source in found if source not in named_sources)]
 
 
 class PluginLoader:
@@ -69,6 +58,15 @@ class PluginLoader:
             plugins = [self._one(key, spec) for key, spec in distinct.items()]
             _refuse_doubles(plugins)
             return plugins
+
+    def load_wanted(self, specs: Sequence[PluginSpec], *, entry_points: bool) -> list[Plugin]:
+        """Return the plugins of a fleet.
+
+        Args:
+            specs: What the settings name.
+            entry_points: Whether every plugin of the entry point group is wanted too.
+        """
+        return self.load(_wanted(specs, entry_points=entry_points))
 
     def keep(self, plugins: Sequence[Plugin]) -> None:
         """Let go of all others."""
@@ -100,6 +98,12 @@ class PluginLoader:
             plugin.loop.close()
         self._kept[key] = (stamp, plugin)
         return plugin
+
+
+def _wanted(specs: Sequence[PluginSpec], *, entry_points: bool) -> list[PluginSpec]:
+    sources = {spec.source for spec in specs}
+    found = [f"{ENTRY_POINT_PREFIX}{name}" for name in (entry_point_names() if entry_points else ())]
+    return [*specs, *(PluginSpec(source=source) for source in found if source not in sources)]
 
 
 def _load(plugin: Plugin, serial: int, reveal: Reveal) -> None:

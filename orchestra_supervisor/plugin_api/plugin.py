@@ -1,7 +1,7 @@
 """One plugin of the fleet: what it offers, how it stands, and the only way to call it."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -10,14 +10,12 @@ import anyio
 
 from orchestra_supervisor.model.errors import PluginError
 from orchestra_supervisor.model.plugin import PluginReport, PluginSpec, PluginState
-from orchestra_supervisor.plugin_api.dialect import Dialect
-from orchestra_supervisor.plugin_api.events import EventFilter, EventSink, GiveUp, Notifier, TryLater
+from orchestra_supervisor.plugin_api.events import GiveUp, TryLater
 from orchestra_supervisor.plugin_api.loop import Call, PluginLoop
-from orchestra_supervisor.plugin_api.probe import Probe
-from orchestra_supervisor.plugin_api.secrets import SecretProvider
+from orchestra_supervisor.plugin_api.offers import Offers
 from orchestra_supervisor.plugin_api.standing import Standing
 
-__all__ = ["Offers", "Plugin", "Teller"]
+__all__ = ["Plugin", "Teller"]
 
 _LONGEST_ERROR = 500  # characters
 
@@ -25,19 +23,6 @@ T = TypeVar("T")
 
 Teller = Callable[["Plugin", str, str], None]
 """Takes (plugin, kind of event, message) of what a plugin's standing has come to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offers:
-    """What the hooks of a plugin have returned, by name."""
-
-    dialects: Mapping[str, Dialect] = field(default_factory=dict[str, Dialect])
-    probes: Mapping[str, Probe] = field(default_factory=dict[str, Probe])
-    secret_providers: Mapping[str, SecretProvider] = field(default_factory=dict[str, SecretProvider])
-    notifiers: Mapping[str, tuple[Notifier, EventFilter]] = field(
-        default_factory=dict[str, tuple[Notifier, EventFilter]]
-    )
-    event_sinks: Mapping[str, EventSink] = field(default_factory=dict[str, EventSink])
 
 
 @dataclass(eq=False)

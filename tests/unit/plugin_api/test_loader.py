@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra_supervisor.plugin_api.loader import PluginLoader, wanted_plugins
+from orchestra_supervisor.plugin_api.loader import PluginLoader
 from orchestra_supervisor.plugin_api.plugin import Plugin
 from tests.unit.plugin_api.plugin_files import HEAD, load_text, spec_of, write_plugin
 
@@ -222,11 +222,12 @@ def test_installed_packages_bring_plugins_where_the_settings_want_them(
         "[orchestra_supervisor.plugins]\ndemo = plugin_of_a_package_of_a_test\n", encoding="utf-8"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert wanted_plugins([], entry_points=False) == []
-    specs = wanted_plugins([], entry_points=True)
-    assert [spec.source for spec in specs] == ["entry-point:demo"]
-    assert wanted_plugins(specs, entry_points=True) == specs, "one that is named is not loaded twice"
-    plugin = loader.load(specs)[0]
+    assert loader.load_wanted([], entry_points=False) == []
+    [plugin] = loader.load_wanted([], entry_points=True)
+    assert plugin.spec.source == "entry-point:demo"
+    assert loader.load_wanted([plugin.spec], entry_points=True) == [plugin], (
+        "one that is named is not doubled"
+    )
     sys.modules.pop("plugin_of_a_package_of_a_test", None)
     assert plugin.fault is None, plugin.fault
 
