@@ -67,6 +67,7 @@ def check(paths: Sequence[Path], *, environ: Mapping[str, str], preflight: bool 
     if preflight:
         looked = [*look_at_host(result, environ), *look_at_plugins(result, plugins)]
         findings = in_order([*_without_doubles(result), *looked], result.sources.shown)
+    plugins.keep(())
     return CheckReport(
         findings=findings,
         fleet=None if result.errors else result.fleet,

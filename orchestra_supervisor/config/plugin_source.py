@@ -24,3 +24,8 @@ class LazyPlugins:
 
             self._source = PluginLoader()
         return self._source.load_wanted(specs, entry_points=entry_points)
+
+    def keep(self, plugins: Sequence[LoadedPlugin]) -> None:
+        """End the threads of all others."""
+        if self._source is not None:
+            self._source.keep(plugins)

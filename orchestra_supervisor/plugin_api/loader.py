@@ -20,7 +20,7 @@ from orchestra_supervisor.plugin_api.contract import faults_of, named
 from orchestra_supervisor.plugin_api.events import Notifier
 from orchestra_supervisor.plugin_api.hooks import API_VERSION, HOOKS, PROJECT, RESERVED
 from orchestra_supervisor.plugin_api.loop import PluginLoop
-from orchestra_supervisor.plugin_api.offers import Offers
+from orchestra_supervisor.plugin_api.offers import LoadedPlugin, Offers
 from orchestra_supervisor.plugin_api.plugin import Plugin
 from orchestra_supervisor.plugin_api.source import Stamp, entry_point_names, import_source, is_file, stamp_of
 
@@ -48,6 +48,7 @@ class PluginLoader:
     def __init__(self, reveal: Reveal = no_secrets) -> None:
         self._reveal = reveal
         self._kept: dict[str, tuple[Stamp, Plugin]] = {}
+        self._living: list[Plugin] = []
         self._serial = 0
         self._lock = threading.Lock()
 
@@ -55,8 +56,10 @@ class PluginLoader:
         """Return a plugin for each distinct spec; those with a `fault` could not be loaded."""
         with self._lock:
             distinct = {spec.model_dump_json(): spec for spec in specs}
+            known = tuple(self._living)
             plugins = [self._one(key, spec) for key, spec in distinct.items()]
-            _refuse_doubles(plugins)
+            # What serves already has its words: a configuration that is only tried takes none away from it.
+            _refuse_doubles(sorted(plugins, key=lambda one: one not in known))
             return plugins
 
     def load_wanted(self, specs: Sequence[PluginSpec], *, entry_points: bool) -> list[Plugin]:
@@ -68,13 +71,14 @@ class PluginLoader:
         """
         return self.load(_wanted(specs, entry_points=entry_points))
 
-    def keep(self, plugins: Sequence[Plugin]) -> None:
+    def keep(self, plugins: Sequence[LoadedPlugin]) -> None:
         """Let go of all others."""
         with self._lock:
-            for key, (_, plugin) in tuple(self._kept.items()):
+            self._kept = {key: kept for key, kept in self._kept.items() if kept[1] in plugins}
+            for plugin in self._living:
                 if plugin not in plugins:
-                    del self._kept[key]
                     plugin.loop.close()
+            self._living = [plugin for plugin in self._living if plugin in plugins]
 
     def _one(self, key: str, spec: PluginSpec) -> Plugin:
         stamp = stamp_of(spec.source)
@@ -85,9 +89,8 @@ class PluginLoader:
         plugin = Plugin(spec, label, PluginLoop(label))
         if not spec.enabled:
             return plugin
-        if kept is not None:
-            kept[1].loop.close()
         self._serial += 1
+        self._living.append(plugin)
         try:
             _load(plugin, self._serial, self._reveal)
         except OrchestraError as error:

@@ -49,3 +49,7 @@ class PluginSource(Protocol):
     def load_wanted(self, specs: Sequence[PluginSpec], *, entry_points: bool) -> Sequence[LoadedPlugin]:
         """Return a plugin for each distinct spec, and for each that installed packages bring."""
         ...
+
+    def keep(self, plugins: Sequence[LoadedPlugin]) -> None:
+        """Let go of all others."""
+        ...

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra_supervisor.model.errors import PluginError
 from orchestra_supervisor.plugin_api.loader import PluginLoader
 from orchestra_supervisor.plugin_api.plugin import Plugin
 from tests.unit.plugin_api.plugin_files import HEAD, load_text, spec_of, write_plugin
@@ -167,6 +168,40 @@ def test_a_plugin_that_has_not_changed_is_loaded_once_and_one_that_has_is_loaded
     assert second.version == "new"
     other = loader.load([spec_of(path, options={"a": 1})])[0]
     assert other is not second
+
+
+def test_what_serves_goes_on_while_others_are_only_tried_and_ends_when_it_is_let_go_of(
+    loader: PluginLoader, tmp_path: Path
+) -> None:
+    path = write_plugin(tmp_path, GOOD)
+    serving = loader.load([spec_of(path)])[0]
+    write_plugin(tmp_path, GOOD + 'VERSION = "new"\n')
+    tried, _ = loader.load([spec_of(path, options={"a": 1}), spec_of(path)])
+    assert tried.fault is None
+    serving.call_blocking("test", lambda: None)
+    loader.keep([tried])
+    deadline = time.monotonic() + 5
+    while _answers(serving):  # its thread ends when it comes to it
+        assert time.monotonic() < deadline
+
+
+def _answers(plugin: Plugin) -> bool:
+    try:
+        plugin.call_blocking("test", time.sleep, 0.005)
+    except PluginError:
+        return False
+    return True
+
+
+def test_one_that_serves_keeps_its_name_where_another_comes_before_it(
+    loader: PluginLoader, tmp_path: Path
+) -> None:
+    spec = spec_of(write_plugin(tmp_path, GOOD))
+    serving = loader.load([spec])[0]
+    other, again = loader.load([spec_of(tmp_path / "demo.py", options={"a": 1}), spec])
+    assert again is serving
+    assert serving.fault is None
+    assert "taken" in fault_of_double(other)
 
 
 def test_one_that_could_not_be_loaded_is_tried_again(loader: PluginLoader, tmp_path: Path) -> None:
