@@ -35,6 +35,7 @@ from orchestra_supervisor.config.values import (
 from orchestra_supervisor.model.spec import StopStep
 
 __all__ = [
+    "AlsoWritten",
     "BackoffForm",
     "DependenciesForm",
     "DependencyForm",
@@ -50,6 +51,7 @@ __all__ = [
     "StopForm",
     "StopStepForm",
     "TcpForm",
+    "spell_out",
 ]
 
 
@@ -60,7 +62,7 @@ class Form(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _AlsoWritten:
+class AlsoWritten:
     """Adds a shorthand to the JSON Schema of a type."""
 
     shorthand: dict[str, object]
@@ -71,7 +73,7 @@ class _AlsoWritten:
         return {"anyOf": [self.shorthand, handler(core_schema)]}
 
 
-def _spell_out(key: str) -> BeforeValidator:
+def spell_out(key: str) -> BeforeValidator:
     """Take a plain value as an object with this one key."""
 
     def to_object(value: object) -> object:
@@ -174,25 +176,21 @@ class ProbeForm(ProbeTimingForm):
     """One probe: exactly one of http, tcp, command and plugin, and its timing."""
 
     http: (
-        Annotated[
-            HttpForm, _spell_out("url"), _AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})
-        ]
+        Annotated[HttpForm, spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
         | None
     ) = Field(None, description="Passes when the answer has the wanted status and body.")
     tcp: (
         Annotated[
             TcpForm,
             BeforeValidator(_to_address),
-            _AlsoWritten(
-                {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}
-            ),
+            AlsoWritten({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}),
         ]
         | None
     ) = Field(None, description="Passes when a connection is accepted: port, host:port, or an object.")
     command: CommandLine | None = Field(
         None, description="Passes when it exits with 0; runs with the service's cwd, env and user."
     )
-    plugin: Annotated[PluginCheckForm, _spell_out("probe"), _AlsoWritten({"type": "string"})] | None = Field(
+    plugin: Annotated[PluginCheckForm, spell_out("probe"), AlsoWritten({"type": "string"})] | None = Field(
         None, description="Passes when a plugin's check does: its kind, or an object."
     )
 
@@ -270,6 +268,12 @@ class StopForm(Form):
 
     signal: Text | None = Field(None, description="Shorthand for one step: its signal. Default: SIGTERM.")
     grace: Duration | None = Field(None, description="Shorthand for one step: its wait. Default: 10s.")
+    command: CommandLine | None = Field(
+        None, description="Run first, with MAINPID in its environment; the signals follow after its timeout."
+    )
+    timeout: Annotated[Duration, Field(ge=0.01, le=86_400)] | None = Field(
+        None, description="How long the command has to end the run. Default: 60s."
+    )
     steps: list[StopStepForm] | None = Field(
         None, description="Signals in order, each with its wait. Instead of signal and grace."
     )
@@ -286,6 +290,8 @@ class StopForm(Form):
     def _is_one_form(self) -> Self:
         if self.steps is not None and (self.signal is not None or self.grace is not None):
             raise ValueError("must have steps, or signal and grace, not both")
+        if self.timeout is not None and self.command is None:
+            raise ValueError("has a timeout only with a command")
         return self
 
 
@@ -313,12 +319,12 @@ class LogForm(Form):
 
 
 RestartOrPolicy = Annotated[
-    RestartForm, _spell_out("policy"), _AlsoWritten({"enum": ["always", "on-failure", "never"]})
+    RestartForm, spell_out("policy"), AlsoWritten({"enum": ["always", "on-failure", "never"]})
 ]
 DependenciesForm = Annotated[
     dict[ServiceName, DependencyForm],
     BeforeValidator(_to_dependencies),
-    _AlsoWritten(
+    AlsoWritten(
         {
             "anyOf": [
                 {"type": "array", "items": {"type": "string"}},

@@ -4,11 +4,9 @@ import os
 from pathlib import Path
 from typing import Annotated, cast
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, JsonValue
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, JsonValue
 
-from orchestra_supervisor.config.form_parts import Form
+from orchestra_supervisor.config.form_parts import AlsoWritten, Form, spell_out
 from orchestra_supervisor.config.values import Duration, Flag, Text
 from orchestra_supervisor.model.plugin import PLUGIN_NAME_PATTERN, PluginSpec
 
@@ -36,20 +34,7 @@ class PluginForm(Form):
     enabled: Flag | None = Field(None, description="false: listed, and not loaded. Default: true.")
 
 
-class _TextToo:
-    """Adds the short form to the JSON Schema."""
-
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
-
-
-def _spelled_out(value: object) -> object:
-    return {"plugin": value} if isinstance(value, str) else value
-
-
-PluginOrSource = Annotated[PluginForm, BeforeValidator(_spelled_out), _TextToo()]
+PluginOrSource = Annotated[PluginForm, spell_out("plugin"), AlsoWritten({"type": "string"})]
 """A plugin, or its source alone."""
 
 

@@ -26,7 +26,7 @@ class Launcher:
         self._home = home
         self._log_directory = log_directory
         self._environ = dict(environ)
-        for name in ("ORCHESTRA_KEEPER_FD", "ORCHESTRA_RUN_ID", "ORCHESTRA_SERVICE"):
+        for name in ("ORCHESTRA_KEEPER_FD", "ORCHESTRA_RUN_ID", "ORCHESTRA_SERVICE", "ORCHESTRA_CGROUP"):
             self._environ.pop(name, None)
 
     def log_path(self, service: str) -> Path:

@@ -9,9 +9,11 @@ import socket
 from dataclasses import dataclass
 from typing import cast
 
+from orchestra_supervisor.keeper.cgroups import Cgroups, Hierarchy, find_delegated, parse_bases
+from orchestra_supervisor.keeper.fork import become_subreaper
 from orchestra_supervisor.keeper.keeper import Keeper
 from orchestra_supervisor.keeper.loop import say
-from orchestra_supervisor.keeper.spawn import Surroundings, become_subreaper
+from orchestra_supervisor.keeper.spawn import Surroundings
 from orchestra_supervisor.keeper.tree import check_proc
 
 __all__ = ["Boot", "main", "parse_boot"]
@@ -36,6 +38,10 @@ class Boot:
     lock_fd: int | None
     daemon: list[str]
     logger: list[str]
+    cgroups: list[str] | None
+    """Control groups made for us; None: look whether our own is delegated. Empty: use none."""
+    mark: str
+    """Names the home in the names of control groups; letters and digits."""
     patience: float
     """Factor on the keeper's own waits, such as the 5 s for a daemon to answer; tests use less than 1."""
 
@@ -56,7 +62,14 @@ def parse_boot(text: str) -> Boot:
     patience = boot.get("patience", 1.0)
     if not isinstance(patience, int | float) or not 0 < patience <= 100:
         raise ValueError("patience is a factor over 0")
-    return Boot(home, lock_fd, _command(boot, "daemon"), _command(boot, "logger"), float(patience))
+    cgroups, mark = boot.get("cgroups"), boot.get("mark", "none")
+    if cgroups is not None:
+        cgroups = _texts(boot, "cgroups")
+    if not isinstance(mark, str) or not mark.isalnum():
+        raise ValueError("mark is letters and digits")
+    return Boot(
+        home, lock_fd, _command(boot, "daemon"), _command(boot, "logger"), cgroups, mark, float(patience)
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -80,12 +93,28 @@ def main(argv: list[str]) -> int:
         say("/proc is missing or shows another pid namespace: only process groups can be stopped")
     pending: list[int] = []
     wake = _catch_signals(pending)
-    keeper = Keeper(boot.daemon, boot.logger, around, patience=boot.patience)
+    keeper = Keeper(boot.daemon, boot.logger, around, _cgroups(boot), patience=boot.patience)
     # What is here now stays: without the collector's marks its pages stay shared with every fork.
     gc.collect()
     gc.freeze()
     gc.disable()
     return keeper.run(wake.fileno(), pending)
+
+
+def _cgroups(boot: Boot) -> Cgroups:
+    found: list[Hierarchy] = []
+    try:
+        found = find_delegated() if boot.cgroups is None else parse_bases(boot.cgroups)
+    except OSError as error:
+        say(f"control group {error.filename}: {error.strerror}; runs are known without control groups")
+    cgroups = Cgroups(found, mark=boot.mark, key=os.urandom(4).hex())
+    cgroups.sweep()
+    try:
+        cgroups.settle()
+    except OSError as error:
+        place = error.filename or "while moving into one of our own"
+        say(f"runs are not limited by control groups: {error.strerror} ({place})")
+    return cgroups
 
 
 def _surroundings() -> Surroundings:
@@ -122,9 +151,16 @@ def _catch_signals(pending: list[int]) -> socket.socket:
 
 
 def _command(boot: dict[str, object], key: str) -> list[str]:
-    value = boot.get(key)
-    words = cast("list[object]", value) if isinstance(value, list) else []
-    command = [word for word in words if isinstance(word, str) and "\0" not in word]
-    if not command or len(command) != len(words):
+    command = _texts(boot, key)
+    if not command:
         raise ValueError(f"{key} is a command line")
     return command
+
+
+def _texts(boot: dict[str, object], key: str) -> list[str]:
+    value = boot.get(key)
+    words = cast("list[object]", value) if isinstance(value, list) else [None]
+    texts = [word for word in words if isinstance(word, str) and "\0" not in word]
+    if len(texts) != len(words):
+        raise ValueError(f"{key} is a list of texts")
+    return texts

@@ -1,9 +1,12 @@
 """What the keeper knows: one record a run, the strays of each, and a note a slot."""
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from orchestra_supervisor.keeper.cgroups import Group, read_groups
 from orchestra_supervisor.keeper.loop import Timer
-from orchestra_supervisor.keeper.request import LogTarget, Plan
+from orchestra_supervisor.keeper.request import Command, LogTarget, Plan, SpawnRequest
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Killing", "Run", "RunTable", "Stray"]
@@ -18,6 +21,8 @@ class Stray:
     pidfd: int | None = None
     looks: int = 1
     """How often its run was looked for."""
+    on_end: Callable[[int], None] | None = None
+    """Called with its wait status."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +40,10 @@ class Killing:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run. Phases: exec (forked), live (executed), exited (the leader is a zombie), gone."""
+    """One run. Phases: exec (forked), live (executed), exited (the leader is a zombie), gone.
+
+    `failed` in place of exited: its program was never executed.
+    """
 
     run: str
     slot: str
@@ -49,12 +57,30 @@ class Run:
     log: LogTarget | None
     places: dict[str, str]
     """What each stage of the spawn is about, for messages; empty once it has succeeded."""
+    group: Group | None = None
+    """Its control group, where there are any."""
     request_id: object = None
     phase: str = "exec"
     pidfd: int | None = None
     status_fd: int | None = None
     streams: dict[str, int] = field(default_factory=dict[str, int])
-    failure: tuple[str, int] | None = None
+    failure: tuple[str, int, int] | None = None
+    request: SpawnRequest | None = None
+    """What it was started by; kept only where a command is to be run as it was."""
+    uid: int | None = None
+    """As whom it runs, where that is not our own user."""
+    notify: socket.socket | None = None
+    """Where it says how it is."""
+    said: dict[str, str] = field(default_factory=dict[str, str])
+    """What it has said, the last word for each key."""
+    beat_mono: float | None = None
+    """When it last said that it is alive."""
+    main_pid: int | None = None
+    """The process that it has named its main one, in place of the leader."""
+    epilogue: list[Command] = field(default_factory=list[Command])
+    """Commands that are yet to be run when nothing of it is left."""
+    is_over: bool = False
+    """Nothing but its last commands is there."""
     killing: Killing | None = None
     strays: dict[int, Stray] = field(default_factory=dict[int, Stray])
     seen: dict[int, int] = field(default_factory=dict[int, int])
@@ -74,9 +100,11 @@ class Run:
             "start_ticks": self.start_ticks,
             "started_mono": self.started_mono,
             "started_wall": self.started_wall,
-            "phase": self.phase,
+            "phase": "exec" if self.phase == "failed" else self.phase,
             "stopping": self.killing is not None,
         }
+        if self.said or self.beat_mono is not None:
+            record["said"], record["beat_mono"] = self.said, self.beat_mono
         record |= self.exit_facts
         record |= {"gone_mono" if key == "at_mono" else key: value for key, value in self.gone_facts.items()}
         return record
@@ -90,6 +118,7 @@ class RunTable:
         self._by_slot: dict[str, Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._by_tag: dict[int, Run] = {}
+        self._by_group: dict[str, Run] = {}
         self.strays: dict[int, Stray] = {}
         self.notes: dict[str, object] = {}
 
@@ -99,6 +128,8 @@ class RunTable:
         self._by_slot[run.slot] = run
         self._by_pid[run.pid] = run
         self._by_tag[run.tag] = run
+        if run.group is not None:
+            self._by_group[run.group.name] = run
 
     def release(self, run: Run) -> None:
         """Free slot, pid and tag of a run of which nothing is left; its record stays."""
@@ -106,6 +137,8 @@ class RunTable:
             del self._by_slot[run.slot]
         self._by_pid.pop(run.pid, None)
         self._by_tag.pop(run.tag, None)
+        if run.group is not None:
+            self._by_group.pop(run.group.name, None)
 
     def forget(self, run: Run) -> None:
         """Drop the record as well."""
@@ -127,6 +160,12 @@ class RunTable:
     def tagged(self, tag: int | None) -> Run | None:
         """Return the run that is not gone and has this tag."""
         return None if tag is None else self._by_tag.get(tag)
+
+    def grouped(self, pid: int) -> Run | None:
+        """Return the run that is not gone and in whose control group a process is."""
+        if not self._by_group:
+            return None
+        return next((run for name in read_groups(pid) if (run := self._by_group.get(name))), None)
 
     def records(self) -> list[Run]:
         """Return every run, gone ones included, oldest first."""

@@ -4,12 +4,10 @@ The parent prepares all that can fail or take memory; the child only makes syste
 comes back as (stage, errno) over a close-on-exec pipe that the parent never blocks on.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
 import resource
-import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
+from orchestra_supervisor.keeper.before import BeforeFailed, run_before
+from orchestra_supervisor.keeper.cgroups import Group, write_file
+from orchestra_supervisor.keeper.fork import die_with, fork, fork_into
 from orchestra_supervisor.keeper.identity import Identity, SpawnFailure, resolve_identity
 from orchestra_supervisor.keeper.request import SpawnRequest
 from orchestra_supervisor.keeper.tree import RUN_VARIABLE, TAG_LIMIT
@@ -25,21 +26,25 @@ from orchestra_supervisor.wire.channel import FD_VARIABLE
 
 __all__ = [
     "STAGES",
+    "Handed",
     "Spawned",
     "Surroundings",
-    "become_subreaper",
     "close_all",
     "is_reserved",
+    "new_tag",
     "read_failure",
     "spawn_role",
     "spawn_run",
 ]
 
 STAGES = (
+    "socket",
+    "notify",
     "pipe",
     "fork",
     "session",
     "stdio",
+    "cgroup",
     "nice",
     "oom",
     "rlimit",
@@ -47,17 +52,15 @@ STAGES = (
     "user",
     "umask",
     "chdir",
+    "pre_start",
     "exec",
 )
 """What may fail, in the order in which it happens. docs/keeper-protocol.md names them."""
 
 _PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while the logger is away; the usual limit for a user
 _RESERVE = 16
-_REPORT = struct.Struct("!BI")
-_ALL_SIGNALS = signal.valid_signals()
+_REPORT = struct.Struct("!BIB")  # stage, errno or how a command ended, index of the command
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
 
 
@@ -77,6 +80,31 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What bounds a child besides its rights: resource limits, and control groups that it has to enter."""
+
+    limits: Sequence[tuple[int, tuple[int, int]]]
+    groups: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What a run is handed besides its standard streams.
+
+    Attributes:
+        tag: Value of TAG_LIMIT that marks it.
+        group: Control group that it is to be in.
+        sockets: Listening sockets, in order, with their names.
+        notify: Address for NOTIFY_SOCKET, or empty.
+    """
+
+    tag: int
+    group: Group | None = None
+    sockets: Sequence[tuple[str, int]] = ()
+    notify: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spawned:
     """A forked process. All descriptors are the parent's, non-blocking and close-on-exec.
 
@@ -84,30 +112,34 @@ class Spawned:
         pid: The process; it may not have executed its program yet.
         status_fd: End of file when exec has succeeded, else what `read_failure` reads.
         streams: Read ends by name; empty when the output is discarded.
-        tag: Value of TAG_LIMIT that marks the run.
+        uid: As whom it runs, or None: as we do.
     """
 
     pid: int
     status_fd: int
     streams: dict[str, int]
-    tag: int
+    uid: int | None
 
 
-def spawn_run(request: SpawnRequest, around: Surroundings, serial: int) -> Spawned:
-    """Fork the process of a run.
+def new_tag(serial: int) -> int:
+    """Return the mark of a run, by its number within this keeper."""
+    return _tag_base + serial
+
+
+def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Spawned:
+    """Fork the process of a run, or one beside it.
 
     Args:
         request: What to start.
         around: The keeper's surroundings.
-        serial: Number of the run within this keeper.
+        handed: What it gets.
 
     Raises:
         SpawnFailure: At stage pipe, fork, group or user.
     """
     identity = resolve_identity(request)
-    tag = _tag_base + serial
-    limits = _limits(request, around, tag)
-    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    limits = _limits(request, around, handed.tag)
+    env = _environment(request, handed)
     pipes: list[int] = []
     try:
         for _ in range(3 if request.log else 1):
@@ -124,16 +156,19 @@ def spawn_run(request: SpawnRequest, around: Surroundings, serial: int) -> Spawn
         _enlarge(read_end)
     out, err = (ends[1], ends[3]) if ends else (around.null, around.null)
 
-    def child() -> None:
-        _become(request, identity, limits, (around.null, out, err, status_write), env, around.max_fd)
+    def child(entered: Sequence[str]) -> None:
+        """Become the program, having entered these groups by hand."""
+        std = (around.null, out, err, status_write)
+        sockets = [fd for _, fd in handed.sockets]
+        _become(request, identity, _Bounds(limits, entered), (*std, *sockets), env, around.max_fd)
 
     try:
-        pid = _fork(child)
+        pid = fork_into(handed.group, child)
     except OSError as error:
         close_all(pipes)
         raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
     close_all([status_write, *ends[1::2]])
-    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), tag)
+    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), identity.uid)
 
 
 def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_us: bool) -> int:
@@ -158,10 +193,8 @@ def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_
     def child() -> None:
         try:
             os.setsid()
-            if dies_with_us:
-                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != parent:  # the keeper died before the kernel was told
-                    os._exit(1)
+            if dies_with_us and not die_with(parent):
+                os._exit(1)
             os.dup2(around.null, 0)
             os.dup2(fd, 3) if fd != 3 else os.set_inheritable(3, True)  # noqa: FBT003  # by position only
             os.closerange(4, around.max_fd + 1)
@@ -169,11 +202,13 @@ def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_
         except OSError as error:
             os.write(2, f"orchestra keeper: cannot run {argv[0]}: {error.strerror}\n".encode())
 
-    return _fork(child)
+    return fork(child)
 
 
-def read_failure(status_fd: int) -> tuple[str, int] | None:
-    """Return (stage, errno) of a child that failed, or None when it has executed its program.
+def read_failure(status_fd: int) -> tuple[str, int, int] | None:
+    """Return (stage, errno, index) of a child that failed, or None when it has executed its program.
+
+    At stage `pre_start` the index tells which command, and the number how it ended (`before.outcome_text`).
 
     Raises:
         BlockingIOError: Neither has happened yet.
@@ -183,13 +218,9 @@ def read_failure(status_fd: int) -> tuple[str, int] | None:
         return None
     stage: int
     number: int
-    stage, number = _REPORT.unpack(report)
-    return STAGES[stage], number
-
-
-def become_subreaper() -> bool:
-    """Let orphans of our descendants become our children. Returns False where the kernel cannot."""
-    return _prctl(_PR_SET_CHILD_SUBREAPER, 1) == 0
+    index: int
+    stage, number, index = _REPORT.unpack(report)
+    return STAGES[stage], number, index
 
 
 def is_reserved(fd: int) -> bool:
@@ -203,74 +234,102 @@ def close_all(fds: Sequence[int]) -> None:
         os.close(fd)
 
 
-def _fork(child: Callable[[], None]) -> int:
-    # A signal between fork and exec would be written into the wake-up socket that parent and child
-    # share there, and the keeper would take it for its own; so all are held back until handlers are reset.
-    signal.pthread_sigmask(signal.SIG_SETMASK, _ALL_SIGNALS)
-    try:
-        pid = os.fork()
-        if not pid:
-            _run_child(child)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return pid
-
-
-def _run_child(child: Callable[[], None]) -> NoReturn:
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in _ALL_SIGNALS:
-            if number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) != signal.SIG_DFL:
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        child()
-    finally:
-        os._exit(127)
-
-
 def _become(
     request: SpawnRequest,
     identity: Identity,
-    limits: Sequence[tuple[int, tuple[int, int]]],
-    ends: tuple[int, int, int, int],
+    bounds: _Bounds,
+    ends: tuple[int, ...],
     env: dict[bytes, bytes],
     max_fd: int,
 ) -> None:
-    """Turn a fresh child into the program of a run, or report the stage that failed."""
+    """Turn a fresh child into the program of a run, or report the stage that failed.
+
+    Args:
+        request: What to become.
+        identity: As whom.
+        bounds: Within what.
+        ends: Standard input, output and error; where to report a failure; listening sockets.
+        env: The environment.
+        max_fd: No descriptor is higher.
+    """
     status = ends[3]
+    first = 3 + len(ends) - 4  # the number of the report: behind the sockets, which start at 3
     stage = "session"
-    number = errno.EINVAL
+    number, index = errno.EINVAL, 0
     try:
         os.setsid()
         stage = "stdio"
-        for target, end in enumerate(ends[:3]):
-            os.dup2(end, target)
-        if status != 3:
-            status = os.dup2(status, 3, inheritable=False)
-        os.closerange(4, max_fd + 1)
-        for stage, act in _steps(request, identity, limits):  # noqa: B007  # the stage is reported below
+        status = _arrange(ends, first)
+        os.closerange(first + 1, max_fd + 1)
+        for stage, act in _steps(request, identity, bounds):  # noqa: B007  # the stage is reported below
             act()
+        stage = "pre_start"
+        for index, command in enumerate(request.before):  # noqa: B007  # likewise
+            run_before(command, lambda argv: _execute(argv, env))
         stage = "exec"
+        if first > 3:
+            for target in range(3, first):
+                os.set_inheritable(target, True)  # noqa: FBT003  # by position only
+            env = env | {b"LISTEN_PID": str(os.getpid()).encode("ascii")}
+        if b"WATCHDOG_USEC" in env:
+            env = env | {b"WATCHDOG_PID": str(os.getpid()).encode("ascii")}
         _execute(request.argv, env)
+    except BeforeFailed as failure:
+        number = failure.number
     except OSError as error:
         number = error.errno or errno.EINVAL
     except (ValueError, OverflowError, MemoryError):
         number = errno.EINVAL
-    os.write(status, _REPORT.pack(STAGES.index(stage), number))
+    os.write(status, _REPORT.pack(STAGES.index(stage), number, index))
+
+
+def _arrange(ends: Sequence[int], first: int) -> int:
+    """Give standard streams and sockets their numbers, and the report the next one. Returns that number.
+
+    Only the standard streams are inheritable yet: the sockets are the program's, not its first commands'.
+    """
+    standard, status, sockets = ends[:3], ends[3], ends[4:]
+    # A number that is wanted may be taken by one that is needed: those are moved out of the way first.
+    status, *sockets = (
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 1) if fd <= first else fd for fd in (status, *sockets)
+    )
+    for target, end in enumerate(standard):
+        os.dup2(end, target)
+    for target, end in enumerate(sockets, 3):
+        os.dup2(end, target, inheritable=False)
+    return os.dup2(status, first, inheritable=False)
+
+
+def _environment(request: SpawnRequest, handed: Handed) -> dict[bytes, bytes]:
+    """Return the whole environment but for what only the child knows: its pid."""
+    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    if handed.sockets:
+        env[b"LISTEN_FDS"] = str(len(handed.sockets)).encode("ascii")
+        env[b"LISTEN_FDNAMES"] = ":".join(name for name, _ in handed.sockets).encode("ascii")
+    if handed.notify:
+        env[b"NOTIFY_SOCKET"] = handed.notify.encode("ascii")
+        if request.watchdog:
+            env[b"WATCHDOG_USEC"] = str(round(request.watchdog * 1_000_000)).encode("ascii")
+    return env
 
 
 def _steps(
-    request: SpawnRequest, identity: Identity, limits: Sequence[tuple[int, tuple[int, int]]]
+    request: SpawnRequest, identity: Identity, bounds: _Bounds
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield what is to be done between stdio and exec, in order: rights are dropped after they are used.
 
     Groups that come with the user fail as stage user: that is the key which asked for them.
     """
+    for path in bounds.groups:
+        yield "cgroup", partial(write_file, f"{path}/cgroup.procs", b"0")
     if request.nice is not None:
         yield "nice", partial(os.setpriority, os.PRIO_PROCESS, 0, request.nice)
     if request.oom_score_adj is not None:
-        yield "oom", partial(_write_oom, request.oom_score_adj)
-    for name, pair in limits:
+        yield (
+            "oom",
+            partial(write_file, "/proc/self/oom_score_adj", str(request.oom_score_adj).encode("ascii")),
+        )
+    for name, pair in bounds.limits:
         yield "rlimit", partial(resource.prlimit, 0, name, pair)  # tells EPERM from EINVAL, unlike setrlimit
     if identity.groups is not None:
         yield "user" if request.groups is None else "group", partial(os.setgroups, identity.groups)
@@ -311,30 +370,8 @@ def _limits(request: SpawnRequest, around: Surroundings, tag: int) -> list[tuple
     return list(limits.items())
 
 
-def _write_oom(value: int) -> None:
-    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, str(value).encode("ascii"))
-    os.close(fd)
-
-
 def _enlarge(fd: int) -> None:
     setter = getattr(fcntl, "F_SETPIPE_SZ", None)
     if setter is not None:
         with suppress(OSError):  # over the user's share of pipe memory: the usual 64 KiB must do
             fcntl.fcntl(fd, setter, _PIPE_SIZE)
-
-
-def _load_prctl() -> Callable[[int, int], int]:
-    try:
-        function = ctypes.CDLL(None, use_errno=True).prctl
-    except (OSError, AttributeError):
-        return lambda _option, _value: -1
-
-    def prctl(option: int, value: int) -> int:
-        unused = ctypes.c_ulong(0)
-        return int(function(option, ctypes.c_ulong(value), unused, unused, unused))
-
-    return prctl
-
-
-_prctl = _load_prctl()

@@ -130,13 +130,14 @@ def walk(roots: Iterable[int]) -> list[Proc]:
     A process that is orphaned while we look moves to our own children and is found there.
     """
     found: dict[int, Proc] = {}
-    pending = list(roots)
+    pending: list[tuple[int, int | None]] = [(pid, None) for pid in roots]
     while pending:
-        pid = pending.pop()
+        pid, parent = pending.pop()
         proc = None if pid in found else read_proc(pid)
-        if proc is not None:
+        # Another parent: it was orphaned since, or its number is a stranger's by now.
+        if proc is not None and parent in (None, proc.ppid):
             found[pid] = proc
-            pending += _children(pid)
+            pending += [(child, pid) for child in _children(pid)]
     return list(found.values())
 
 

@@ -21,7 +21,7 @@ from typing import Self
 
 from orchestra_supervisor.keeper import __file__ as keeper_package
 from orchestra_supervisor.wire.channel import Channel, ChannelClosed
-from orchestra_supervisor.wire.frames import Message
+from orchestra_supervisor.wire.frames import VERSION, Message
 
 __all__ = [
     "DEADLINE",
@@ -37,7 +37,7 @@ __all__ = [
 DEADLINE = 10.0
 """Seconds after which a wait fails the test."""
 
-_SNAPSHOT = ("run", "slot_note", "snapshot_end")
+_SNAPSHOT = ("run", "slot_note", "sockets", "snapshot_end")
 
 KEEPER_MAIN = str(Path(keeper_package).with_name("__main__.py"))
 
@@ -124,7 +124,7 @@ class Peer:
 
     def hello(self) -> tuple[Message, list[Message]]:
         """Say hello; return the welcome and the messages of the snapshot."""
-        welcome = self.request({"type": "hello", "version": 1, "pid": self.pid})
+        welcome = self.request({"type": "hello", "version": VERSION, "pid": self.pid})
         assert welcome["type"] == "welcome", welcome
         snapshot: list[Message] = []
         while True:
@@ -180,6 +180,8 @@ class Keeper:
         logger_prefix: Likewise for the logger.
         python: Interpreter of keeper and relays.
         patience: Factor on the keeper's own waits.
+        cgroups: Control groups to divide; None: use none, whatever is delegated to the test.
+        mark: Names the home in theirs.
     """
 
     def __init__(
@@ -194,6 +196,8 @@ class Keeper:
         logger_prefix: list[str] | None = None,
         python: str = sys.executable,
         patience: float = 1.0,
+        cgroups: list[str] | None = None,
+        mark: str = "test",
     ) -> None:
         self._python = python
         self.home = home
@@ -205,6 +209,8 @@ class Keeper:
             "home": str(home),
             "lock_fd": lock_fd,
             "patience": patience,
+            "cgroups": cgroups or [],
+            "mark": mark,
             "daemon": daemon or [*(daemon_prefix or []), *self._door("daemon")],
             "logger": logger or [*(logger_prefix or []), *self._door("logger")],
         }
