@@ -1,6 +1,6 @@
 """The host of the fleet's plugins: which there are now, who offers what, and who gets the events."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -102,10 +102,16 @@ class PluginHost:
         assert self._tasks is not None, "plugins are applied only while the host runs"
         scope, feeds = anyio.CancelScope(), feeds_of(plugin)
         self._feeds[plugin] = scope, feeds
-        for feed in feeds:
-            self._tasks.start_soon(_within, scope, feed.run)
-        for scheme, provider in plugin.offers.secret_providers.items():
-            self._tasks.start_soon(_within, scope, partial(self._watch, plugin, scheme, provider))
+        self._tasks.start_soon(self._serve, plugin, scope, feeds)
+
+    async def _serve(self, plugin: Plugin, scope: anyio.CancelScope, feeds: Sequence[EventFeed]) -> None:
+        """Feed one plugin and listen to it until it is no longer wanted."""
+        with scope:
+            async with anyio.create_task_group() as tasks:
+                for feed in feeds:
+                    tasks.start_soon(feed.run)
+                for scheme, provider in plugin.offers.secret_providers.items():
+                    tasks.start_soon(self._watch, plugin, scheme, provider)
 
     # What they offer.
 
@@ -178,11 +184,6 @@ class PluginHost:
             future.set_exception(error)
         else:
             future.set_result(value)
-
-
-async def _within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
-    with scope:
-        await run()
 
 
 async def _iterate(
