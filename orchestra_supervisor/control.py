@@ -24,14 +24,12 @@ from orchestra_supervisor.model.errors import (
 )
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.report import ServiceReport
-from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.rules.goals import Goal, has_run, is_completed, is_down, is_ready
 from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.planning import check_run
 from orchestra_supervisor.rules.service import Service, to_report
 
-__all__ = ["Ask", "Control", "Goal", "Principal", "Role", "VerbResult"]
-
-Goal = Callable[[Service], bool | None]
-"""What a caller waits for: True met, False it will not be met by itself, None not yet."""
+__all__ = ["Ask", "Control", "Principal", "Role", "VerbResult"]
 
 
 class Role(IntEnum):
@@ -152,7 +150,7 @@ class Control:
         concerned = self.verbs.start(chosen, _why("started", who, ask))
         for name in concerned:
             await self._clear_hold(name)
-        return await self._carry(_Deed(who, "start", concerned, ask, before, _is_ready))
+        return await self._carry(_Deed(who, "start", concerned, ask, before, is_ready))
 
     async def stop(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
         """Stop services; they stay down until somebody starts them."""
@@ -163,7 +161,7 @@ class Control:
         if self.supervisor.fleet.settings.remember_stops:
             for name in concerned:  # dependents that come along are stopped by hand as well
                 await self.journal.set_hold(Hold(name, self.clock.wall(), who.name, ask.reason))
-        return await self._carry(_Deed(who, "stop", concerned, ask, before, _is_down))
+        return await self._carry(_Deed(who, "stop", concerned, ask, before, is_down))
 
     async def restart(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
         """Give services a new run; with dependents, those stop first and start last."""
@@ -178,9 +176,25 @@ class Control:
         def is_anew(service: Service) -> bool | None:
             if service.run is not None and service.run.id == runs.get(service.spec.name):
                 return None
-            return _is_ready(service)
+            return is_ready(service)
 
         return await self._carry(_Deed(who, "restart", concerned, ask, before, is_anew))
+
+    async def run(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
+        """Run services to their end now, beside their schedules; waiting is for that end.
+
+        Raises:
+            InvalidRequest: A service is a daemon, which has no end.
+            ConflictError: A service is stopped, or one of its runs is not over and rules out another.
+        """
+        chosen = self._allowed(who, names)
+        before, now = self._states(), self.clock.wall()
+        for name in chosen:
+            check_run(self.supervisor.services[name])
+        concerned = self.verbs.run(chosen, _why("run", who, ask), planned=now)
+        for name in concerned:
+            await self._clear_hold(name)
+        return await self._carry(_Deed(who, "run", concerned, ask, before, has_run(now)))
 
     async def signal(self, who: Principal, names: Iterable[str], signal: str, scope: str) -> list[VerbResult]:
         """Send a signal to the runs of services.
@@ -206,7 +220,7 @@ class Control:
         Raises:
             WaitTimeout: Not all are there in time, or one will not get there by itself.
         """
-        goals: dict[str, Goal] = {"ready": _is_ready, "stopped": _is_down, "completed": _is_completed}
+        goals: dict[str, Goal] = {"ready": is_ready, "stopped": is_down, "completed": is_completed}
         if goal not in goals:
             raise InvalidRequest(f"cannot wait for {goal!r}", hint="ready, stopped or completed")
         chosen = self.resolve(names)
@@ -343,25 +357,3 @@ def _words(service: Service) -> str:
 
 def _why(done: str, who: Principal, ask: Ask) -> str:
     return f"{done} by {who.name}" + (f": {ask.reason}" if ask.reason else "")
-
-
-def _is_ready(service: Service) -> bool | None:
-    if service.state in {State.READY, State.COMPLETED} and service.ending is None:
-        return True
-    if service.state is State.FAILED:
-        return False
-    if service.state is State.STOPPED and service.down_reason is not DownReason.NONE:
-        return False
-    return None
-
-
-def _is_down(service: Service) -> bool | None:
-    if service.run is None and service.state in {State.STOPPED, State.COMPLETED, State.FAILED}:
-        return True
-    return None
-
-
-def _is_completed(service: Service) -> bool | None:
-    if service.state is State.COMPLETED:
-        return True
-    return False if service.state is State.FAILED else None

@@ -214,6 +214,12 @@ class ControlClient:
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
         return self._act("restart", body, wait, timeout)
 
+    def run(
+        self, names: Iterable[str], *, wait: str = "none", timeout: float = WAIT_TIMEOUT, reason: str = ""
+    ) -> Json:
+        """Run periodic and once services now; `wait` is `completed` or `none`, `timeout` in seconds."""
+        return self._act("run", {"names": list(names), "reason": reason}, wait, timeout)
+
     def signal(self, names: Iterable[str], signal: str, *, scope: str = "leader") -> Json:
         """Send a signal (`SIGHUP`) to the `leader`, the `group` or the whole `tree` of each service."""
         body: Json = {"names": list(names), "signal": signal, "scope": scope}

@@ -38,10 +38,11 @@ from orchestra_supervisor.model.errors import (
     OrchestraError,
 )
 from orchestra_supervisor.model.spec import Fleet
-from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
+from orchestra_supervisor.rules.fleet import is_well
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
@@ -121,6 +122,7 @@ class Daemon:
             secrets=self._plugins.secrets.resolve,
             on_reload=self._ask_reload,
             on_run=self._note_run,
+            on_plan=self._journal.set_plan,
         )
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
@@ -143,7 +145,7 @@ class Daemon:
             self._socket = socket
             self._home.write_layout(fleet, socket)
             tasks.start_soon(self._reload_on_signal, control)
-            last = await supervisor.run(self._snapshot, down=self._down(fleet))
+            last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
@@ -259,7 +261,7 @@ class Daemon:
             "files": supervisor.fleet.files,
             "log_directory": str(log_directory),
             "services": len(services),
-            "ready": sum(one.state in {State.READY, State.COMPLETED} for one in services),
+            "ready": sum(is_well(one) for one in services),
         }
 
 

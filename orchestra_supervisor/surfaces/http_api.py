@@ -30,6 +30,7 @@ from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.surfaces.requests import (
     ReloadRequest,
+    RunRequest,
     ShutdownRequest,
     SignalRequest,
     VerbRequest,
@@ -84,6 +85,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/plugins", _guarded(api.plugins, known)),
         Route("/openapi.json", _guarded(api.openapi, known)),
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
+        Route("/v1/run", _guarded(api.run, known), methods=["POST"]),
         Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
         Route("/v1/reload", _guarded(api.reload, known), methods=["POST"]),
         Route("/v1/shutdown", _guarded(api.shutdown, known), methods=["POST"]),
@@ -231,6 +233,12 @@ class _Api:
             return _Json({"results": [result.to_dict() for result in results]})
 
         return handle
+
+    async def run(self, request: Request) -> Response:
+        who, body = _principal(request, self._control), await _body(request, RunRequest)
+        ask = Ask(body.wait != "none", body.timeout, body.reason)
+        results = await self._control.run(who, body.names, ask)
+        return _Json({"results": [result.to_dict() for result in results]})
 
     async def signal(self, request: Request) -> Response:
         who, body = _principal(request, self._control), await _body(request, SignalRequest)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ReloadRequest", "ShutdownRequest", "SignalRequest", "VerbRequest", "WaitRequest"]
+__all__ = ["ReloadRequest", "RunRequest", "ShutdownRequest", "SignalRequest", "VerbRequest", "WaitRequest"]
 
 Names = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1, max_length=5_000)
@@ -24,6 +24,16 @@ class VerbRequest(_Request):
     """`none` answers when the verb is taken; the others wait for what the verb leads to."""
     timeout: Timeout = 60.0
     with_dependents: bool = False
+    reason: str = ""
+
+
+class RunRequest(_Request):
+    """Run periodic and once services now."""
+
+    names: Names
+    wait: Literal["completed", "none"] = "none"
+    """`completed` waits for the end of the run."""
+    timeout: Timeout = 60.0
     reason: str = ""
 
 
