@@ -1,10 +1,12 @@
 """Loads plugins: imports, verifies, registers. What is wrong with one becomes its fault, never ours."""
 
 import difflib
+import itertools
 import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +27,9 @@ from orchestra_supervisor.plugin_api.plugin import Plugin
 from orchestra_supervisor.plugin_api.source import Stamp, entry_point_names, import_source, is_file, stamp_of
 
 __all__ = ["PluginLoader", "no_secrets"]
+
+LOADED_AT_ONCE = 8
+"""Plugins that are loaded at a time."""
 
 _Offered = dict[str, dict[str, object]]
 
@@ -49,7 +54,7 @@ class PluginLoader:
         self._reveal = reveal
         self._kept: dict[str, tuple[Stamp, Plugin]] = {}
         self._living: list[Plugin] = []
-        self._serial = 0
+        self._serials = itertools.count(1)
         self._lock = threading.Lock()
 
     def load(self, specs: Sequence[PluginSpec]) -> list[Plugin]:
@@ -57,7 +62,8 @@ class PluginLoader:
         with self._lock:
             distinct = {spec.model_dump_json(): spec for spec in specs}
             known = tuple(self._living)
-            plugins = [self._one(key, spec) for key, spec in distinct.items()]
+            with ThreadPoolExecutor(LOADED_AT_ONCE) as pool:  # one that hangs costs its time, not the others'
+                plugins = list(pool.map(self._one, distinct, distinct.values()))
             # What serves already has its words: a configuration that is only tried takes none away from it.
             _refuse_doubles(sorted(plugins, key=lambda one: one not in known))
             return plugins
@@ -89,10 +95,9 @@ class PluginLoader:
         plugin = Plugin(spec, label, PluginLoop(label))
         if not spec.enabled:
             return plugin
-        self._serial += 1
         self._living.append(plugin)
         try:
-            _load(plugin, self._serial, self._reveal)
+            _load(plugin, next(self._serials), self._reveal)
         except OrchestraError as error:
             plugin.fault = PluginError(error.message, hint=error.hint, plugin=plugin.name)
         except Exception as error:  # noqa: BLE001 - a plugin's edge

@@ -107,7 +107,10 @@ def _read(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise PluginError(f"{path} is not a regular file", hint="name a Python file")
         _refuse_strangers(path, status)
-        for folder in path.parents:
+        for folder in {
+            *path.parents,
+            *path.resolve().parents,
+        }:  # a link leads past the folders that are named
             _refuse_strangers(folder, folder.stat())
         data = file.read(MAX_FILE_SIZE + 1)
     if len(data) > MAX_FILE_SIZE:

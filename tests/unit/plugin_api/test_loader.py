@@ -107,6 +107,15 @@ def test_a_plugin_that_hangs_while_it_is_loaded_is_given_up_in_its_time(
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
+def test_several_that_hang_cost_the_time_of_one(loader: PluginLoader, tmp_path: Path) -> None:
+    paths = [write_plugin(tmp_path, "time.sleep(3600)", f"hang{number}.py") for number in range(6)]
+    began = time.monotonic()
+    plugins = loader.load([spec_of(path, timeout=1.0) for path in paths])
+    assert time.monotonic() - began < 5
+    assert all("no end within 1 s" in fault_of(plugin) for plugin in plugins)
+
+
 def test_a_missing_file_a_missing_module_and_a_missing_entry_point_are_told(
     loader: PluginLoader, tmp_path: Path
 ) -> None:
@@ -141,6 +150,15 @@ def test_a_file_in_a_folder_that_others_may_change_is_refused(loader: PluginLoad
     assert f"{folder} has mode 0777" in fault_of(loader.load([spec_of(path)])[0])
     folder.chmod(0o1777)  # with the sticky bit, others cannot replace what is ours
     assert loader.load([spec_of(path)])[0].fault is None
+
+
+def test_a_link_is_judged_by_where_it_leads(loader: PluginLoader, tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    path = write_plugin(folder, GOOD)
+    folder.chmod(0o777)
+    (tmp_path / "link.py").symlink_to(path)
+    assert f"{folder} has mode 0777" in fault_of(loader.load([spec_of(tmp_path / "link.py")])[0])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
