@@ -44,7 +44,7 @@ async def no_secrets(reference: str) -> str:
 class PluginLoader:
     """Loads plugins and keeps them, so that one that has not changed is loaded once.
 
-    Its methods block for as long as plugins take, each within its timeout: call them in a thread.
+    Loading blocks for as long as plugins take, each within its timeout: do it in a thread.
 
     Args:
         reveal: Gives plugins the values of secrets.
@@ -78,13 +78,14 @@ class PluginLoader:
         return self.load(_wanted(specs, entry_points=entry_points))
 
     def keep(self, plugins: Sequence[LoadedPlugin]) -> None:
-        """Let go of all others."""
-        with self._lock:
-            self._kept = {key: kept for key, kept in self._kept.items() if kept[1] in plugins}
-            for plugin in self._living:
-                if plugin not in plugins:
-                    plugin.loop.close()
-            self._living = [plugin for plugin in self._living if plugin in plugins]
+        """Let go of all others. Never waits, not even for plugins that are being loaded."""
+        for key, (_, plugin) in tuple(self._kept.items()):
+            if plugin not in plugins:
+                self._kept.pop(key, None)
+        for plugin in tuple(self._living):
+            if plugin not in plugins:
+                self._living.remove(plugin)
+                plugin.loop.close()
 
     def _one(self, key: str, spec: PluginSpec) -> Plugin:
         stamp = stamp_of(spec.source)
