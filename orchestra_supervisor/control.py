@@ -125,7 +125,10 @@ class Control:
         """Return the named services as they stand, or all."""
         chosen = self.resolve(names) if names else list(self.supervisor.services)
         return [
-            to_report(self.supervisor.services[name], self.supervisor.core.moment(name)) for name in chosen
+            to_report(
+                self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
+            )
+            for name in chosen
         ]
 
     async def events(self, query: EventQuery) -> list[Event]:

@@ -16,25 +16,32 @@ from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
     PROBE_SLOT_PREFIX,
+    CommandNews,
     FleetNews,
+    ListenRefused,
     LoggerNews,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
     RunNews,
     ShutdownAsked,
+    SlotCalled,
+    SlotNews,
     Snapshot,
 )
 from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
+    Called,
     Gone,
     Input,
+    ListenFailed,
     Stop,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
@@ -98,6 +105,8 @@ class Supervisor:
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
+        self.limits_held: frozenset[str] = frozenset()
+        """Limits that control groups hold; others are watched, or not held."""
         self._out = outside
         self._keeper = outside.keeper
         self._bus = outside.bus
@@ -167,6 +176,7 @@ class Supervisor:
 
     def _take_over(self, snapshot: Snapshot, down: Mapping[str, DownReason]) -> None:
         self.logger_pid = snapshot.logger_pid
+        self.limits_held = frozenset(snapshot.groups.limits)
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
@@ -192,6 +202,7 @@ class Supervisor:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         for effect in resume_strangers(self.fleet.services, slots):
             self._carrier.order(effect)
+        hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
         for name, event in inputs:
             self.core.post(name, event)
@@ -239,7 +250,10 @@ class Supervisor:
     async def _listen(self) -> None:
         async for news in self._keeper.news():
             if not isinstance(news, RunNews):
-                self._fleet_news(news)
+                if isinstance(news, SlotCalled | ListenRefused | CommandNews):
+                    self._slot_news(news)
+                else:
+                    self._fleet_news(news)
                 continue
             if news.slot.startswith(PROBE_SLOT_PREFIX):
                 self._checks.deliver(news.input.run, news.input)
@@ -251,6 +265,18 @@ class Supervisor:
             elif isinstance(news.input, Gone):
                 self._keeper.ack(news.input.run)
                 self.core.wake()
+
+    def _slot_news(self, news: SlotNews) -> None:
+        match news:
+            case SlotCalled(slot, name):
+                self.core.post_news(slot, Called(name))
+            case ListenRefused(slot, message):
+                self.core.post_news(slot, ListenFailed(message))
+            case CommandNews(slot, run, command, text):
+                words = f"{command} command: {text}"
+                self._bus.publish(
+                    "service.command_failed", words, service=slot, run=run, data={"command": command}
+                )
 
     def _fleet_news(self, news: FleetNews) -> None:
         match news:

@@ -25,6 +25,9 @@ _LIVE_FIELDS = frozenset(
         "url",
         "log",
         "tags",
+        "limits",
+        "recycle",
+        "reload",
     }
 )
 """Fields that a running process knows nothing of: policies, probes, words. All others need a new run,

@@ -5,6 +5,7 @@ The record is a value: a step takes one and returns another. What must outlive t
 a boot, so a note means the same to the next daemon.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
@@ -49,6 +50,12 @@ class Run:
     leader_ended: bool = False
     ended_mono: float = 0.0
     was_ready: bool = False
+    main_pid: int | None = None
+    """The process that it has named its main one, where that is not the leader."""
+    extended_until: float | None = None
+    """Instant up to which it has asked for time to start."""
+    watchdog: float | None = None
+    """Seconds within which it wants to say that it is alive, where it has asked for other than configured."""
     digest: str = ""
     """Of the spec it was started from (`rules.diff.run_digest`)."""
 
@@ -109,6 +116,14 @@ class Service:
     refresh: bool = False
     """A dependency with `on_failure: restart` was lost: restart when it is back."""
     probe_error: str = ""
+    listening: bool = False
+    """It waits for the first connection to its sockets."""
+    called: bool = False
+    """One came, or somebody started it by hand: the next run need not wait for one."""
+    said: str = ""
+    """Its own status text; not in the note, for the keeper keeps it."""
+    beat: float | None = None
+    """Instant at which the run last said that it is alive; likewise."""
     plan: Plan | None = None
     """Of a periodic service: how far it has come with its schedule."""
     last: RunReport | None = None
@@ -120,6 +135,11 @@ class Service:
     def is_idle(self) -> bool:
         """True for a periodic service of which no planned run is in the works."""
         return self.plan is not None and self.plan.current is None
+
+    @property
+    def is_at_rest(self) -> bool:
+        """True when nothing of it runs and nothing is about to by itself."""
+        return self.state in {State.STOPPED, State.COMPLETED, State.FAILED}
 
     @property
     def is_leaving(self) -> bool:
@@ -136,14 +156,33 @@ class Service:
         run, probes = self.run, self.spec.probes
         if run is None or run.was_ready or run.leader_ended or self.ending is not None:
             return None
-        if not self.spec.startup_timeout or (probes.startup is None and probes.readiness is None):
+        shows = probes.startup is not None or probes.readiness is not None or self.spec.notify
+        if not self.spec.startup_timeout or not shows:
             return None
-        return run.ordered_mono + self.spec.startup_timeout
+        return max(run.ordered_mono + self.spec.startup_timeout, run.extended_until or 0.0)
+
+    @property
+    def watchdog_deadline(self) -> float | None:
+        """Instant by which the present run must have said again that it is alive, or None."""
+        run = self.run
+        if run is None or run.leader_ended or self.ending is not None or self.beat is None:
+            return None
+        if not self.spec.watchdog or self.state not in {State.RUNNING, State.READY, State.UNHEALTHY}:
+            return None
+        return self.beat + (self.spec.watchdog if run.watchdog is None else run.watchdog)
+
+    @property
+    def recycle_deadline(self) -> float | None:
+        """Instant at which the present run is old enough to be replaced, or None."""
+        run, age = self.run, self.spec.recycle.age
+        if run is None or age is None or run.leader_ended or self.ending is not None:
+            return None
+        return run.ordered_mono + age if self.state in {State.READY, State.UNHEALTHY} else None
 
     @property
     def begin_at(self) -> float | None:
         """Instant at which a run that only waits for time is to begin, or None."""
-        if self.is_idle:
+        if self.is_idle or self.listening:
             return None
         if self.state is State.BACKOFF or (self.state is State.WAITING and not self.unmet):
             return 0.0 if self.next_start is None else self.next_start
@@ -153,10 +192,18 @@ class Service:
     def deadline(self) -> float | None:
         """Instant of the next `Due` input, or None: derived, so that no timer is ever forgotten."""
         look = self.look if self.plan is not None and self.desired is Desired.UP else None
-        instants = (self.begin_at, self.startup_deadline, look)
+        instants = (
+            self.begin_at,
+            self.startup_deadline,
+            self.watchdog_deadline,
+            self.recycle_deadline,
+            look,
+        )
         return min((at for at in instants if at is not None), default=None)
 
 
+_UNGROUPED = {"memory": "watched", "cpu": "no", "pids": "no"}
+"""How limits are held where control groups do not."""
 _NOTE_FIELDS = (
     "state",
     "desired",
@@ -169,6 +216,8 @@ _NOTE_FIELDS = (
     "next_start",
     "refresh",
     "probe_error",
+    "listening",
+    "called",
 )
 
 
@@ -209,6 +258,8 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
             next_start=None if held["next_start"] is None else float(held["next_start"]),
             refresh=bool(held["refresh"]),
             probe_error=str(held["probe_error"]),
+            listening=bool(held.get("listening", False)),
+            called=bool(held.get("called", False)),
             plan=_plan(plan) if plan else None,
             last=RunReport(**last) if last else None,
         )
@@ -226,8 +277,14 @@ def _plan(held: dict[str, Any]) -> Plan:
     return replace(plan, waiting=tuple(float(at) for at in plan.waiting))
 
 
-def to_report(service: Service, moment: Moment) -> ServiceReport:
-    """Return the frozen view of a service for people and programs."""
+def to_report(service: Service, moment: Moment, by_group: Collection[str] = ()) -> ServiceReport:
+    """Return the frozen view of a service for people and programs.
+
+    Args:
+        service: The service.
+        moment: Now.
+        by_group: Limits that control groups hold here.
+    """
     spec, run = service.spec, service.run
     next_start, next_run = service.begin_at, None
     if spec.schedule is not None and service.plan is not None and service.desired is Desired.UP:
@@ -241,7 +298,7 @@ def to_report(service: Service, moment: Moment) -> ServiceReport:
         down_reason=service.down_reason,
         reason=service.reason,
         since=service.since_wall,
-        pid=run.pid if run and not run.leader_ended else None,
+        pid=(run.main_pid or run.pid) if run and not run.leader_ended else None,
         run=run.id if run else None,
         started=run.ordered_wall if run and run.pid else None,
         restarts=service.restarts,
@@ -253,6 +310,13 @@ def to_report(service: Service, moment: Moment) -> ServiceReport:
         waiting_for=tuple(name for name, _ in service.unmet) if service.state is State.WAITING else (),
         next_start=None if next_start is None else moment.wall + max(0.0, next_start - moment.mono),
         probe_error=service.probe_error,
+        listening=service.listening,
+        status_text=service.said,
+        sockets=tuple(one.address for one in spec.sockets),
+        limits={
+            name: {"value": value, "held": "cgroup" if name in by_group else _UNGROUPED[name]}
+            for name, value in spec.limits.named.items()
+        },
         depends_on=tuple(spec.depends_on),
         tags=spec.tags,
         last_run=service.last,
