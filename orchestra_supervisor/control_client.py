@@ -243,6 +243,10 @@ class ControlClient:
         """Yield events as they happen, those after `after` first; see `stream`."""
         return self.stream("/v1/events/stream", {"after": after, "service": service, "kind": kind})
 
+    def plugins(self) -> Json:
+        """Return the plugins as they stand."""
+        return self.request("GET", "/v1/plugins")
+
     def logs(
         self, name: str, *, lines: int = 100, since: float | None = None, grep: str | None = None
     ) -> Json:

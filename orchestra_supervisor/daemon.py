@@ -5,6 +5,7 @@ runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
 import argparse
+import logging
 import os
 import secrets
 import sys
@@ -20,13 +21,13 @@ from anyio import to_thread
 from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
-from orchestra_supervisor.config.secrets import SecretStore
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
 from orchestra_supervisor.engine.meter import Meter, Scene
+from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
@@ -44,7 +45,6 @@ from orchestra_supervisor.model.errors import (
 from orchestra_supervisor.model.figures import ROLE_PREFIX
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
-from orchestra_supervisor.probes.run import run_check
 from orchestra_supervisor.process.figures import ProcessSampler, Root
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
@@ -100,7 +100,8 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = EventBus(journal, self._clock)
         self._started = self._clock.wall()
-        self._secrets = SecretStore(None)
+        self._fleet = Fleet()
+        self._plugins = PluginDesk(self._bus, lambda: self._fleet.services)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
 
@@ -126,8 +127,8 @@ class Daemon:
             clock=self._clock,
             bus=self._bus,
             launcher=launcher,
-            network=run_check,
-            secrets=self._resolve_secrets,
+            network=self._plugins.checks.run,
+            secrets=self._plugins.secrets.resolve,
             on_reload=self._ask_reload,
             on_run=self._note_run,
             on_plan=self._journal.set_plan,
@@ -138,7 +139,8 @@ class Daemon:
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
         meter = self._meter(supervisor)
-        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake)
+        go_over = self._plugins.apply
+        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake, go_over)
         reloader = Reloader(
             supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
         )
@@ -164,10 +166,11 @@ class Daemon:
             meter=meter,
         )
         describe = partial(self._describe, supervisor, log_directory)
-        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
+        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path, self._plugins.host.reports))
         text = "started" if self._is_fresh else "took over"
-        self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
         async with anyio.create_task_group() as tasks:
+            await tasks.start(self._plugins.run, fleet.settings)
+            self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
             self._tell(fleet)
@@ -180,6 +183,7 @@ class Daemon:
                 _say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
                 self._bus.publish("daemon.replaced", "the next daemon takes over")
+            await self._plugins.end()
             tasks.cancel_scope.cancel()
 
     async def _serve(self, app: object, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
@@ -216,7 +220,8 @@ class Daemon:
 
     async def _read(self, files: tuple[Path, ...]) -> LoadResult:
         """Read the fleet from these files, or from its own where none are named."""
-        load = partial(load_fleet, files or self._options.files, environ=os.environ)
+        source = self._plugins.host.loader
+        load = partial(load_fleet, files or self._options.files, environ=os.environ, plugins=source)
         result = await to_thread.run_sync(load, limiter=self._limiter)
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle and not result.errors:  # errors have a place and are told first
@@ -227,7 +232,8 @@ class Daemon:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
         credentials = credentials_for(fleet.settings, os.environ)
-        self._secrets = SecretStore(fleet.settings.secrets_file, credentials)
+        self._fleet = fleet
+        self._plugins.secrets.use_file(fleet.settings.secrets_file, credentials)
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:
         """Return the services that a fresh start leaves down."""
@@ -254,9 +260,6 @@ class Daemon:
                 await reloader.reload("SIGHUP")
             except OrchestraError as error:
                 _say(f"reload refused: {error.message}")
-
-    async def _resolve_secrets(self, env: dict[str, str]) -> dict[str, str]:
-        return await to_thread.run_sync(self._secrets.resolve, env, limiter=self._limiter)
 
     # Telling.
 
@@ -345,6 +348,16 @@ def _say(text: str) -> None:
     print(with_priority(f"orchestra: {text}", priority), file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
 
 
+def _log_to_stderr() -> None:
+    """Let plugins' logs through, and nobody else's."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("orchestra: %(name)s: %(message)s"))
+    ours = logging.getLogger("orchestra")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; returns its exit status."""
     parser = argparse.ArgumentParser(prog="orchestra-daemon", description="Started by the keeper.")
@@ -354,6 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     only = tuple(name for names in given.only for name in names.split(",") if name)
     options = Options(given.home.absolute(), tuple(path.absolute() for path in given.files), only)
+    _log_to_stderr()
     try:
         return anyio.run(_run, options)
     except OrchestraError as error:

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "graph": Command("graph", "[NAMES]", "who needs whom: as a tree, for Graphviz, or a picture"),
     "logs": Command("logs", "[NAMES] [-f]", "what the services wrote, also while the daemon is away"),
     "events": Command("events", "[-f]", "what happened, and who asked for it"),
+    "plugins": Command("plugins", "", "the plugins of the fleet, and what went wrong with them"),
     "start": Command("verbs", "NAMES", "start services and wait until they are ready"),
     "stop": Command("verbs", "NAMES", "stop services; a stop by hand is remembered"),
     "restart": Command("verbs", "NAMES", "stop services, then start them"),
@@ -50,7 +51,7 @@ COMMANDS: dict[str, Command] = {
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "plan", "reload", "upgrade-daemon")),
-    ("Look at it", ("status", "top", "graph", "logs", "events")),
+    ("Look at it", ("status", "top", "graph", "logs", "events", "plugins")),
     ("Act on services", ("start", "stop", "restart", "run", "signal", "wait")),
     ("Prepare", ("check", "doctor", "bundle", "systemd", "completion", "version", "help")),
 )

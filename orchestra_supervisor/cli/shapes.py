@@ -13,6 +13,7 @@ __all__ = [
     "EventView",
     "FigureView",
     "FiguresView",
+    "PluginView",
     "ResultView",
     "ServiceView",
     "StatusView",
@@ -246,3 +247,18 @@ class EventView:
         self.kind = _text(row, "kind")
         self.service = _text(row, "service")
         self.message = _text(row, "message")
+
+
+class PluginView:
+    """One row of `plugins`."""
+
+    def __init__(self, row: Json) -> None:
+        self.name = _text(row, "name")
+        self.version = _text(row, "version")
+        self.source = _text(row, "source")
+        self.state = _text(row, "state") or "unknown"
+        self.hooks = _texts(row, "hooks")
+        self.calls = _integer(row, "calls") or 0
+        self.failures = _integer(row, "failures") or 0
+        self.dropped = _integer(row, "dropped") or 0
+        self.last_error = _text(row, "last_error")

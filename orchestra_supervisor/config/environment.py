@@ -45,8 +45,8 @@ PATH_VARIABLES = frozenset(
 )
 """Variables that are lists of folders."""
 
-SECRET_REFERENCE = re.compile(r"secret:([A-Za-z0-9_][A-Za-z0-9_./-]*)")
-"""A whole value that stands for a secret."""
+SECRET_REFERENCE = re.compile(r"secret:([A-Za-z0-9_][A-Za-z0-9_.:#/-]*)")
+"""A whole value that stands for a secret: a name of the secrets file, or `SCHEME:NAME` of a plugin."""
 
 
 def holds_secret(text: str) -> bool:

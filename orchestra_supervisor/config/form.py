@@ -25,6 +25,7 @@ from orchestra_supervisor.config.form_parts import (
     RestartOrPolicy,
     StopForm,
 )
+from orchestra_supervisor.config.form_plugins import PluginOrSource
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
@@ -244,6 +245,10 @@ class SettingsForm(Form):
         None,
         description="When systemd is told that we are ready: the services are settled, or the daemon runs. "
         "Default: fleet.",
+    )
+    plugins: list[PluginOrSource] | None = Field(None, description="Plugins of the fleet.")
+    plugin_entry_points: Flag | None = Field(
+        None, description="Also load the plugins that installed packages bring. Default: false."
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

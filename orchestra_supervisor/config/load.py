@@ -13,17 +13,20 @@ from pathlib import Path
 
 from orchestra_supervisor.config.backends import resolve_mcp
 from orchestra_supervisor.config.dependencies import check_dependencies
+from orchestra_supervisor.config.dialect_plugin import read_with_plugins
 from orchestra_supervisor.config.dialects import detect
 from orchestra_supervisor.config.draft import Origin, Reading, Source
 from orchestra_supervisor.config.drift import find_drift
 from orchestra_supervisor.config.files import read_text
 from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
-from orchestra_supervisor.config.jsonc import parse
+from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.merge import Candidate, merge
+from orchestra_supervisor.config.plugin_source import LazyPlugins
 from orchestra_supervisor.config.resolve import FileScope, resolve_head, resolve_service
 from orchestra_supervisor.config.settings import merge_settings
 from orchestra_supervisor.model.errors import ConfigError
 from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.plugin_api.offers import PluginSource
 
 __all__ = ["DEFAULT_FILES", "LoadResult", "Sources", "default_files", "in_order", "load_fleet"]
 
@@ -69,9 +72,9 @@ class Sources:
         candidate = self.candidates.get(service)
         return candidate.draft.origin.named(path) if candidate else ".".join(map(str, path))
 
-    def setting(self, key: str) -> Location:
-        """Return the place of a fleet-wide setting, or of nothing."""
-        path = ("settings", key)
+    def setting(self, *keys: str | int) -> Location:
+        """Return the place of a fleet-wide setting or of a part of it, or of nothing."""
+        path = ("settings", *keys)
         return next((origin.where(path) for origin in self.origins if origin.has(path)), Location(""))
 
 
@@ -129,12 +132,15 @@ def default_files(directory: Path) -> list[Path]:
     return [path for name in DEFAULT_FILES if (path := directory / name).is_file()]
 
 
-def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResult:
+def load_fleet(
+    paths: Sequence[Path], *, environ: Mapping[str, str], plugins: PluginSource | None = None
+) -> LoadResult:
     """Read a fleet.
 
     Args:
         paths: Configuration files of any dialect, in order.
         environ: Environment of the supervisor: the weakest layer of variables.
+        plugins: Loads the plugins of the fleet where a file is in none of the built-in dialects.
 
     Returns:
         The fleet and all findings. Faults do not raise; see `LoadResult.raise_for_errors`.
@@ -152,6 +158,7 @@ def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResu
         )
     for path in paths:
         intake.take(path, str(path))
+    intake.ask_plugins(plugins or LazyPlugins())
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
     drafts = [(draft, scope) for scope in scopes for draft in scope.reading.services]
     candidates = [
@@ -209,6 +216,7 @@ class _Intake:
         self.shown: list[str] = []
         self.scopes: list[FileScope] = []
         self.globs: list[str] = []
+        self._unclaimed: list[tuple[Node, Source, Finding]] = []
 
     def take(self, path: Path, shown_path: str) -> None:
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - no symlinks resolved
@@ -234,9 +242,25 @@ class _Intake:
         source = Source(absolute, shown_path)
         dialect = detect(document.root, source)
         if isinstance(dialect, Finding):
-            self._findings.add(dialect)
+            self._unclaimed.append((document.root, source, dialect))
             return
-        reading = dialect.read(document.root, source)
+        self._use(dialect.read(document.root, source))
+
+    def ask_plugins(self, loader: PluginSource) -> None:
+        """Give the files that no built-in dialect takes to those of plugins, which other files name."""
+        while self._unclaimed:
+            unclaimed, self._unclaimed = self._unclaimed, []
+            settings = merge_settings(sorted(self.scopes, key=lambda one: one.reading.rank), Findings())
+            loaded = loader.load_wanted(settings.plugins, entry_points=settings.plugin_entry_points)
+            plugins = [one for one in loaded if one.fault is None]
+            for root, source, refusal in unclaimed:
+                reading = read_with_plugins(root, source, plugins)
+                if isinstance(reading, Reading):
+                    self._use(reading)
+                else:
+                    self._findings.add(reading or refusal)
+
+    def _use(self, reading: Reading) -> None:
         self._findings.extend(reading.findings)
         scope = resolve_head(reading, self._environ, self._findings)
         self.scopes.append(scope)

@@ -19,7 +19,7 @@ from orchestra_supervisor.config.environment import PATH_VARIABLES
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.config.ports import PortOwner, listeners
-from orchestra_supervisor.config.secrets import SecretStore
+from orchestra_supervisor.config.secrets import SecretStore, secret_names
 from orchestra_supervisor.model.errors import SecretError
 from orchestra_supervisor.model.spec import ServiceSpec
 
@@ -182,6 +182,8 @@ class _Look:
 
     def at_secrets(self, store: SecretStore) -> None:
         for name, value in self.spec.env.items():
+            if any(":" in secret for secret in secret_names(value)):
+                continue  # of a plugin, which is asked when the process is spawned
             try:
                 store.resolve({name: value})
             except SecretError as error:

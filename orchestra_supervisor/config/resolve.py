@@ -32,6 +32,7 @@ from orchestra_supervisor.model.spec import (
     CommandCheck,
     DependencySpec,
     HttpCheck,
+    PluginCheck,
     ProbeSet,
     ProbeSpec,
     RestartSpec,
@@ -149,7 +150,9 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         if own is not None:
             members["environment"] = own
         for key in [key for key in members if key not in ("env_files", "environment")]:
-            members[key] = scope.tree(members[key], ("settings", key))
+            # A plugin's options may refer to secrets: it gets their values when it needs them.
+            filler = env_scope if key == "plugins" else scope
+            members[key] = filler.tree(members[key], ("settings", key))
         body["settings"] = members
     if "include" in body:
         body["include"] = scope.tree(body["include"], ("include",))
@@ -376,8 +379,8 @@ def _probe_set(form: ServiceForm, head: HeadForm, default: ProbeTimingForm | Non
 
 def _probe(form: ProbeForm, timing: dict[str, Any]) -> ProbeSpec:
     given = _given(form)
-    checks = {key: given.pop(key, None) for key in ("http", "tcp", "command")}
-    check: HttpCheck | TcpCheck | CommandCheck
+    checks = {key: given.pop(key, None) for key in ("http", "tcp", "command", "plugin")}
+    check: HttpCheck | TcpCheck | CommandCheck | PluginCheck
     if form.http is not None:
         http = _given(checks["http"])
         renamed = {"body_match": http.pop("body")} if "body" in http else {}
@@ -386,6 +389,8 @@ def _probe(form: ProbeForm, timing: dict[str, Any]) -> ProbeSpec:
         check = HttpCheck(**http, **renamed)
     elif form.tcp is not None:
         check = TcpCheck(**_given(checks["tcp"]))
+    elif form.plugin is not None:
+        check = PluginCheck(**_given(checks["plugin"]))
     else:
         check = CommandCheck(argv=tuple(form.command or ()))
     return ProbeSpec(check=check, **(timing | given))

@@ -7,26 +7,45 @@ of the file, or keys of nested objects joined by dots. Values appear in no messa
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from orchestra_supervisor.config.credentials import Credentials
-from orchestra_supervisor.config.environment import SECRET_REFERENCE, holds_secret
+from orchestra_supervisor.config.environment import SECRET_REFERENCE
 from orchestra_supervisor.config.files import MAX_FILE_SIZE, opened, read_all
 from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.judge import nearest
 from orchestra_supervisor.model.errors import SecretError
 
-__all__ = ["SecretStore", "secret_names"]
+__all__ = ["SecretStore", "ValueOf", "fill_secrets", "secret_names"]
 
 _INLINE = re.compile(r"\$\{secret:([^{}]*)\}")
 _Stamp = tuple[int, int, int, int]
+
+ValueOf = Callable[[str, str], str]
+"""Returns the value of a secret by (name, variable that it is for); raises SecretError."""
 
 
 def secret_names(value: str) -> list[str]:
     """Return the names of the secrets that a value refers to."""
     whole = SECRET_REFERENCE.fullmatch(value)
     return [whole[1]] if whole else _INLINE.findall(value)
+
+
+def fill_secrets(env: Mapping[str, str], value_of: ValueOf) -> dict[str, str]:
+    """Return an environment with references replaced by values.
+
+    Raises:
+        SecretError: As `value_of` does.
+    """
+    result: dict[str, str] = {}
+    for variable, value in env.items():
+        whole = SECRET_REFERENCE.fullmatch(value)
+        if whole:
+            result[variable] = value_of(whole[1], variable)
+        else:
+            result[variable] = _INLINE.sub(lambda match, to=variable: value_of(match[1], to), value)
+    return result
 
 
 class SecretStore:
@@ -49,19 +68,18 @@ class SecretStore:
         Raises:
             SecretError: A secret is missing or not text; the file is missing, malformed, or open to others.
         """
-        if not any(holds_secret(value) for value in env.values()):
-            return dict(env)
-        values = self._read()
-        result: dict[str, str] = {}
-        for variable, value in env.items():
-            whole = SECRET_REFERENCE.fullmatch(value)
-            if whole:
-                result[variable] = self._value(values, whole[1], variable)
-            else:
-                result[variable] = _INLINE.sub(
-                    lambda match, to=variable: self._value(values, match[1], to), value
-                )
-        return result
+        return fill_secrets(env, self.reader())
+
+    def reader(self) -> "ValueOf":
+        """Return what looks names up in one reading of the file, which is done when it is first asked."""
+        read: list[Mapping[str, str | None]] = []
+
+        def value_of(name: str, variable: str) -> str:
+            if not read:
+                read.append(self._read())
+            return self._value(read[0], name, variable)
+
+        return value_of
 
     def values(self) -> list[str]:
         """Return every value, for whoever has to keep them out of a text; none where there is no file.

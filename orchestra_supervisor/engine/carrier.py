@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import anyio
 
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.order_secrets import has_secrets, with_secrets
 from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver
-from orchestra_supervisor.engine.secrets import has_secrets, with_secrets
 from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.process.orders import SpawnOrder
 from orchestra_supervisor.rules.inputs import (

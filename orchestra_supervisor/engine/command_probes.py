@@ -3,10 +3,17 @@
 import anyio
 
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.order_secrets import with_secrets
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
-from orchestra_supervisor.engine.secrets import with_secrets
 from orchestra_supervisor.model.errors import SecretError
-from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ServiceSpec, StopSpec, TcpCheck
+from orchestra_supervisor.model.spec import (
+    CommandCheck,
+    HttpCheck,
+    PluginCheck,
+    ServiceSpec,
+    StopSpec,
+    TcpCheck,
+)
 from orchestra_supervisor.probes.outcome import ProbeOutcome, judge_exit
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, slot_of
 from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, ProbeKind, Spawned, SpawnRefused, Stuck
@@ -46,7 +53,7 @@ class CheckCarrier:
         self,
         spec: ServiceSpec,
         kind: ProbeKind,
-        check: HttpCheck | TcpCheck | CommandCheck,
+        check: HttpCheck | TcpCheck | CommandCheck | PluginCheck,
         timeout: float,  # noqa: ASYNC109  # part of the probe: a late answer is a failed check, not an error
     ) -> ProbeOutcome:
         """Carry out one check; a negative result is a value."""

@@ -7,6 +7,7 @@ from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import (
     HttpCheck,
+    PluginCheck,
     ServiceSpec,
     StopSpec,
     TcpCheck,
@@ -16,8 +17,8 @@ from orchestra_supervisor.process.orders import LogTarget, News, SpawnOrder
 
 __all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver"]
 
-Checker = Callable[[HttpCheck | TcpCheck, float], Awaitable[ProbeOutcome]]
-"""Carries out one network check within a timeout in seconds."""
+Checker = Callable[[HttpCheck | TcpCheck | PluginCheck, float], Awaitable[ProbeOutcome]]
+"""Carries out one check that needs no process of its own within a timeout in seconds."""
 
 SecretResolver = Callable[[dict[str, str]], Awaitable[dict[str, str]]]
 """Returns an environment with every secret reference replaced; raises SecretError."""

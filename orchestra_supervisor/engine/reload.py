@@ -14,7 +14,7 @@ from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError, OrchestraError
-from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.spec import Fleet, FleetSettings
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.rules.diff import settings_after_reload
 from orchestra_supervisor.rules.reload import Action
@@ -36,6 +36,7 @@ class Files:
         down: Returns the services that a fresh start of a fleet would leave down, and why.
         launcher: Knows where logs go, and what becomes of them.
         on_applied: Called once a fleet is applied, for what looks at its settings.
+        go_over: Goes over to what the settings say of plugins; it takes its time.
     """
 
     load: Callable[[tuple[Path, ...]], Awaitable[LoadResult]]
@@ -44,6 +45,7 @@ class Files:
     down: Callable[[Fleet], Mapping[str, DownReason]]
     launcher: Launcher
     on_applied: Callable[[], None]
+    go_over: Callable[[FleetSettings], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Reloader:
         with self._supervisor.standing.reloading():
             async with self._lock:
                 report = await self._go_over(by)
+            await self._files.go_over(self._supervisor.fleet.settings)
             await self._verbs.forget_removed(report.names(Action.REMOVE))
         return report
 

@@ -8,10 +8,11 @@ spelled out, defaults filled in. Two specs that compare equal describe the same 
 import signal as _signal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.model.watch import WatchSpec
@@ -27,6 +28,7 @@ __all__ = [
     "HttpCheck",
     "McpBackendSpec",
     "McpSpec",
+    "PluginCheck",
     "Port",
     "ProbeSet",
     "ProbeSpec",
@@ -89,10 +91,19 @@ class CommandCheck(_Spec):
     argv: Annotated[tuple[NoNul, ...], Field(min_length=1)]
 
 
+class PluginCheck(_Spec):
+    """Passes when a plugin's check does."""
+
+    type: Literal["plugin"] = "plugin"
+    probe: str
+    """The kind of check, as a plugin registers it."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
 class ProbeSpec(_Spec):
     """One probe: what is checked, when, and how many results count."""
 
-    check: Annotated[HttpCheck | TcpCheck | CommandCheck, Field(discriminator="type")]
+    check: Annotated[HttpCheck | TcpCheck | CommandCheck | PluginCheck, Field(discriminator="type")]
     initial_delay: Seconds = 0.0
     period: Annotated[float, Field(ge=0.01, le=86_400)] = 10.0
     """Between the starts of two checks. Until a probe first passes it is checked more often."""
@@ -287,6 +298,9 @@ class FleetSettings(_Spec):
     """Events also go to the systemd journal, with fields."""
     systemd_ready: Literal["fleet", "daemon"] = "fleet"
     """When a service manager is told `READY=1`: the fleet has settled, or the daemon supervises it."""
+    plugins: tuple[PluginSpec, ...] = ()
+    plugin_entry_points: bool = False
+    """The plugins that installed packages bring are loaded too."""
 
 
 class Fleet(_Spec):

@@ -122,6 +122,8 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "credentials": _live("read when a process is next started"),
     "journald": _live("holds from the next event"),
     "systemd_ready": _live("holds from the next word to the service manager"),
+    "plugins": _live("loaded and let go of by the reload"),
+    "plugin_entry_points": _live("looked for by the reload"),
     "watch_config": _live("watched so from now on"),
     "watch_debounce": _live("watched so from now on"),
 }

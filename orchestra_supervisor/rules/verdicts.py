@@ -87,5 +87,7 @@ def unprobed(service: Service, now: Moment) -> Step:
     is_starting = service.state is State.STARTING
     awaited = (probes.startup or service.spec.notify or None) if is_starting else probes.readiness
     if awaited is None and service.state in {State.STARTING, State.RUNNING, State.UNHEALTHY}:
-        return enter_running(replace(service, probe_error=""), now)
+        after = enter_running(replace(service, probe_error=""), now)
+        # A job runs to its end without a probe: it stands where it belongs.
+        return after if after.service.state is not service.state else Step(service)
     return Step(service)

@@ -26,6 +26,7 @@ from orchestra_supervisor.logfile.scan import Span
 from orchestra_supervisor.logfile.search import Query
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.plugin import PluginReport
 from orchestra_supervisor.surfaces.figures import FigureTeller
 from orchestra_supervisor.surfaces.log_stream import LogReader
 from orchestra_supervisor.surfaces.openapi import openapi_document
@@ -64,12 +65,14 @@ class ApiContext:
         version: Of the product.
         describe: Returns the `daemon` object of status.
         log_path: Returns the log file of a service.
+        plugins: Returns the plugins as they stand.
     """
 
     control: Control
     version: str
     describe: Callable[[], dict[str, object]]
     log_path: Callable[[str], Path]
+    plugins: Callable[[], list[PluginReport]] = list
 
 
 def make_app(context: ApiContext) -> Starlette:
@@ -87,6 +90,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/logs/{name}", _guarded(api.logs, known)),
         Route("/v1/logs/{name}/search", _guarded(api.log_search, known)),
         Route("/v1/logs/{name}/stream", _guarded(api.log_stream, known)),
+        Route("/v1/plugins", _guarded(api.plugins, known)),
         Route("/openapi.json", _guarded(api.openapi, known)),
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
         Route("/v1/run", _guarded(api.run, known), methods=["POST"]),
@@ -216,6 +220,9 @@ class _Api:
             raise InvalidRequest(f"after={after!r} is not a sequence number")
         replay = EventQuery(int(after), _REPLAY_LIMIT, wanted.service, wanted.kind_prefix, newest=False)
         return await self._control.events(replay)
+
+    async def plugins(self, _request: Request) -> Response:
+        return _Json({"plugins": [report.to_dict() for report in self._context.plugins()]})
 
     async def logs(self, request: Request) -> Response:
         name = self._control.resolve([request.path_params["name"]])[0]

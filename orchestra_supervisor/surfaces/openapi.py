@@ -37,6 +37,7 @@ _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/status": ("The daemon and the services as they stand", {"names": _TEXT}),
     "/v1/figures": ("What the services and our own processes use; asking raises the rate", {"since": _SPAN}),
     "/v1/services/{name}/figures": ("What a service uses and has used", {"since": _SPAN}),
+    "/v1/plugins": ("The plugins as they stand", {}),
     "/v1/events": (
         "Events from the journal, the newest `limit` in ascending order",
         {"after": _WHOLE, "limit": _WHOLE, "service": _TEXT, "kind": _TEXT},

@@ -9,7 +9,14 @@ from orchestra_supervisor.config.findings import is_sensitive
 from orchestra_supervisor.config.secrets import secret_names
 from orchestra_supervisor.model.equipment import SocketSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
-from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ProbeSpec, ServiceSpec, TcpCheck
+from orchestra_supervisor.model.spec import (
+    CommandCheck,
+    HttpCheck,
+    PluginCheck,
+    ProbeSpec,
+    ServiceSpec,
+    TcpCheck,
+)
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.systemd.equipment import add_equipment, add_socket, start_limit
 from orchestra_supervisor.systemd.programs import command_line
@@ -340,6 +347,8 @@ def _check_text(probe: ProbeSpec) -> str:
             return f"tcp {host}:{port}"
         case CommandCheck(argv=argv):
             return f"command {argv[0]}"
+        case PluginCheck(probe=name):
+            return f"plugin {name}"
 
 
 def _add_unknown(unit: _Unit, spec: ServiceSpec) -> None:

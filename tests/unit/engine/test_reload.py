@@ -15,7 +15,7 @@ from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.equipment import LimitsSpec
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.model.spec import Fleet, LogSpec, ServiceSpec
+from orchestra_supervisor.model.spec import Fleet, FleetSettings, LogSpec, ServiceSpec
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import HeldRun, LogTarget, Snapshot
 from orchestra_supervisor.rules.inputs import Spawned
@@ -54,6 +54,10 @@ class Disk:
         return {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
 
 
+async def no_plugins(settings: FleetSettings) -> None:
+    """The fleets here have none."""
+
+
 @dataclass
 class Room:
     desk: Desk
@@ -72,7 +76,7 @@ async def a_room(
     disk = Disk(fleet)
     async with running(fleet, keeper=keeper, snapshot=snapshot) as desk:
         launcher = Launcher(home=Path("/h"), log_directory=Path("/logs"), environ={})
-        files = Files(disk.load, disk.apply, lambda _: None, disk.down, launcher, lambda: None)
+        files = Files(disk.load, disk.apply, lambda _: None, disk.down, launcher, lambda: None, no_plugins)
         reloader = Reloader(
             supervisor=desk.supervisor, verbs=desk.verbs, keeper=desk.keeper, bus=desk.bus, files=files
         )

@@ -14,6 +14,7 @@ from orchestra_supervisor.config.load import Sources
 from orchestra_supervisor.config.plan import PlanReport, report_plan
 from orchestra_supervisor.control import Control, Principal, Role
 from orchestra_supervisor.control_client import ControlClient
+from orchestra_supervisor.model.plugin import PluginReport
 from orchestra_supervisor.model.spec import Fleet, FleetSettings, ServiceSpec
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.probes.outcome import ProbeOutcome
@@ -60,6 +61,7 @@ async def api_of(
     remember_stops: bool = False,
     check: Callable[[str], ProbeOutcome] | None = None,
     known: anyio.Event | None = None,
+    plugins: Callable[[], list[PluginReport]] = list,
 ) -> AsyncGenerator[Api]:
     settings = FleetSettings(remember_stops=remember_stops)
     fleet = Fleet(services={spec.name: spec for spec in specs}, settings=settings)
@@ -84,6 +86,8 @@ async def api_of(
             look=look,
         )
         desk.supervisor.taken_over = known or desk.supervisor.taken_over
-        context = ApiContext(control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log")
+        context = ApiContext(
+            control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log", plugins
+        )
         async with serving(make_app(context), folder / "control.sock") as path:
             yield Api(desk, control, ControlClient(path, timeout=5.0), path)

@@ -19,6 +19,7 @@ from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.figures import FigureRow, Figures
+from orchestra_supervisor.model.plugin import PluginReport, PluginState
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.figures import ProcessSampler
@@ -432,6 +433,17 @@ async def test_a_log_is_followed_from_its_last_lines_on(folder: Path) -> None:
             return [first, second.event, second.data["text"]]
 
         assert await to_thread.run_sync(read) == ["two", "log", "three"]
+
+
+# The plugins.
+
+
+async def test_the_plugins_are_reported_with_every_key_that_the_page_lists(folder: Path) -> None:
+    report = PluginReport("hook", "1", "/p.py", PluginState.OK, ("register_probes",), 3, 1, 0, "late")
+    async with api_of(folder, service("web"), plugins=lambda: [report]) as api:
+        [row] = rows(await call(api.client.plugins), "plugins")
+    assert list(row) == documented("plugins[]")
+    assert (row["state"], row["hooks"], row["failures"]) == ("ok", ["register_probes"], 1)
 
 
 # The document.
