@@ -13,26 +13,19 @@ from orchestra_supervisor.config.environment import Layers, Scope, activation, a
 from orchestra_supervisor.config.findings import Finding, Findings, Severity, shown
 from orchestra_supervisor.config.form import DefaultsForm, HeadForm, ServiceForm
 from orchestra_supervisor.config.form_log import to_log_spec
-from orchestra_supervisor.config.form_parts import (
-    ProbeForm,
-    ProbesForm,
-    ProbeTimingForm,
-    RestartForm,
-    StopForm,
-    StopStepForm,
-)
+from orchestra_supervisor.config.form_parts import RestartForm, StopForm, StopStepForm
+from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
 from orchestra_supervisor.config.form_schedule import to_schedule
 from orchestra_supervisor.config.form_watch import watch_spec
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
+from orchestra_supervisor.config.resolve_probes import probe_spec
 from orchestra_supervisor.config.values import UNLIMITED
 from orchestra_supervisor.config.variables import shell_variables
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
-    CommandCheck,
     DependencySpec,
     HttpCheck,
-    PluginCheck,
     ProbeSet,
     ProbeSpec,
     RestartSpec,
@@ -40,7 +33,6 @@ from orchestra_supervisor.model.spec import (
     ServiceSpec,
     StopSpec,
     StopStep,
-    TcpCheck,
 )
 from orchestra_supervisor.model.states import Condition, Kind
 
@@ -367,7 +359,7 @@ def _probe_set(form: ServiceForm, head: HeadForm, default: ProbeTimingForm | Non
         timing["period"] = head.health_check_interval
     timing |= _given(default)
     written = form.probes or ProbesForm.model_construct(startup=None, readiness=None, liveness=None)
-    probes = {name: _probe(probe, timing) for name, probe in _given(written).items()}
+    probes = {name: probe_spec(probe, timing) for name, probe in _given(written).items()}
     if form.health_url is not None:
         if form.health_check_retries is not None:
             timing["failure_threshold"] = form.health_check_retries
@@ -375,22 +367,3 @@ def _probe_set(form: ServiceForm, head: HeadForm, default: ProbeTimingForm | Non
         probes.setdefault("readiness", shorthand)
         probes.setdefault("liveness", shorthand)
     return ProbeSet(**probes)
-
-
-def _probe(form: ProbeForm, timing: dict[str, Any]) -> ProbeSpec:
-    given = _given(form)
-    checks = {key: given.pop(key, None) for key in ("http", "tcp", "command", "plugin")}
-    check: HttpCheck | TcpCheck | CommandCheck | PluginCheck
-    if form.http is not None:
-        http = _given(checks["http"])
-        renamed = {"body_match": http.pop("body")} if "body" in http else {}
-        if "status" in http:
-            http["status"] = tuple(http["status"])
-        check = HttpCheck(**http, **renamed)
-    elif form.tcp is not None:
-        check = TcpCheck(**_given(checks["tcp"]))
-    elif form.plugin is not None:
-        check = PluginCheck(**_given(checks["plugin"]))
-    else:
-        check = CommandCheck(argv=tuple(form.command or ()))
-    return ProbeSpec(check=check, **(timing | given))
