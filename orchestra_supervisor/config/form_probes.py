@@ -3,19 +3,36 @@
 import re
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from orchestra_supervisor.config.form_parts import AlsoWritten, Form, spell_out
 from orchestra_supervisor.config.values import CommandLine, Duration, Integer, PortNumber, StatusRange, Text
+from orchestra_supervisor.model.line_pattern import compile_line_pattern
 
 __all__ = [
+    "CHECK_KEYS",
+    "GrpcForm",
     "HttpForm",
+    "LogLineForm",
     "PluginCheckForm",
     "ProbeForm",
     "ProbeTimingForm",
     "ProbesForm",
     "TcpForm",
 ]
+
+CHECK_KEYS = ("http", "tcp", "grpc", "log", "command", "plugin")
+"""Keys of a probe of which it has one."""
+
+_ADDRESS_SCHEMA: dict[str, object] = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]
+}
+
+
+def _to_line_pattern(text: str) -> str:
+    compile_line_pattern(text)
+    return text
 
 
 def _to_address(value: object) -> object:
@@ -38,6 +55,11 @@ class HttpForm(Form):
     url: Text = Field(pattern=r"^https?://[^\s/]\S*$", description="http:// or https:// address.")
     method: Literal["GET", "HEAD", "POST"] | None = Field(None, description="Default: GET.")
     headers: dict[str, Text] | None = Field(None, description="Sent with the request.")
+    unix: Text | None = Field(
+        None,
+        min_length=1,
+        description="Path of a Unix socket that is asked instead of the URL's host, from this file's folder.",
+    )
     status: StatusRange | None = Field(
         None, description="Status that counts as healthy, or [lowest, highest]. Default: [200, 299]."
     )
@@ -62,6 +84,41 @@ class TcpForm(Form):
 
     host: Text | None = Field(None, description="Default: 127.0.0.1.")
     port: PortNumber = Field(description="TCP port.")
+
+
+class GrpcForm(Form):
+    """A gRPC server, and which of its services is asked for."""
+
+    host: Text | None = Field(None, min_length=1, description="Default: 127.0.0.1.")
+    port: PortNumber | None = Field(None, description="TCP port.")
+    unix: Text | None = Field(
+        None, min_length=1, description="Path of a Unix socket, from this file's folder; in place of a port."
+    )
+    service: Text | None = Field(
+        None, description="As the server calls it. Default: empty, the server as a whole."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_address(self) -> Self:
+        if (self.port is None) == (self.unix is None):
+            raise ValueError("must have a port or a unix socket" + (", not both" if self.port else ""))
+        if self.unix is not None and self.host is not None:
+            raise ValueError("must not have a host with a unix socket")
+        return self
+
+
+class LogLineForm(Form):
+    """A line that the service writes once it has come so far."""
+
+    pattern: Annotated[Text, AfterValidator(_to_line_pattern)] = Field(
+        min_length=1,
+        max_length=1_000,
+        description="Regular expression that must be found in one line of the present run.",
+        json_schema_extra={"format": "regex"},
+    )
+    stream: Literal["stdout", "stderr", "any"] | None = Field(
+        None, description="Where the line is written. Default: any."
+    )
 
 
 class ProbeTimingForm(Form):
@@ -92,7 +149,7 @@ class PluginCheckForm(Form):
 
 
 class ProbeForm(ProbeTimingForm):
-    """One probe: exactly one of http, tcp, command and plugin, and its timing."""
+    """One probe: exactly one check, and its timing."""
 
     http: (
         Annotated[HttpForm, spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
@@ -102,7 +159,7 @@ class ProbeForm(ProbeTimingForm):
         Annotated[
             TcpForm,
             BeforeValidator(_to_address),
-            AlsoWritten({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}),
+            AlsoWritten(_ADDRESS_SCHEMA),
         ]
         | None
     ) = Field(None, description="Passes when a connection is accepted: port, host:port, or an object.")
@@ -113,13 +170,20 @@ class ProbeForm(ProbeTimingForm):
         None, description="Passes when a plugin's check does: its kind, or an object."
     )
 
+    grpc: Annotated[GrpcForm, BeforeValidator(_to_address), AlsoWritten(_ADDRESS_SCHEMA)] | None = Field(
+        None, description="Passes when a gRPC server says SERVING: port, host:port, or an object."
+    )
+    log: Annotated[LogLineForm, spell_out("pattern"), AlsoWritten({"type": "string"})] | None = Field(
+        None,
+        description="Passes once a line of the run's output matches: a regular expression, or an object.",
+    )
+
     @model_validator(mode="after")
     def _has_one_check(self) -> Self:
-        given = [name for name in ("http", "tcp", "command", "plugin") if getattr(self, name) is not None]
+        given = [name for name in CHECK_KEYS if getattr(self, name) is not None]
         if len(given) != 1:
-            msg = (
-                f"must have exactly one of http, tcp, command and plugin, not {' and '.join(given) or 'none'}"
-            )
+            known = f"{', '.join(CHECK_KEYS[:-1])} and {CHECK_KEYS[-1]}"
+            msg = f"must have exactly one of {known}, not {' and '.join(given) or 'none'}"
             raise ValueError(msg)
         return self
 
@@ -132,3 +196,14 @@ class ProbesForm(Form):
     )
     readiness: ProbeForm | None = Field(None, description="Decides between ready and unhealthy.")
     liveness: ProbeForm | None = Field(None, description="Its failure restarts the run.")
+
+    @field_validator("liveness")
+    @classmethod
+    def _speaks_of_now(cls, value: ProbeForm | None) -> ProbeForm | None:
+        if value is not None and value.log is not None:
+            raise PydanticCustomError(
+                "log_liveness",
+                "must not look for a line of the log: that it was written once says nothing of now",
+                {"hint": "make it startup or readiness; check liveness by http, tcp, grpc or command"},
+            )
+        return value
