@@ -4,6 +4,7 @@ Files are read and lines matched in a thread. Each look goes on where the last o
 holds for the run, whatever becomes of the log.
 """
 
+import time
 from collections import deque
 from functools import partial
 
@@ -23,8 +24,9 @@ LINE_LIMIT = 64 * 1024
 MATCH_TIME = 0.5
 """Seconds that matching one line may take; a line that takes longer does not match. A sound pattern needs
 less than a millisecond."""
-_HANG_TIME = 1.0
-"""Seconds past the timeout after which the thread is given up: the log's file system does not answer."""
+_HANG_TIME = 10.0
+"""Seconds past the timeout after which the thread is given up: the log's file system does not answer. Far
+more than a step takes that is slow for other reasons, as what a thread has read is lost with it."""
 _SHOWN = 80  # characters of the pattern in what people read
 
 
@@ -43,12 +45,16 @@ class _Reading:
         """True when nothing more was there to be matched."""
         return not self._waiting and self._lines.is_at_end
 
-    def go_on(self) -> bool:
+    def go_on(self, limit: float) -> bool:
         """Match the next lines, up to one that matches or takes too long; return whether one matches.
+
+        Args:
+            limit: Seconds after which the remaining lines are left for the next time.
 
         Raises:
             OSError: The log cannot be read.
         """
+        end = time.monotonic() + limit
         if not self._waiting:
             self._waiting.extend(self._lines.read())
         while self._waiting:
@@ -61,6 +67,8 @@ class _Reading:
                     return True
             except (TimeoutError, MemoryError):
                 self.is_slow = True
+                break
+            if time.monotonic() >= end:
                 break
         return False
 
@@ -105,10 +113,13 @@ class LogSearch:
         # A thread that is given up keeps what it reads: the next look then begins anew.
         reading, self._reading = self._reading or _Reading(self._path, self._run, self._check), None
         go_on = partial(to_thread.run_sync, reading.go_on, abandon_on_cancel=True, limiter=self._threads)
-        with anyio.move_on_after(max(0.0, deadline - anyio.current_time()) + _HANG_TIME) as waiting:
-            self._has_passed = await go_on()
-            while not self._has_passed and not reading.is_done and anyio.current_time() < deadline:
-                self._has_passed = await go_on()
+        left = deadline - anyio.current_time()
+        with anyio.move_on_after(left + _HANG_TIME) as waiting:
+            while True:
+                self._has_passed = await go_on(left)
+                left = deadline - anyio.current_time()
+                if self._has_passed or reading.is_done or left <= 0:
+                    break
         if waiting.cancelled_caught:
             return "the log could not be read in time"
         self._reading = None if self._has_passed else reading

@@ -147,3 +147,10 @@ async def test_a_look_that_is_cancelled_loses_no_line(log: LogBuilder, search: S
 async def test_a_pattern_is_shown_cut_where_it_is_long(search: Search) -> None:
     outcome = await search("x" * 100).look(2.0)
     assert outcome.detail == f"no line matches /{'x' * 80}.../ yet"
+
+
+async def test_what_there_was_no_time_for_is_matched_next_time(log: LogBuilder, search: Search) -> None:
+    ready = search("ready")
+    log.write("stdout", NOW, b"one\ntwo\nready\n")
+    seen = [(await ready.look(0.0)).passed for _ in range(3)]
+    assert seen == [False, False, True], "one line a look"
