@@ -9,6 +9,7 @@ from orchestra_supervisor.config.drift import PORT_TWICE
 from orchestra_supervisor.config.findings import Finding, Severity
 from orchestra_supervisor.config.load import LoadResult, in_order, load_fleet
 from orchestra_supervisor.config.preflight import preflight as look_at_host
+from orchestra_supervisor.config.replicas import once_a_group
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.spec import Fleet
 
@@ -62,7 +63,8 @@ def check(paths: Sequence[Path], *, environ: Mapping[str, str], preflight: bool 
     result = load_fleet(paths, environ=environ)
     findings = result.findings
     if preflight:
-        findings = in_order([*_without_doubles(result), *look_at_host(result, environ)], result.sources.shown)
+        told = [*_without_doubles(result), *look_at_host(result, environ)]
+        findings = in_order(once_a_group(told, result.sources.candidates), result.sources.shown)
     return CheckReport(
         findings=findings,
         fleet=None if result.errors else result.fleet,

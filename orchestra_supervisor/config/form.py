@@ -18,6 +18,7 @@ from orchestra_supervisor.config.form_parts import (
     RestartOrPolicy,
     StopForm,
 )
+from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
     CommandLine,
@@ -33,7 +34,7 @@ from orchestra_supervisor.config.values import (
     Umask,
 )
 
-__all__ = ["DefaultsForm", "FileForm", "HeadForm", "ServiceForm", "SettingsForm"]
+__all__ = ["DefaultsForm", "FileForm", "HeadForm", "ServiceForm", "SettingsForm", "TemplateForm"]
 
 _Env = dict[Annotated[Text, Field(pattern=r"^[^=]+$")], EnvValue]
 
@@ -110,6 +111,12 @@ class ServiceForm(Form):
     )
     log: LogForm | None = Field(None, description="Rotation of its log.")
     tags: list[Text] | None = Field(None, description="Words to select it by.")
+    replicas: ReplicaCount | None = Field(None, description="How many of it run, as web@1, web@2, ...")
+    update: Update | None = Field(
+        None, description="How a changed configuration reaches the replicas. Default: all."
+    )
+    template: Text | None = Field(None, description="The entry of `templates` that its keys are laid over.")
+    values: TemplateValues | None = Field(None, description="What {KEY} stands for in the template.")
 
     @field_validator("rlimits")
     @classmethod
@@ -119,6 +126,12 @@ class ServiceForm(Form):
                 msg = f"unknown resource {name!r}; known: {', '.join(RLIMIT_NAMES)}"
                 raise ValueError(msg)
         return value
+
+
+class TemplateForm(ServiceForm):
+    """What several services have in common; held to its keys when a service uses it."""
+
+    command: CommandLine | None = Field(None, description="As in a service.")  # type: ignore[assignment]  # may be the service's own
 
 
 class DefaultsForm(Form):
@@ -181,3 +194,6 @@ class FileForm(HeadForm):
     """A whole file."""
 
     services: dict[ServiceName, ServiceForm] = Field(description="Service id to service.")
+    templates: dict[ServiceName, TemplateForm] | None = Field(
+        None, description="Name to what services of this file have in common; `{KEY}` stands for a value."
+    )

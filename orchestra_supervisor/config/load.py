@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra_supervisor.config.backends import resolve_mcp
+from orchestra_supervisor.config.candidates import to_candidates
 from orchestra_supervisor.config.dependencies import check_dependencies
 from orchestra_supervisor.config.dialects import detect
 from orchestra_supervisor.config.draft import Origin, Reading, Source
@@ -20,9 +21,12 @@ from orchestra_supervisor.config.files import read_text
 from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.jsonc import parse
 from orchestra_supervisor.config.merge import Candidate, merge
-from orchestra_supervisor.config.resolve import FileScope, resolve_head, resolve_service
+from orchestra_supervisor.config.replicas import check_ports, once_a_group, spread_dependencies
+from orchestra_supervisor.config.resolve import FileScope, resolve_head
 from orchestra_supervisor.config.settings import merge_settings
+from orchestra_supervisor.config.templates import lay_templates
 from orchestra_supervisor.model.errors import ConfigError
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
 
 __all__ = ["DEFAULT_FILES", "LoadResult", "Sources", "default_files", "in_order", "load_fleet"]
@@ -125,12 +129,15 @@ def default_files(directory: Path) -> list[Path]:
     return [path for name in DEFAULT_FILES if (path := directory / name).is_file()]
 
 
-def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResult:
+def load_fleet(
+    paths: Sequence[Path], *, environ: Mapping[str, str], live: Mapping[str, GroupSpec] | None = None
+) -> LoadResult:
     """Read a fleet.
 
     Args:
         paths: Configuration files of any dialect, in order.
         environ: Environment of the supervisor: the weakest layer of variables.
+        live: Groups of the fleet that runs, whose numbers hold until the files say others.
 
     Returns:
         The fleet and all findings. Faults do not raise; see `LoadResult.raise_for_errors`.
@@ -149,24 +156,22 @@ def load_fleet(paths: Sequence[Path], *, environ: Mapping[str, str]) -> LoadResu
     for path in paths:
         intake.take(path, str(path))
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
-    drafts = [(draft, scope) for scope in scopes for draft in scope.reading.services]
-    candidates = [
-        Candidate(spec, draft, scope.reading.dialect, scope.reading.origin)
-        for draft, scope in drafts
-        if (spec := resolve_service(draft, scope, findings)) is not None
-    ]
-    merged = merge(candidates)
-    find_drift(merged.services, merged.unused, findings)
-    check_dependencies(merged.services, {draft.name for draft, _ in drafts}, findings)
+    known = {draft.name for scope in scopes for draft in scope.reading.services}
+    merged = merge(to_candidates(scopes, live or {}, findings))
+    services = spread_dependencies(merged.services, merged.groups)
+    check_ports(services, findings)
+    find_drift(services, merged.unused, findings)
+    check_dependencies(services, known, findings)
     fleet = Fleet(
-        services={name: candidate.spec for name, candidate in merged.services.items()},
+        services={name: candidate.spec for name, candidate in services.items()},
+        groups=merged.groups,
         settings=merge_settings(scopes, findings),
-        mcp=resolve_mcp([scope.reading for scope in scopes], merged.services, environ, findings),
+        mcp=resolve_mcp([scope.reading for scope in scopes], services, environ, findings),
         files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
     )
     origins = tuple(scope.reading.origin for scope in scopes)
-    sources = Sources(tuple(intake.files), tuple(intake.shown), merged.services, origins)
-    ordered = in_order(findings.items, intake.shown)
+    sources = Sources(tuple(intake.files), tuple(intake.shown), services, origins)
+    ordered = in_order(once_a_group(findings.items, services), intake.shown)
     return LoadResult(fleet, ordered, sources)
 
 
@@ -226,6 +231,7 @@ class _Intake:
             return
         reading = dialect.read(document.root, source)
         self._findings.extend(reading.findings)
+        reading = lay_templates(reading, self._findings)
         scope = resolve_head(reading, self._environ, self._findings)
         self.scopes.append(scope)
         for index, pattern in enumerate(scope.head.include or ()):

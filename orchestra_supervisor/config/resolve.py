@@ -21,6 +21,7 @@ from orchestra_supervisor.config.form_parts import (
     StopStepForm,
 )
 from orchestra_supervisor.config.judge import judge
+from orchestra_supervisor.config.replicas import place_replica
 from orchestra_supervisor.config.values import UNLIMITED
 from orchestra_supervisor.config.variables import shell_variables
 from orchestra_supervisor.model.spec import (
@@ -129,7 +130,7 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         The scope for its services; with an empty head when that is wrong, so that the services are
         still gone through.
     """
-    body = dict(reading.head)
+    body = {key: value for key, value in reading.head.items() if key != "templates"}
     layers = Layers(environ)
     scope = Scope(reading.origin, layers.lookup, findings, "settings")
     settings = body.get("settings")
@@ -145,7 +146,9 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         body["settings"] = members
     if "include" in body:
         body["include"] = scope.tree(body["include"], ("include",))
-    head = judge(HeadForm, body, reading.origin, findings, subject="the file", beside=("services",))
+    head = judge(
+        HeadForm, body, reading.origin, findings, subject="the file", beside=("services", "templates")
+    )
     if head is None:
         head = HeadForm.model_validate({})
     added = dict(layers.added)
@@ -168,13 +171,15 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
     """
     own = Findings()
     body, env = _filled(draft, file, own)
+    if draft.replica is not None:
+        body, env = place_replica(body, env, draft.replica)
     form = judge(
         ServiceForm, body, draft.origin, own, subject=f"service {shown(draft.name)}", service=draft.name
     )
     findings.extend(own.items)
     if form is None or own.has_errors:
         return None
-    values = _spec_values(draft.name, form, env, file)
+    values = _spec_values(draft.name, form, env, file) | {"replica": draft.replica}
     try:
         return ServiceSpec.model_validate(values)
     except ValidationError as error:

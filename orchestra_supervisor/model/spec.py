@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.states import Condition, Kind
 
 __all__ = [
@@ -216,6 +217,8 @@ class ServiceSpec(_Spec):
     """Where a person finds it; shown in the table of `up`."""
     log: LogSpec = LogSpec()
     tags: tuple[str, ...] = ()
+    replica: ReplicaSpec | None = None
+    """Which of several it is, where the files have one service with `replicas`."""
 
 
 class McpBackendSpec(_Spec):
@@ -264,6 +267,8 @@ class Fleet(_Spec):
     """All services of one home."""
 
     services: dict[str, ServiceSpec] = Field(default_factory=dict)
+    groups: dict[str, GroupSpec] = Field(default_factory=dict)
+    """The services with replicas, by the name that the files give them."""
     settings: FleetSettings = FleetSettings()
     mcp: McpSpec = McpSpec()
     files: tuple[str, ...] = ()

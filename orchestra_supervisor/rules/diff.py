@@ -24,6 +24,7 @@ _LIVE_FIELDS = frozenset(
         "url",
         "log",
         "tags",
+        "replica",
     }
 )
 """Fields that a running process knows nothing of: policies, probes, words. All others need a new run,
