@@ -26,6 +26,7 @@ from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.report import ServiceReport
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.replicas import members_of
 from orchestra_supervisor.rules.service import Service, to_report
 
 __all__ = ["Ask", "Control", "Goal", "Principal", "Role", "VerbResult"]
@@ -125,7 +126,7 @@ class Control:
 
     def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
         """Return the named services as they stand, or all."""
-        chosen = self.resolve(names) if names else list(self.supervisor.services)
+        chosen = self.resolve(names) if names else self._in_order()
         return [
             to_report(self.supervisor.services[name], self.supervisor.core.moment(name)) for name in chosen
         ]
@@ -141,7 +142,7 @@ class Control:
             InvalidRequest: No name was given.
             UnknownService: A name or glob matches nothing; the hint has the nearest name.
         """
-        return resolve_names(names, self.supervisor.services)
+        return resolve_names(names, self.supervisor.services, members_of(self.supervisor.fleet))
 
     # Changing.
 
@@ -249,6 +250,11 @@ class Control:
                 f"{who.name} is {who.role.name.lower()}, this needs {role.name.lower()}",
                 hint="the owner of the fleet, or a member of settings.control_group, may do this",
             )
+
+    def _in_order(self) -> list[str]:
+        """Return all services as the fleet has them, then those that are about to be let go of."""
+        services, fleet = self.supervisor.services, self.supervisor.fleet.services
+        return [name for name in fleet if name in services] + [name for name in services if name not in fleet]
 
     def _states(self) -> dict[str, str]:
         return {name: service.state.value for name, service in self.supervisor.services.items()}

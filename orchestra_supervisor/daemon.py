@@ -45,6 +45,7 @@ from orchestra_supervisor.process.orders import RunNews, Snapshot
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.replicas import members_of
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.serve import serve_unix
 
@@ -187,7 +188,9 @@ class Daemon:
         """Return the services that a fresh start leaves down."""
         down = {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
         if self._options.only:
-            chosen = below(resolve_names(self._options.only, fleet.services), fleet.services)
+            chosen = below(
+                resolve_names(self._options.only, fleet.services, members_of(fleet)), fleet.services
+            )
             down |= {name: DownReason.NOT_SELECTED for name in fleet.services if name not in chosen}
         if fleet.settings.remember_stops:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}

@@ -53,6 +53,9 @@ class ServiceReport:
     probe_error: str
     depends_on: tuple[str, ...]
     tags: tuple[str, ...]
+    group: str | None = None
+    """The name it shares with its replicas, or None."""
+    replica: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form of `status --json`."""

@@ -213,4 +213,6 @@ def to_report(service: Service, moment: Moment) -> ServiceReport:
         probe_error=service.probe_error,
         depends_on=tuple(spec.depends_on),
         tags=spec.tags,
+        group=spec.replica.group if spec.replica else None,
+        replica=spec.replica.number if spec.replica else None,
     )
