@@ -4,8 +4,8 @@ Every surface (HTTP API, XML-RPC, the gateway behind it) goes through here, so t
 waiting and the audit exist once.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 
 import anyio
@@ -23,16 +23,17 @@ from orchestra_supervisor.model.errors import (
     WaitTimeout,
 )
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.model.report import ServiceReport
-from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.model.report import ServiceReport, VerbResult
+from orchestra_supervisor.model.states import Desired
+from orchestra_supervisor.rules.goals import Goal, is_completed, is_down, is_ready
 from orchestra_supervisor.rules.naming import resolve_names
-from orchestra_supervisor.rules.replicas import members_of
+from orchestra_supervisor.rules.replicas import check_counts, group_of, members_of
 from orchestra_supervisor.rules.service import Service, to_report
 
-__all__ = ["Ask", "Control", "Goal", "Principal", "Role", "VerbResult"]
+__all__ = ["ROLL_PATIENCE", "Ask", "Control", "Principal", "Role"]
 
-Goal = Callable[[Service], bool | None]
-"""What a caller waits for: True met, False it will not be met by itself, None not yet."""
+ROLL_PATIENCE = 90.0
+"""Seconds that the answer to a reload waits for rolling updates; they go on without it."""
 
 
 class Role(IntEnum):
@@ -83,23 +84,6 @@ class _Deed:
     goal: Goal | None
 
 
-@dataclass(frozen=True, slots=True)
-class VerbResult:
-    """What became of one service in a verb."""
-
-    name: str
-    before: str
-    after: str
-    ok: bool
-    changed: bool
-    message: str
-    took: float
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the JSON form of the control API."""
-        return asdict(self)
-
-
 @dataclass
 class Control:
     """The verbs of one daemon.
@@ -112,6 +96,7 @@ class Control:
         bus: Where events go.
         clock: Time.
         load: Reads the configuration files anew and applies them; raises ConfigError.
+        rescale: Goes over to other numbers of replicas; raises ConfigError, ConflictError.
     """
 
     supervisor: Supervisor
@@ -121,6 +106,7 @@ class Control:
     bus: EventBus
     clock: Clock
     load: Callable[[], Awaitable[Reloaded]]
+    rescale: Callable[[Mapping[str, int]], Awaitable[Reloaded]]
 
     # Reading.
 
@@ -153,7 +139,7 @@ class Control:
         concerned = self.verbs.start(chosen, _why("started", who, ask))
         for name in concerned:
             await self._clear_hold(name)
-        return await self._carry(_Deed(who, "start", concerned, ask, before, _is_ready))
+        return await self._carry(_Deed(who, "start", concerned, ask, before, is_ready))
 
     async def stop(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
         """Stop services; they stay down until somebody starts them."""
@@ -164,7 +150,7 @@ class Control:
         if self.supervisor.fleet.settings.remember_stops:
             for name in concerned:  # dependents that come along are stopped by hand as well
                 await self.journal.set_hold(Hold(name, self.clock.wall(), who.name, ask.reason))
-        return await self._carry(_Deed(who, "stop", concerned, ask, before, _is_down))
+        return await self._carry(_Deed(who, "stop", concerned, ask, before, is_down))
 
     async def restart(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
         """Give services a new run; with dependents, those stop first and start last."""
@@ -179,9 +165,60 @@ class Control:
         def is_anew(service: Service) -> bool | None:
             if service.run is not None and service.run.id == runs.get(service.spec.name):
                 return None
-            return _is_ready(service)
+            return is_ready(service)
 
         return await self._carry(_Deed(who, "restart", concerned, ask, before, is_anew))
+
+    async def roll(self, who: Principal, names: Iterable[str], ask: Ask, batch: int) -> list[VerbResult]:
+        """Restart services, those of one name one after the other; whoever is down is passed over.
+
+        Args:
+            who: Asks for it.
+            names: Services.
+            ask: How it is wanted.
+            batch: Replicas of one name that may be away at once.
+
+        Raises:
+            ConflictError: One of the names is being rolled already.
+        """
+        chosen, before = self._allowed(who, names), self._states()
+        roller, groups = self.supervisor.roller, {name: self._group(name) for name in chosen}
+        self.verbs.roll(chosen, _why("rolling restart asked for", who, ask), batch)
+
+        def has_turned(service: Service) -> bool | None:
+            roll = roller.roll_of(groups[service.spec.name])
+            if service.desired is Desired.DOWN or roll is None or service.spec.name in roll.done:
+                return True
+            return False if roll.is_over else None
+
+        results = await self._carry(_Deed(who, "restart", chosen, ask, before, has_turned))
+        rolls = {name: roller.roll_of(group) for name, group in groups.items()}
+        return [
+            replace(one, message=roll.text)
+            if not one.ok and (roll := rolls[one.name]) is not None and roll.failed
+            else one
+            for one in results
+        ]
+
+    async def scale(self, who: Principal, counts: Mapping[str, int], ask: Ask) -> list[VerbResult]:
+        """Have other numbers of replicas; the others are left alone. Returns those that come and go.
+
+        Raises:
+            InvalidRequest: A number is out of bounds, or a name has no replicas.
+            UnknownService: A name is not known.
+            ConflictError: The files have changed since they were applied, or a rolling update goes on.
+        """
+        self._require(who, Role.OPERATOR)
+        check_counts(counts, self.supervisor.fleet)
+        before = self._states()
+        done = await self.rescale(counts)
+
+        def has_come_or_gone(service: Service) -> bool | None:
+            return is_down(service) if service.spec.name in done.removed else is_ready(service)
+
+        words = " ".join(f"{name}={count}" for name, count in counts.items())
+        deed = _Deed(who, f"scale {words}", [*done.added, *done.removed], ask, before, has_come_or_gone)
+        return await self._carry(deed)
 
     async def signal(self, who: Principal, names: Iterable[str], signal: str, scope: str) -> list[VerbResult]:
         """Send a signal to the runs of services.
@@ -207,7 +244,7 @@ class Control:
         Raises:
             WaitTimeout: Not all are there in time, or one will not get there by itself.
         """
-        goals: dict[str, Goal] = {"ready": _is_ready, "stopped": _is_down, "completed": _is_completed}
+        goals: dict[str, Goal] = {"ready": is_ready, "stopped": is_down, "completed": is_completed}
         if goal not in goals:
             raise InvalidRequest(f"cannot wait for {goal!r}", hint="ready, stopped or completed")
         chosen = self.resolve(names)
@@ -225,6 +262,8 @@ class Control:
         """Read the configuration anew and go over to it; a bad file changes nothing."""
         self._require(who, Role.ADMIN)
         done = await self.load()
+        with anyio.move_on_after(ROLL_PATIENCE):
+            await self.supervisor.roller.wait_over(done.rolling)
         await self._audit(who, "reload", (), "", asdict(done))
         return done
 
@@ -250,6 +289,9 @@ class Control:
                 f"{who.name} is {who.role.name.lower()}, this needs {role.name.lower()}",
                 hint="the owner of the fleet, or a member of settings.control_group, may do this",
             )
+
+    def _group(self, name: str) -> str:
+        return group_of(self.supervisor.services[name].spec)
 
     def _in_order(self) -> list[str]:
         """Return all services as the fleet has them, then those that are about to be let go of."""
@@ -349,25 +391,3 @@ def _words(service: Service) -> str:
 
 def _why(done: str, who: Principal, ask: Ask) -> str:
     return f"{done} by {who.name}" + (f": {ask.reason}" if ask.reason else "")
-
-
-def _is_ready(service: Service) -> bool | None:
-    if service.state in {State.READY, State.COMPLETED} and service.ending is None:
-        return True
-    if service.state is State.FAILED:
-        return False
-    if service.state is State.STOPPED and service.down_reason is not DownReason.NONE:
-        return False
-    return None
-
-
-def _is_down(service: Service) -> bool | None:
-    if service.run is None and service.state in {State.STOPPED, State.COMPLETED, State.FAILED}:
-        return True
-    return None
-
-
-def _is_completed(service: Service) -> bool | None:
-    if service.state is State.COMPLETED:
-        return True
-    return False if service.state is State.FAILED else None

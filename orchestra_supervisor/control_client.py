@@ -209,10 +209,24 @@ class ControlClient:
         timeout: float = WAIT_TIMEOUT,
         with_dependents: bool = False,
         reason: str = "",
+        batch: int | None = None,
     ) -> Json:
-        """Restart services; `wait` is `ready` or `none`, `timeout` in seconds."""
+        """Restart services as `start`; with `batch`, at most so many replicas of one name at a time."""
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
+        if batch is not None:
+            body |= {"rolling": True, "batch": batch}
         return self._act("restart", body, wait, timeout)
+
+    def scale(
+        self,
+        replicas: Mapping[str, int],
+        *,
+        wait: str = "ready",
+        timeout: float = WAIT_TIMEOUT,
+        reason: str = "",
+    ) -> Json:
+        """Have other numbers of replicas, by name; `wait` is `ready` or `none`, `timeout` in seconds."""
+        return self._act("scale", {"replicas": dict(replicas), "reason": reason}, wait, timeout)
 
     def signal(self, names: Iterable[str], signal: str, *, scope: str = "leader") -> Json:
         """Send a signal (`SIGHUP`) to the `leader`, the `group` or the whole `tree` of each service."""

@@ -9,12 +9,13 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.abc
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
@@ -32,10 +33,12 @@ from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
 from orchestra_supervisor.model.errors import (
     ConfigError,
+    ConflictError,
     JournalError,
     KeeperLost,
     OrchestraError,
 )
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.run import run_check
@@ -45,7 +48,7 @@ from orchestra_supervisor.process.orders import RunNews, Snapshot
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
-from orchestra_supervisor.rules.replicas import members_of
+from orchestra_supervisor.rules.replicas import check_scaled, members_of, rescaled
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.serve import serve_unix
 
@@ -95,6 +98,7 @@ class Daemon:
         self._secrets = SecretStore(None)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
+        self._tasks: anyio.abc.TaskGroup
 
     @property
     def _is_fresh(self) -> bool:
@@ -121,6 +125,7 @@ class Daemon:
             secrets=self._resolve_secrets,
             on_reload=self._ask_reload,
             on_run=self._note_run,
+            keep=self._apply,
         )
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
@@ -132,12 +137,14 @@ class Daemon:
             bus=self._bus,
             clock=self._clock,
             load=partial(self._reload, supervisor, verbs),
+            rescale=partial(self._rescale, supervisor, verbs),
         )
         describe = partial(self._describe, supervisor, log_directory)
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
         text = "started" if self._is_fresh else "took over"
         self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
             self._home.write_layout(fleet, socket)
@@ -170,8 +177,8 @@ class Daemon:
         _say(text)
         return fleet
 
-    async def _load(self) -> Fleet:
-        load = partial(load_fleet, self._options.files, environ=os.environ)
+    async def _load(self, live: Mapping[str, GroupSpec] | None = None) -> Fleet:
+        load = partial(load_fleet, self._options.files, environ=os.environ, live=live)
         result = await to_thread.run_sync(load, limiter=self._limiter)
         result.raise_for_errors()
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
@@ -188,9 +195,10 @@ class Daemon:
         """Return the services that a fresh start leaves down."""
         down = {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
         if self._options.only:
-            chosen = below(
-                resolve_names(self._options.only, fleet.services, members_of(fleet)), fleet.services
-            )
+            members = members_of(fleet)
+            only = [name for name in self._options.only if members.get(name) != ()]  # scaled to 0 since
+            names = resolve_names(only, fleet.services, members) if only else []
+            chosen = below(names, fleet.services)
             down |= {name: DownReason.NOT_SELECTED for name in fleet.services if name not in chosen}
         if fleet.settings.remember_stops:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
@@ -198,12 +206,12 @@ class Daemon:
 
     async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
         try:
-            fleet = await self._load()
+            fleet = verbs.stage(await self._load(supervisor.fleet.groups))
         except OrchestraError as error:
             self._bus.publish("config.refused", f"nothing changed: {error.message}", data=error.to_dict())
             raise
         old = supervisor.fleet
-        self._apply(fleet)
+        self._apply(supervisor.roller.written(fleet))
         done = verbs.reload(fleet, self._down(fleet))
         await supervisor.commit()
         self._home.write_layout(fleet, self._socket)
@@ -213,6 +221,22 @@ class Daemon:
         text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
         self._bus.publish("config.reloaded", text)
         await verbs.forget_removed(done.removed)
+        return done
+
+    async def _rescale(self, supervisor: Supervisor, verbs: Verbs, counts: Mapping[str, int]) -> Reloaded:
+        old = supervisor.fleet
+        fleet = await self._load(rescaled(old, counts))
+        if old is not supervisor.fleet or old.coming:
+            raise ConflictError(
+                "the fleet is being changed otherwise", hint="wait for `orchestra reload` to end"
+            )
+        check_scaled(old, fleet, counts)
+        down = self._down(fleet)
+        self._apply(fleet)
+        done = verbs.reload(fleet, down)
+        await supervisor.commit()
+        self._home.write_layout(fleet, self._socket)
+        self._tasks.start_soon(verbs.forget_removed, done.removed)
         return done
 
     def _ask_reload(self) -> None:
@@ -257,6 +281,7 @@ class Daemon:
             "phase": supervisor.phase.value,
             "files": supervisor.fleet.files,
             "log_directory": str(log_directory),
+            "rolls": supervisor.roller.reports(),
             "services": len(services),
             "ready": sum(one.state in {State.READY, State.COMPLETED} for one in services),
         }

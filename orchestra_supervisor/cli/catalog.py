@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "start": Command("verbs", "NAMES", "start services and wait until they are ready"),
     "stop": Command("verbs", "NAMES", "stop services; a stop by hand is remembered"),
     "restart": Command("verbs", "NAMES", "stop services, then start them"),
+    "scale": Command("scale", "NAME=N", "have another number of replicas of a service"),
     "signal": Command("signal", "NAMES SIG", "send a signal to services"),
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
     "check": Command("check", "[FILES]", "find errors and disagreements in configuration files"),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, Command] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "reload")),
     ("Look at it", ("status", "logs", "events")),
-    ("Act on services", ("start", "stop", "restart", "signal", "wait")),
+    ("Act on services", ("start", "stop", "restart", "scale", "signal", "wait")),
     ("Prepare", ("check", "version", "help")),
 )
 

@@ -15,6 +15,7 @@ from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX, Roller
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
@@ -71,6 +72,7 @@ class Outside:
         secrets: Resolves secret references of an environment.
         on_reload: Called when SIGHUP asks for a reload.
         on_run: Called with all news of services' runs, for the journal's ledger.
+        keep: Makes a fleet the applied one, where a roll changes it; raises ConflictError.
     """
 
     keeper: KeeperPort
@@ -81,6 +83,7 @@ class Outside:
     secrets: SecretResolver
     on_reload: Callable[[], None]
     on_run: Callable[[RunNews], None]
+    keep: Callable[[Fleet], None] = lambda _: None
 
 
 class Supervisor:
@@ -106,7 +109,6 @@ class Supervisor:
             inbox=lambda: self.core,
             start=self._start_task,
         )
-        self._carrier.ranks = stop_ranks(fleet.services)
         self.core = Core(clock=outside.clock, bus=outside.bus, carry_out=self._carrier.carry_out)
         self._checks = CheckCarrier(
             keeper=outside.keeper,
@@ -116,6 +118,9 @@ class Supervisor:
             secrets=outside.secrets,
         )
         self._prober = Prober(clock=outside.clock, check=self._checks.run, post=self.core.post)
+        self.roller = Roller(
+            self, keeper=outside.keeper, clock=outside.clock, bus=outside.bus, keep=outside.keep
+        )
 
     def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._task_group is not None, "orders are given only while running"
@@ -160,6 +165,8 @@ class Supervisor:
 
     def _take_over(self, snapshot: Snapshot, down: Mapping[str, DownReason]) -> None:
         self.logger_pid = snapshot.logger_pid
+        self.fleet = self.roller.take_over(self.fleet, snapshot.notes)
+        self._carrier.ranks = stop_ranks(self.fleet.services)
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
@@ -181,7 +188,7 @@ class Supervisor:
             inputs.extend((name, event) for event in resumed.inputs)
             self.core.watch_deadline(name)
         for slot in snapshot.notes:
-            if slot not in self.fleet.services and slot != FLEET_SLOT:
+            if slot not in self.fleet.services and not slot.startswith((FLEET_SLOT, ROLL_SLOT_PREFIX)):
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         for effect in resume_strangers(self.fleet.services, slots):
             self._carrier.order(effect)
@@ -216,6 +223,8 @@ class Supervisor:
                 self._prober.reconcile(service, self._task_group)
                 self._carrier.leave_note(service)
         self._watch_phase(touched)
+        if self.phase in {Phase.STARTING, Phase.RUNNING}:
+            self.roller.advance()
         if touched:
             self.core.wake()
 
@@ -274,6 +283,7 @@ class Supervisor:
             return
         self.phase, self._witness = Phase.STOPPING, ""
         self._keeper.shutdown()
+        self.roller.abandon()
         self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
         for name in sorted(self.core.services, key=lambda name: -self._carrier.ranks.get(name, 0)):
             after = self.core.dependents(name)

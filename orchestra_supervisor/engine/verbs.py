@@ -15,6 +15,7 @@ from orchestra_supervisor.rules.diff import diff_fleets, needs_restart
 from orchestra_supervisor.rules.graph import above, below, stop_ranks
 from orchestra_supervisor.rules.inputs import Boot, Respec, Restart, Start, Stop
 from orchestra_supervisor.rules.service import Service
+from orchestra_supervisor.rules.updates import staged
 
 __all__ = ["Reloaded", "Verbs"]
 
@@ -28,6 +29,8 @@ class Reloaded:
     restarted: tuple[str, ...]
     updated: tuple[str, ...]
     unchanged: int
+    rolling: tuple[str, ...] = ()
+    """Names whose replicas get their new configuration one after the other."""
 
 
 class Verbs:
@@ -103,9 +106,29 @@ class Verbs:
             self._core.post(name, Restart(why, self._before(name, concerned)))
         return ordered
 
+    def roll(self, names: Iterable[str], why: str, batch: int) -> list[str]:
+        """Restart services, those of one name one after the other, `batch` at a time at most.
+
+        Returns:
+            The names that are rolled.
+
+        Raises:
+            ConflictError: One of them is being rolled already.
+        """
+        self._check_open()
+        return self._supervisor.roller.begin(self._by_number(names), why, batch)
+
+    def _by_number(self, names: Iterable[str]) -> list[str]:
+        order = {name: index for index, name in enumerate(self._supervisor.fleet.services)}
+        return sorted(names, key=lambda name: order.get(name, len(order)))
+
     def _before(self, name: str, concerned: set[str]) -> tuple[str, ...]:
         """Return the dependents among those concerned, which must be down before this one stops."""
         return tuple(other for other in self._core.dependents(name) if other in concerned)
+
+    def stage(self, fleet: Fleet) -> Fleet:
+        """Return a fleet as a reload goes over to it: what is updated one after the other is held back."""
+        return staged(self._supervisor.fleet, fleet, self._core.services)
 
     def reload(self, fleet: Fleet, down: dict[str, DownReason]) -> Reloaded:
         """Go over to another fleet: only what changed restarts, what can change live changes live."""
@@ -122,8 +145,9 @@ class Verbs:
                 self._core.put(Service(fleet.services[name]))
         for name in (*restarted, *updated, *back):
             self._core.post(name, Respec(fleet.services[name]))
-        for name in diff.removed:
-            self._core.post(name, Stop(DownReason.REMOVED, "removed from the configuration"))
+        for name in self._by_rank(diff.removed)[::-1]:
+            after = self._before(name, set(diff.removed))
+            self._core.post(name, Stop(DownReason.REMOVED, "removed from the configuration", after))
         self._supervisor.rewire(fleet)
         for name in restarted:
             self._renew(name, is_enabled=fleet.services[name].enabled)
@@ -138,6 +162,7 @@ class Verbs:
             restarted=tuple(restarted),
             updated=tuple(updated),
             unchanged=len(fleet.services) - len(diff.added) - len(diff.changed),
+            rolling=self._supervisor.roller.update(),
         )
 
     def _renew(self, name: str, *, is_enabled: bool) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 
-__all__ = ["ExitReport", "ServiceReport"]
+__all__ = ["ExitReport", "ServiceReport", "VerbResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +66,20 @@ class ServiceReport:
 
 
 _FIELDS = tuple(field.name for field in fields(ServiceReport))
+
+
+@dataclass(frozen=True, slots=True)
+class VerbResult:
+    """What became of one service in a verb."""
+
+    name: str
+    before: str
+    after: str
+    ok: bool
+    changed: bool
+    message: str
+    took: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form of the control API."""
+        return asdict(self)

@@ -269,6 +269,8 @@ class Fleet(_Spec):
     services: dict[str, ServiceSpec] = Field(default_factory=dict)
     groups: dict[str, GroupSpec] = Field(default_factory=dict)
     """The services with replicas, by the name that the files give them."""
+    coming: dict[str, ServiceSpec] = Field(default_factory=dict)
+    """What a rolling update brings to replicas, while `services` has what they are to fall back to."""
     settings: FleetSettings = FleetSettings()
     mcp: McpSpec = McpSpec()
     files: tuple[str, ...] = ()

@@ -7,6 +7,8 @@ from pydantic import BaseModel
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
     ReloadRequest,
+    RestartRequest,
+    ScaleRequest,
     ShutdownRequest,
     SignalRequest,
     VerbRequest,
@@ -18,7 +20,8 @@ __all__ = ["openapi_document"]
 _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/start": ("Start services and the dependencies they need", VerbRequest),
     "/v1/stop": ("Stop services; they stay down", VerbRequest),
-    "/v1/restart": ("Give services a new run", VerbRequest),
+    "/v1/restart": ("Give services a new run", RestartRequest),
+    "/v1/scale": ("Have other numbers of replicas", ScaleRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
     "/v1/reload": ("Read the configuration anew; a bad file changes nothing", ReloadRequest),

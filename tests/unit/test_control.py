@@ -84,6 +84,7 @@ async def a_room(
             bus=desk.bus,
             clock=desk.clock,
             load=load,
+            rescale=desk.rescale,
         )
         yield Room(desk, control, loads)
 

@@ -77,6 +77,7 @@ async def api_of(
             bus=desk.bus,
             clock=desk.clock,
             load=load,
+            rescale=desk.rescale,
         )
         desk.supervisor.taken_over = known or desk.supervisor.taken_over
         context = ApiContext(control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log")
