@@ -158,10 +158,16 @@ class Roller:
 
     # Going on.
 
-    def advance(self) -> None:
-        """Look at every roll, and order what follows; the note is left before the order."""
+    def advance(self) -> bool:
+        """Look at every roll, and order what follows; the note is left before the order.
+
+        Returns:
+            Whether anything was ordered: it has to be applied before there is news, for it was decided on
+            how the services stand now.
+        """
         if not self._rolls:
-            return
+            return False
+        is_ordered = False
         core, members = self._ground.core, members_of(self._ground.fleet)
         for roll in list(self._rolls.values()):
             if roll.is_over:
@@ -174,10 +180,12 @@ class Roller:
                 self._wake_waiters()
             for name in result.restarts:
                 self._restart(name, result.roll)
+                is_ordered = True
             if result.look_at is not None:
                 core.wake_at(result.look_at)
             if result.roll.is_over:
                 self._end(result.roll)
+        return is_ordered
 
     def _restart(self, name: str, roll: Roll) -> None:
         spec = self._ground.fleet.coming.get(name)
@@ -253,8 +261,8 @@ class Roller:
             roll = self._rolls.get(group)
             if roll is None or not roll.update:
                 self._fallback |= {name: fleet.services[name] for name in names}
-                why = "its configuration changed"
-                self._begin(Roll(group, why, 1, tuple(names), update=digest_of(fleet, group)))
+                update = digest_of(fleet, group)
+                self._begin(Roll(group, "rolling update", 1, tuple(names), update=update))
         return tuple(found)
 
     def _end_update(self, roll: Roll) -> list[str]:
@@ -276,8 +284,8 @@ class Roller:
         else:
             self._drop(roll.group)
         for name, spec in back.items():
+            self._ground.core.post(name, Respec(spec))
             service = self._ground.core.services.get(name)
             if service is not None and (service.run is None or service.run.digest != run_digest(spec)):
-                self._ground.core.post(name, Respec(spec))
                 self._ground.core.post(name, Restart(f"rolled back: {roll.words}"))
         return list(back)

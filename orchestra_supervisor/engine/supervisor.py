@@ -28,6 +28,7 @@ from orchestra_supervisor.process.orders import (
     RunNews,
     ShutdownAsked,
     Snapshot,
+    slot_of,
 )
 from orchestra_supervisor.rules.fleet import failed_required, steady_at, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
@@ -36,6 +37,7 @@ from orchestra_supervisor.rules.inputs import (
     Gone,
     Input,
     Stop,
+    StopRun,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
@@ -98,6 +100,8 @@ class Supervisor:
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
+        self.strangers: dict[str, str] = {}
+        """Runs of services that are no longer configured and have been told to stop, by slot."""
         self._out = outside
         self._keeper = outside.keeper
         self._bus = outside.bus
@@ -176,13 +180,14 @@ class Supervisor:
         inputs: list[tuple[str, Input]] = []
         for name in start_order(self.fleet.services):
             spec = self.fleet.services[name]
-            resumed = resume(spec, snapshot.notes.get(name), slots.get(name, ()), self.core.moment(name))
+            note, rest = snapshot.notes.get(name), down.get(name, DownReason.NONE)
+            resumed = resume(spec, note, slots.get(name, ()), self.core.moment(name), rest)
             if resumed is None:
                 self.core.put(Service(spec))
-                inputs.append((name, Boot(down.get(name, DownReason.NONE))))
+                inputs.append((name, Boot(rest)))
                 continue
             self.core.put(resumed.service)
-            self._carrier.holds(from_note(spec, snapshot.notes.get(name)))
+            self._carrier.holds(from_note(spec, note))
             self._carrier.leave_note(resumed.service)  # another one, where a spawn order left no trace
             self._carrier.carry_out(resumed.service, resumed.effects)
             inputs.extend((name, event) for event in resumed.inputs)
@@ -190,8 +195,7 @@ class Supervisor:
         for slot in snapshot.notes:
             if slot not in self.fleet.services and not slot.startswith((FLEET_SLOT, ROLL_SLOT_PREFIX)):
                 self._keeper.note(slot, None)  # of a service that is no longer configured
-        for effect in resume_strangers(self.fleet.services, slots):
-            self._carrier.order(effect)
+        self._send_strangers_away(slots)
         self.core.rewire(self.fleet.services)
         for name, event in inputs:
             self.core.post(name, event)
@@ -201,6 +205,12 @@ class Supervisor:
             self.exit_status = 1
         if snapshot.shutdown:
             self.shutdown("the fleet was going down when the last daemon ended")
+
+    def _send_strangers_away(self, slots: Mapping[str, tuple[Held, ...]]) -> None:
+        for effect in resume_strangers(self.fleet.services, slots):
+            self._carrier.order(effect)
+            if isinstance(effect, StopRun):
+                self.strangers[slot_of(effect.run)] = effect.run
 
     async def _loop(self) -> None:
         while True:
@@ -223,10 +233,10 @@ class Supervisor:
                 self._prober.reconcile(service, self._task_group)
                 self._carrier.leave_note(service)
         self._watch_phase(touched)
-        if self.phase in {Phase.STARTING, Phase.RUNNING}:
-            self.roller.advance()
         if touched:
             self.core.wake()
+        if self.phase in {Phase.STARTING, Phase.RUNNING} and self.roller.advance():
+            self.decide()
 
     async def commit(self) -> None:
         """Decide, and let the keeper have what follows: what has been answered for outlives this daemon.
@@ -250,6 +260,7 @@ class Supervisor:
             if news.slot in self.core.services:
                 self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
+                self.strangers.pop(news.slot, None)
                 self._keeper.ack(news.input.run)
                 self.core.wake()
 

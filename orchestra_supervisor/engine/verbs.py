@@ -14,6 +14,7 @@ from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules.diff import diff_fleets, needs_restart
 from orchestra_supervisor.rules.graph import above, below, stop_ranks
 from orchestra_supervisor.rules.inputs import Boot, Respec, Restart, Start, Stop
+from orchestra_supervisor.rules.moves import begin_after
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.rules.updates import staged
 
@@ -134,6 +135,7 @@ class Verbs:
         """Go over to another fleet: only what changed restarts, what can change live changes live."""
         self._check_open()
         diff = diff_fleets(self._supervisor.fleet.services, fleet.services)
+        self._take_in_strangers(fleet, diff.added)
         back = {name for name in diff.added if name in self._core.services}  # removed, and not down yet
         restarted: list[str] = []
         updated: list[str] = []
@@ -156,6 +158,8 @@ class Verbs:
                 self._core.post(name, Boot(down.get(name, DownReason.NONE)))
             elif name not in down:
                 self._core.post(name, Start("back in the configuration"))
+            else:
+                self._core.post(name, Stop(down[name]))
         return Reloaded(
             added=diff.added,
             removed=diff.removed,
@@ -164,6 +168,13 @@ class Verbs:
             unchanged=len(fleet.services) - len(diff.added) - len(diff.changed),
             rolling=self._supervisor.roller.update(),
         )
+
+    def _take_in_strangers(self, fleet: Fleet, names: Iterable[str]) -> None:
+        """Let services of names under which something is still being stopped begin when that is gone."""
+        for name in names:
+            run = self._supervisor.strangers.pop(name, None)
+            if run is not None and name not in self._core.services:
+                self._core.put(begin_after(fleet.services[name], run, self._core.moment(name)))
 
     def _renew(self, name: str, *, is_enabled: bool) -> None:
         """Let a service whose configuration changed run as it is configured now."""

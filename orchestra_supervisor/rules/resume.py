@@ -21,7 +21,7 @@ from orchestra_supervisor.rules.inputs import (
     Stop,
     StopRun,
 )
-from orchestra_supervisor.rules.moves import begin_anew
+from orchestra_supervisor.rules.moves import begin_after, begin_anew
 from orchestra_supervisor.rules.service import Moment, Run, Service, from_note
 
 __all__ = ["Held", "Resumed", "resume", "resume_strangers"]
@@ -51,7 +51,13 @@ class Resumed:
     inputs: tuple[Input, ...] = ()
 
 
-def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment) -> Resumed | None:
+def resume(
+    spec: ServiceSpec,
+    note: object,
+    held: tuple[Held, ...],
+    now: Moment,
+    down: DownReason = DownReason.NONE,
+) -> Resumed | None:
     """Return a service taken over, or None when the keeper knows nothing of it.
 
     Args:
@@ -59,9 +65,10 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment)
         note: The slot's note, or None.
         held: The keeper's records of the slot, oldest first.
         now: The present moment.
+        down: Why it is left down where there is no note, if it is.
     """
     if note is None:
-        return None
+        return _resume_without_note(spec, held, now, down)
     service = from_note(spec, note)
     run = service.run
     if run is None:
@@ -78,6 +85,21 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment)
     return Resumed(service, effects, (*mine.told, *_renewal(service, run)))
 
 
+def _resume_without_note(
+    spec: ServiceSpec, held: tuple[Held, ...], now: Moment, down: DownReason
+) -> Resumed | None:
+    """Let a service that is new begin when a run of an earlier one of its name is gone."""
+    live = next((record for record in held if not _is_over(record)), None)
+    if live is None:
+        return None
+    inputs = () if down is DownReason.NONE else (Stop(down),)
+    return Resumed(begin_after(spec, live.run, now), _forget(held), inputs)
+
+
+def _is_over(record: Held) -> bool:
+    return any(isinstance(news, Gone) for news in record.told)
+
+
 def _renewal(service: Service, run: Run) -> tuple[Input, ...]:
     """Finish a reload during which a daemon died: a run of an older spec is replaced."""
     if service.desired is Desired.DOWN or run.digest == run_digest(service.spec):
@@ -89,11 +111,7 @@ def _renewal(service: Service, run: Run) -> tuple[Input, ...]:
 
 def _forget(held: tuple[Held, ...]) -> tuple[Effect, ...]:
     """Runs that no note accounts for are acknowledged when over, and stopped when not."""
-    effects: list[Effect] = []
-    for record in held:
-        over = any(isinstance(news, Gone) for news in record.told)
-        effects.append(Ack(record.run) if over else StopRun(record.run))
-    return tuple(effects)
+    return tuple(Ack(record.run) if _is_over(record) else StopRun(record.run) for record in held)
 
 
 def _unknown_end(service: Service, run: str) -> Exited:

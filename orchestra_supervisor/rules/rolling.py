@@ -201,9 +201,14 @@ def _choose(
     room = roll.batch - len(roll.turns)
     away = {name for name in _wanted(members, services) if not is_available(services[name], now)}
     away |= {turn.name for turn in roll.turns}
-    sick = [name for name in roll.todo if name in away][:room]
+    sick = [name for name in roll.todo if name in away and _may_go_anyway(services[name])][:room]
     well = [name for name in roll.todo if name not in away]
     return (*sick, *well[: max(0, min(room - len(sick), roll.batch - len(away)))])
+
+
+def _may_go_anyway(service: Service) -> bool:
+    """Return whether nothing is lost by a turn now; who leaves, or has yet to prove itself, is let be."""
+    return available_at(service) is None and service.ending is None
 
 
 def _turn_of(service: Service, now: float) -> Turn:

@@ -55,13 +55,15 @@ class _Clock:
 
 
 class _EventLog:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, listen: Callable[[Event], None]) -> None:
         self.world = world
+        self.listen = listen
         self.count = 0
 
     def record_nowait(self, event: Event) -> Event:
         self.count += 1
         self.world.say(f"event {event.kind} {event.service} {event.message}")
+        self.listen(event)
         return event
 
 
@@ -164,12 +166,13 @@ class Schedule:
             Outside(
                 keeper=link,
                 clock=self.clock,
-                bus=EventBus(_EventLog(self.world), self.clock),
+                bus=EventBus(_EventLog(self.world, self._listen), self.clock),
                 launcher=Launcher(home=Path("/h"), log_directory=Path("/h/logs"), environ={}),
                 network=self.world.check,
                 secrets=_no_secrets,
                 on_reload=lambda: None,
                 on_run=lambda _: None,
+                keep=self._keep,
             ),
         )
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)
@@ -182,6 +185,13 @@ class Schedule:
                 await supervisor.run(snapshot, down=down, task_status=task_status)
 
         await tasks.start(run)
+
+    def _listen(self, event: Event) -> None:
+        """Hear of everything that the engine tells; for schedules that hold more."""
+
+    def _keep(self, fleet: Fleet) -> None:
+        """Put the applied fleet on a disk that outlives daemons."""
+        self.fleet = fleet
 
     async def _kill_daemon(self, tasks: anyio.abc.TaskGroup) -> None:
         """The daemon dies: of what it had decided to send, only a part has left."""
@@ -266,7 +276,7 @@ class Schedule:
     def _check_restarts(self) -> None:
         """By policy alone, no window holds more starts than the limit and the first one allow."""
         for name, starts in self.world.spawns.items():
-            policy = self.fleet.services[name].restart
+            policy = self.world.fleet.services[name].restart
             if policy.max_restarts is None:
                 continue
             for first in starts:
@@ -278,7 +288,7 @@ class Schedule:
                 ]
                 others = sum(
                     len([at for at in self.world.spawns.get(dep, []) if first <= at < first + policy.window])
-                    for dep in self.fleet.services[name].depends_on
+                    for dep in self.world.fleet.services[name].depends_on
                 )
                 allowed = (policy.max_restarts + 1) * (1 + len(by_hand)) + others
                 if len(inside) > allowed:
@@ -322,8 +332,8 @@ def violation_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def replay(seed: int) -> World:
-    """Play one seed to its end.
+def replay(seed: int, kind: "type[Schedule]" = Schedule) -> World:
+    """Play one seed of a kind of schedules to its end.
 
     Raises:
         Violation: Something happened that must never happen; `world.log` tells the story.
@@ -331,7 +341,7 @@ def replay(seed: int) -> World:
     # Trio shuffles ready tasks on purpose; seeded, the shuffle is part of the schedule.
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
     trio._core._run._r.seed(seed)  # type: ignore[attr-defined]
-    schedule = Schedule(seed)
+    schedule = kind(seed)
 
     async def main() -> None:
         try:
@@ -349,6 +359,7 @@ def replay(seed: int) -> World:
         )
     except BaseException as error:
         error.add_note("\n".join(schedule.world.log[-80:]))
-        error.add_note(f"replay this schedule: .venv/bin/python -m tests.simulation {seed}")
+        word = "" if kind is Schedule else f" --{kind.__module__.rpartition('.')[2]}"
+        error.add_note(f"replay this schedule: .venv/bin/python -m tests.simulation {seed}{word}")
         raise
     return schedule.world
