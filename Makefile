@@ -9,7 +9,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
 TESTS ?= tests
 JOBS ?= 2
 
-.PHONY: up test lint types floors unit fmt simulate soak lock clean
+.PHONY: up test lint types floors unit fmt simulate soak respawn lock clean
 
 up: $(VENV)/.installed
 	$(BIN)/orchestra up
@@ -53,6 +53,10 @@ simulate: $(VENV)/.dev
 # The long form of the kill tests: about five minutes (benchmarks/soak.py --help has its other forms).
 soak: $(VENV)/.dev
 	$(BIN)/python benchmarks/soak.py
+
+# From a crash to the next process, beside fork and exec alone: about two minutes, on a machine that does nothing else.
+respawn: $(VENV)/.dev
+	$(BIN)/python benchmarks/respawn.py
 
 lock: $(VENV)/.dev
 	{ echo '# The versions that the tests were last run with; `make lock` renews them.'; \

@@ -268,7 +268,7 @@ class Daemon:
                 pass
 
     def _describe(self, supervisor: Supervisor, log_directory: Path) -> dict[str, object]:
-        services = supervisor.services.values()
+        services, groups = supervisor.services.values(), self._snapshot.groups
         return {
             "pid": os.getpid(),
             "keeper_pid": self._snapshot.keeper_pid,
@@ -279,6 +279,7 @@ class Daemon:
             "daemon_started": self._started,
             "daemon_starts": self._snapshot.daemon_starts,
             "phase": supervisor.phase.value,
+            "cgroups": {"version": groups.version, "bases": groups.bases},
             "files": supervisor.fleet.files,
             "log_directory": str(log_directory),
             "rolls": supervisor.roller.reports(),

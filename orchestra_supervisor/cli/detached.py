@@ -44,7 +44,7 @@ def watch_detached(plan: Plan, lock_fd: int, timeout: float) -> int:
         until = time.monotonic() + timeout
 
         def draw() -> None:
-            screen.show(starting_frame(session.status, screen.terminal, time.time(), began))
+            screen.show(starting_frame(session.status, screen.terminal, time.time(), session.age()))
 
         try:
             signals = session.run_until(

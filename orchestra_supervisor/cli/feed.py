@@ -27,7 +27,7 @@ class EventFeed:
 
     Args:
         home: State directory.
-        since: Wall seconds; older events are left out.
+        since: Wall seconds; of the events that there are at first, older ones are left out.
     """
 
     def __init__(self, home: Path, since: float) -> None:
@@ -54,10 +54,9 @@ class EventFeed:
         return events
 
     def _put(self, event: EventView) -> None:
-        if event.at >= self._since:
-            self._queue.put(event)
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._writer, b".")
+        self._queue.put(event)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._writer, b".")
 
     def _run(self) -> None:
         trail: EventTrail | None = None
@@ -70,7 +69,10 @@ class EventFeed:
                     trail = EventTrail(last if isinstance(last, int) else 0)
                     for row in rows(answer, "events"):
                         trail.note(row)
-                        self._put(EventView(row))
+                        event = EventView(row)
+                        if event.at >= self._since:  # else it is of an earlier fleet
+                            self._put(event)
+                # What comes after those is of this fleet, whatever the wall clock was set to meanwhile.
                 for row in trail.stream(client):
                     self._put(EventView(row))
             except (ControlError, ValueError):

@@ -128,6 +128,7 @@ class _Foreground:
         self._logs: FleetLogs | None = None
         self._painter: LogPainter | None = None
         self._table_at = 0.0
+        self._table_age = 0.0
 
     def run(self, timeout: float) -> int:
         """Go through the phases."""
@@ -160,7 +161,7 @@ class _Foreground:
         terminal = self.screen.terminal
         if self.screen.is_live:
             now = time.time()
-            self.screen.show(starting_frame(self.session.status, terminal, now, self.session.began))
+            self.screen.show(starting_frame(self.session.status, terminal, now, self.session.age()))
         else:
             self._say_events()
 
@@ -176,7 +177,7 @@ class _Foreground:
                 [f"no answer from the daemon yet; see {home / LOG_NAME}", *tail_of(home / LOG_NAME, _TAIL)]
             )
             return
-        self._table_at = time.time()
+        self._table_at, self._table_age = time.time(), self.session.age()
         terminal = self.screen.terminal
         offer = [terminal.paint(_OFFER, "dim")] if self.screen.is_live else []
         self.screen.say(["", *summary_lines(status, terminal, self._table_at), "", *offer])
@@ -189,7 +190,9 @@ class _Foreground:
             # What was said during the start is shown as far as it does not bury the table.
             limit = _LINES_PLAIN if not self.screen.is_live else _LINES_SHOWN // max(1, len(names))
             layout = Layout.read(self.session.home)
-            self._logs = FleetLogs(layout, names, limit=limit, since=self.session.began)
+            # The start by the clock as it was, or as it is now where it was set back meanwhile.
+            since = min(self.session.began, time.time() - self.session.age())
+            self._logs = FleetLogs(layout, names, limit=limit, since=since)
             self._painter = LogPainter([*names, "orchestra"], self.screen.terminal, is_prefixed=True)
 
     def _on_run(self) -> None:
@@ -199,10 +202,15 @@ class _Foreground:
             self._say_events()
             return
         prefix = self._painter.prefix("orchestra")
-        # What the table has shown already need not be said again.
-        news = [event for event in self._notable() if not self.screen.is_live or event.at > self._table_at]
-        said = [prefix + _told(event) for event in news]
+        said = [prefix + _told(event) for event in self._notable() if not self._is_in_table(event)]
         self.screen.say([*self._new_lines(), *said])
+
+    def _is_in_table(self, event: EventView) -> bool:
+        """Return whether the table has shown it already: it is from before, and as late as events may be."""
+        # A wall clock that was set back would have all that follows look as if it came before.
+        is_late = self.session.age() < self._table_age + _BEHIND
+        is_before = self._table_at - self._table_age <= event.at <= self._table_at
+        return self.screen.is_live and is_late and is_before
 
     def _show_late_table(self) -> None:
         if self.session.status is not None:
@@ -228,7 +236,7 @@ class _Foreground:
 
     def _stop(self, signals: list[int]) -> int:
         session = self.session
-        since = time.time()
+        began = time.monotonic()
         order = StopOrder(session.send)
         pending = signals
         while not session.is_over():
@@ -239,7 +247,8 @@ class _Foreground:
                 word, offer = ("hurrying", "") if order.is_hurried else _IN_ORDER
                 terminal = self.screen.terminal
                 # Drawn before anything is said, as it wipes the ^C that the terminal has echoed.
-                self.screen.show(stopping_frame(session.status, terminal, time.time(), since, word, offer))
+                now, took = time.time(), time.monotonic() - began
+                self.screen.show(stopping_frame(session.status, terminal, now, took, word, offer))
             pending = session.step(_FRAME)
             self.screen.say(self._new_lines())
             if not self.screen.is_live:
@@ -248,5 +257,5 @@ class _Foreground:
         self._catch_up()
         if session.keeper.returncode != 0:
             raise keeper_lost(session.keeper, session.home)
-        self.screen.say([f"all stopped in {time.time() - since:.1f} s"])
+        self.screen.say([f"all stopped in {time.monotonic() - began:.1f} s"])
         return HURRIED if order.is_hurried else 0

@@ -5,6 +5,7 @@ exactly as long as the keeper lives, however it ends. Nobody else decides who ow
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -68,7 +69,16 @@ class Plan:
         if self.only:
             daemon += ["--only", ",".join(self.only)]
         logger = [sys.executable, "-I", "-S", str(_PACKAGE / "logger" / "__main__.py")]
-        return json.dumps({"home": str(self.home), "lock_fd": lock_fd, "daemon": daemon, "logger": logger})
+        return json.dumps(
+            {
+                "home": str(self.home),
+                "lock_fd": lock_fd,
+                "daemon": daemon,
+                "logger": logger,
+                "cgroups": _named_groups(os.environ.get("ORCHESTRA_CGROUP")),
+                "mark": hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12],
+            }
+        )
 
     def argv(self, lock_fd: int) -> list[str]:
         """Return the keeper's command."""
@@ -83,6 +93,13 @@ class Plan:
         if root not in {os.path.realpath(entry) for entry in found if entry}:
             env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH", "")]))
         return env
+
+
+def _named_groups(given: str | None) -> list[str] | None:
+    """Return the control groups that ORCHESTRA_CGROUP names; None: look whether our own is delegated."""
+    if given is None:
+        return None
+    return [] if given == "none" else [path for path in given.split(":") if path]
 
 
 def find_config_files(named: list[str], directory: Path) -> list[Path]:

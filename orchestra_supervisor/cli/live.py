@@ -16,26 +16,26 @@ _FIXED = 21  # columns of a line beside name and note
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-def starting_frame(status: StatusView | None, terminal: Terminal, now: float, began: float) -> Frame:
+def starting_frame(status: StatusView | None, terminal: Terminal, now: float, took: float) -> Frame:
     """Return the frame of a start.
 
     Args:
         status: The newest answer, or None while there is no daemon yet.
         terminal: Tells room and colours.
         now: Seconds since the epoch.
-        began: When the start was asked for, of the same clock.
+        took: Seconds since the start was asked for.
     """
     if status is None:
-        return [_headline("waiting for the daemon", terminal, now, began)]
+        return [_headline("waiting for the daemon", terminal, took)]
     wanted = [one for one in status.services if one.is_wanted or one.state not in SETTLED]
     good = sum(one.is_good for one in wanted)
-    frame = [_headline(f"{good} of {len(wanted)} ready", terminal, now, began)]
+    frame = [_headline(f"{good} of {len(wanted)} ready", terminal, took)]
     frame += _body(wanted, [one for one in wanted if not one.is_good], terminal, now)
     return frame[: max(1, terminal.rows - 1)]
 
 
 def stopping_frame(
-    status: StatusView | None, terminal: Terminal, now: float, began: float, word: str, offer: str = ""
+    status: StatusView | None, terminal: Terminal, now: float, took: float, word: str, offer: str = ""
 ) -> Frame:
     """Return the frame of a stop: what is still there and for how long it has been stopping.
 
@@ -43,21 +43,21 @@ def stopping_frame(
         status: The newest answer, or None where there was none.
         terminal: Tells room and colours.
         now: Seconds since the epoch.
-        began: When the stop was asked for, of the same clock.
+        took: Seconds since the stop was asked for.
         word: What is being done.
         offer: What else the user may do.
     """
     alive = [one for one in status.services if one.pid or one.state == "stopping"] if status else []
     left = f", {len(alive)} left" if alive else ""
     headline = word + left + (f"  ({offer})" if offer else "")
-    frame = [_headline(headline, terminal, now, began), *_body(alive, alive, terminal, now)]
+    frame = [_headline(headline, terminal, took), *_body(alive, alive, terminal, now)]
     return frame[: max(1, terminal.rows - 1)]
 
 
-def _headline(text: str, terminal: Terminal, now: float, began: float) -> tuple[str, str]:
-    spin = _SPINNER[int((now - began) * 10) % len(_SPINNER)] if terminal.is_unicode else "*"
+def _headline(text: str, terminal: Terminal, took: float) -> tuple[str, str]:
+    spin = _SPINNER[int(took * 10) % len(_SPINNER)] if terminal.is_unicode else "*"
     width = (terminal.columns or 80) - 1
-    plain = clip(f"{spin} {text}  {format_duration(now - began)}", width, terminal.mark)
+    plain = clip(f"{spin} {text}  {format_duration(took)}", width, terminal.mark)
     return plain, terminal.paint(plain, "bold")
 
 

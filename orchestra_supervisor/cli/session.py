@@ -88,6 +88,7 @@ class Session:
         self._selector = selectors.DefaultSelector()
         for source in (self._pidfd, box.fileno(), self._feed.fileno()):
             self._selector.register(source, selectors.EVENT_READ)
+        self._began = time.monotonic()
         self._asked = 0.0
         self._is_stale = True
 
@@ -112,6 +113,10 @@ class Session:
         if self._is_stale and now - self._asked >= _MOST_OFTEN:
             self._ask()
         return self._box.take()
+
+    def age(self) -> float:
+        """Return the seconds since the watching began."""
+        return time.monotonic() - self._began
 
     def is_over(self) -> bool:
         """Return whether the keeper has ended."""

@@ -5,10 +5,17 @@ dialects are rewritten into this form and then held to it. None means "not said"
 filled in by `resolve`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from orchestra_supervisor.config.form_equipment import (
+    HookLine,
+    LimitsForm,
+    RecycleForm,
+    ReloadLine,
+    SocketLine,
+)
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
     Form,
@@ -95,6 +102,30 @@ class ServiceForm(Form):
     max_restarts: RestartLimit | None = Field(None, description="The same as restart.max_restarts.")
     restart_window: Duration | None = Field(None, description="The same as restart.window.")
     stop: StopForm | None = Field(None, description="How it is stopped.")
+    pre_start: list[HookLine] | None = Field(
+        None, description="Commands before the program, in order; one that fails fails the start."
+    )
+    post_stop: list[HookLine] | None = Field(
+        None, description="Commands after the end of a run, in order, before anything else follows."
+    )
+    reload: ReloadLine | None = Field(None, description="How it is told to read its configuration again.")
+    sockets: dict[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], SocketLine] | None = Field(
+        None,
+        max_length=12,
+        description="Listening sockets held from run to run (LISTEN_FDS), by name.",
+    )
+    start_on: Literal["boot", "connection"] | None = Field(
+        None, description="connection: started by the first connection to its sockets. Default: boot."
+    )
+    notify: Flag | None = Field(
+        None, description="It tells by sd_notify READY=1 when it has started. Default: false."
+    )
+    watchdog: Duration | None = Field(
+        None,
+        description="It tells WATCHDOG=1 at least this often, or is restarted. Default: 0, it need not.",
+    )
+    limits: LimitsForm | None = Field(None, description="What its processes may use together.")
+    recycle: RecycleForm | None = Field(None, description="When a fresh run takes the place of a good one.")
     probes: ProbesForm | None = Field(None, description="Startup, readiness and liveness probes.")
     health_url: Text | None = Field(
         None,
@@ -117,6 +148,16 @@ class ServiceForm(Form):
     )
     template: Text | None = Field(None, description="The entry of `templates` that its keys are laid over.")
     values: TemplateValues | None = Field(None, description="What {KEY} stands for in the template.")
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.start_on == "connection" and not self.sockets:
+            raise ValueError("has start_on: connection and no sockets on which one could come")
+        if (self.notify or self.watchdog) and self.probes is not None and self.probes.startup is not None:
+            raise ValueError("has notify and a startup probe: only one can say when it has started")
+        if self.watchdog and self.notify is False:
+            raise ValueError("has a watchdog, for which notify must not be false")
+        return self
 
     @field_validator("rlimits")
     @classmethod

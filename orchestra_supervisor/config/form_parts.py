@@ -34,6 +34,7 @@ from orchestra_supervisor.config.values import (
 from orchestra_supervisor.model.spec import StopStep
 
 __all__ = [
+    "AlsoWritten",
     "BackoffForm",
     "DependenciesForm",
     "DependencyForm",
@@ -58,7 +59,7 @@ class Form(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _AlsoWritten:
+class AlsoWritten:
     """Adds a shorthand to the JSON Schema of a type."""
 
     shorthand: dict[str, object]
@@ -69,7 +70,7 @@ class _AlsoWritten:
         return {"anyOf": [self.shorthand, handler(core_schema)]}
 
 
-def _spell_out(key: str) -> BeforeValidator:
+def spell_out(key: str) -> BeforeValidator:
     """Take a plain value as an object with this one key."""
 
     def to_object(value: object) -> object:
@@ -165,18 +166,14 @@ class ProbeForm(ProbeTimingForm):
     """One probe: exactly one of http, tcp and command, and its timing."""
 
     http: (
-        Annotated[
-            HttpForm, _spell_out("url"), _AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})
-        ]
+        Annotated[HttpForm, spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
         | None
     ) = Field(None, description="Passes when the answer has the wanted status and body.")
     tcp: (
         Annotated[
             TcpForm,
             BeforeValidator(_to_address),
-            _AlsoWritten(
-                {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}
-            ),
+            AlsoWritten({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}),
         ]
         | None
     ) = Field(None, description="Passes when a connection is accepted: port, host:port, or an object.")
@@ -256,6 +253,12 @@ class StopForm(Form):
 
     signal: Text | None = Field(None, description="Shorthand for one step: its signal. Default: SIGTERM.")
     grace: Duration | None = Field(None, description="Shorthand for one step: its wait. Default: 10s.")
+    command: CommandLine | None = Field(
+        None, description="Run first, with MAINPID in its environment; the signals follow after its timeout."
+    )
+    timeout: Annotated[Duration, Field(ge=0.01, le=86_400)] | None = Field(
+        None, description="How long the command has to end the run. Default: 60s."
+    )
     steps: list[StopStepForm] | None = Field(
         None, description="Signals in order, each with its wait. Instead of signal and grace."
     )
@@ -272,6 +275,8 @@ class StopForm(Form):
     def _is_one_form(self) -> Self:
         if self.steps is not None and (self.signal is not None or self.grace is not None):
             raise ValueError("must have steps, or signal and grace, not both")
+        if self.timeout is not None and self.command is None:
+            raise ValueError("has a timeout only with a command")
         return self
 
 
@@ -299,12 +304,12 @@ class LogForm(Form):
 
 
 RestartOrPolicy = Annotated[
-    RestartForm, _spell_out("policy"), _AlsoWritten({"enum": ["always", "on-failure", "never"]})
+    RestartForm, spell_out("policy"), AlsoWritten({"enum": ["always", "on-failure", "never"]})
 ]
 DependenciesForm = Annotated[
     dict[ServiceName, DependencyForm],
     BeforeValidator(_to_dependencies),
-    _AlsoWritten(
+    AlsoWritten(
         {
             "anyOf": [
                 {"type": "array", "items": {"type": "string"}},

@@ -12,6 +12,8 @@ from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.merge import Candidate
 from orchestra_supervisor.config.placeholders import fill_replica, fill_tree
 from orchestra_supervisor.model.replicas import MAX_SERVICES, GroupSpec, ReplicaSpec, replica_name
+from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.rules.replicas import group_of
 
 __all__ = [
     "check_names",
@@ -125,21 +127,28 @@ def check_names(drafts: Iterable[ServiceDraft], findings: Findings) -> None:
 
 
 def check_ports(services: Mapping[str, Candidate], findings: Findings) -> None:
-    """Find replicas that would listen on one port."""
-    seen: dict[tuple[str, int], Candidate] = {}
+    """Find replicas that would listen on one port, or on one socket that is held for them."""
+    seen: dict[tuple[str, str], Candidate] = {}
     said: set[str] = set()
     for candidate in services.values():
-        replica, port = candidate.spec.replica, candidate.spec.port
-        if replica is None or port is None:
-            continue
-        first = seen.setdefault((replica.group, port), candidate)
-        if first is candidate or replica.group in said:
-            continue
-        said.add(replica.group)
-        names = f"{first.spec.name} and {candidate.spec.name}"
-        message = f"service {replica.group}: its replicas {names} would both listen on port {port}"
-        hint = f'give each its own: "port": "{{{max(port - 1, 1)}+replica}}"'
-        findings.add(_fault("replica.port_twice", message, candidate.draft, ("port",), hint))
+        claims = _claims(candidate.spec) if candidate.spec.replica is not None else []
+        for path, address in claims:
+            group = group_of(candidate.spec)
+            first = seen.setdefault((group, address), candidate)
+            if first is candidate or group in said:
+                continue
+            said.add(group)
+            names = f"{first.spec.name} and {candidate.spec.name}"
+            message = f"service {group}: its replicas {names} would both listen on {address}"
+            hint = f'give each its own, with a sum like "{{{(candidate.spec.port or 8001) - 1}+replica}}"'
+            findings.add(_fault("replica.port_twice", message, candidate.draft, path, hint))
+
+
+def _claims(spec: ServiceSpec) -> list[tuple[tuple[str, ...], str]]:
+    """Return what a service listens on and where that is said: the sockets it is handed, else its port."""
+    if spec.sockets:
+        return [(("sockets", one.name), one.address) for one in spec.sockets]
+    return [] if spec.port is None else [(("port",), f"port {spec.port}")]
 
 
 def spread_dependencies(

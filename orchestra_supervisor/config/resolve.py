@@ -22,6 +22,7 @@ from orchestra_supervisor.config.form_parts import (
 )
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.replicas import place_replica
+from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
 from orchestra_supervisor.config.values import UNLIMITED
 from orchestra_supervisor.config.variables import shell_variables
 from orchestra_supervisor.model.spec import (
@@ -43,7 +44,12 @@ from orchestra_supervisor.model.states import Condition, Kind
 
 __all__ = ["FileScope", "local_port", "resolve_head", "resolve_service", "service_ports"]
 
-_LITERAL_KEYS = frozenset({"title", "name", "description", "env", "env_files", "command", "probes"})
+_HOOK_KEYS = ("pre_start", "post_stop", "stop", "reload")
+"""Keys below which commands stand."""
+
+_LITERAL_KEYS = frozenset(
+    {"title", "name", "description", "env", "env_files", "command", "probes", *_HOOK_KEYS}
+)
 """Keys whose texts are not filled in, or are so elsewhere."""
 
 _SAME = frozenset(
@@ -216,6 +222,9 @@ def _filled(draft: ServiceDraft, file: FileScope, findings: Findings) -> tuple[B
         body[key] = scope.tree(body[key], (key,))
     if "command" in body:
         body["command"] = _command(body["command"], scope, ("command",))
+    for key in _HOOK_KEYS:
+        if key in body:
+            body[key] = _hooks(body[key], scope, (key,))
     if isinstance(body.get("probes"), dict):
         body["probes"] = _probes(cast("Body", body["probes"]), scope)
     env = layers.added
@@ -251,6 +260,21 @@ def _command(value: object, scope: Scope, path: KeyPath) -> object:
     return value
 
 
+def _hooks(value: object, scope: Scope, path: KeyPath) -> object:
+    """Fill in commands that stand alone, in lists, or in objects with a key `command`."""
+    if isinstance(value, list) and path[-1] in ("pre_start", "post_stop"):
+        entries = cast("list[object]", value)
+        return [_hooks(entry, scope, (*path, index)) for index, entry in enumerate(entries)]
+    if isinstance(value, dict):
+        result: Body = {}
+        for key, member in cast("Body", value).items():
+            place = (*path, key)
+            is_command = key == "command"
+            result[key] = _command(member, scope, place) if is_command else scope.tree(member, place)
+        return result
+    return _command(cast("object", value), scope, path)
+
+
 def _given(form: BaseModel | None) -> dict[str, Any]:
     """Return what was said in a form, without what was left out."""
     if form is None:
@@ -281,6 +305,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "stop": _stop(form.stop or defaults.stop),
         "probes": _probe_set(form, file.head, defaults.probes),
         "url": form.url or _site(form.health_url),
+        **equipment_values(form, file.reading.source.directory),
         "log": LogSpec(**(_given(defaults.log) | _given(form.log))),
         "tags": tuple(form.tags or ()),
     }
@@ -325,6 +350,8 @@ def _stop(form: StopForm | None) -> StopSpec:
     if form is None:
         return StopSpec()
     scope: dict[str, Any] = {"scope": form.scope} if form.scope else {}
+    if form.command is not None:
+        scope["command"] = hook(form.command, form.timeout)
     if form.steps is not None:
         return StopSpec(steps=tuple(StopStep(**_given(step)) for step in form.steps), **scope)
     step = _given(StopStepForm.model_construct(signal=form.signal, wait=form.grace))

@@ -15,6 +15,7 @@ _OWN = (
     "ORCHESTRA_SERVICE",
     "ORCHESTRA_REPLICA",
     "ORCHESTRA_REPLICAS",
+    "ORCHESTRA_CGROUP",
 )
 """Variables that no service inherits: they are somebody else's."""
 _PROBE_LOG = LogSpec(max_bytes=1024 * 1024, backups=1, compress=False)

@@ -49,7 +49,7 @@ async def clear_leftovers(
         for row in journal.open_runs()
     ]
     own = [pid for pid in (snapshot.keeper_pid, snapshot.logger_pid) if pid is not None]
-    look = partial(find_leftovers, str(home.path), (), rows, own)
+    look = partial(find_leftovers, str(home.path), (), rows, own, snapshot.groups)
     found: list[Leftover] = await to_thread.run_sync(look, limiter=anyio.CapacityLimiter(1))
     for one in found:
         text = f"left by an earlier fleet: {one.name} (pid {one.identity.pid}) of {one.service}"

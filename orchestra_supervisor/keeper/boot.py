@@ -109,6 +109,11 @@ def _cgroups(boot: Boot) -> Cgroups:
         say(f"control group {error.filename}: {error.strerror}; runs are known without control groups")
     cgroups = Cgroups(found, mark=boot.mark, key=os.urandom(4).hex())
     cgroups.sweep()
+    try:
+        cgroups.settle()
+    except OSError as error:
+        place = error.filename or "while moving into one of our own"
+        say(f"runs are not limited by control groups: {error.strerror} ({place})")
     return cgroups
 
 

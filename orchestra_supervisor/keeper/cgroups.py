@@ -11,11 +11,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-__all__ = ["Cgroups", "Group", "Hierarchy", "find_delegated", "parse_bases", "read_groups", "write_file"]
+from orchestra_supervisor.keeper.request import Limits
+
+__all__ = [
+    "NO_LIMITS",
+    "Cgroups",
+    "Group",
+    "Hierarchy",
+    "find_delegated",
+    "parse_bases",
+    "read_groups",
+    "write_file",
+]
 
 _NAME_LIMIT = 180  # bytes of a slot in the name of its directory; a name may have 255
 _MARK_LIMIT = 32
+_LEAF = "orchestra-keeper."
+_CONTROLLERS = ("memory", "cpu", "pids")
+_OLD_FILES = {"memory": "memory.limit_in_bytes", "cpu": "cpu.cfs_quota_us", "pids": "pids.max"}
+_PERIOD = 100_000  # microseconds over which processor time is shared out; the kernel's own default
 _DELEGATED = ("user.delegate", "trusted.delegate")  # set to 1 by systemd for Delegate=yes
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +47,8 @@ class Hierarchy:
 
     base: str
     version: int
+    controllers: frozenset[str] = frozenset()
+    """Of `memory`, `cpu` and `pids`, those with which it can bound a run."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +61,28 @@ class Group:
     """Those that the child has to enter by itself, by writing into their `cgroup.procs`."""
     into: str | None = None
     """The one that the child is born in: version 2."""
+    bounded: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """Controller to the directory that it bounds the run by, and that one's version."""
+
+    def limit(self, limits: Limits) -> None:
+        """Set limits; what is None is unlimited.
+
+        Raises:
+            OSError: The kernel refuses one.
+        """
+        for controller, (path, version) in self.bounded.items():
+            for name, value in _settings(controller, version, limits):
+                write_file(f"{path}/{name}", value.encode("ascii"))
+
+    def was_out_of_memory(self) -> bool:
+        """Return whether the kernel has ended a process of it for want of memory."""
+        path, version = self.bounded.get("memory", ("", 0))
+        with suppress(OSError, ValueError):
+            for line in _read(f"{path}/memory.{'events' if version == 2 else 'oom_control'}").splitlines():
+                key, _, value = line.partition(b" ")
+                if key == b"oom_kill":
+                    return int(value) > 0
+        return False
 
     def pids(self) -> list[int]:
         """Return the processes that are in it now, those in directories that the run made below included."""
@@ -81,6 +123,8 @@ class Cgroups:
         # To enter a group after the fork waits for every other processor (about 10 ms); to be born in one
         # does not. Of the old kind one is enough to be known by.
         self._used = [born] if born is not None else list(hierarchies[:1])
+        self._by_controller = {name: one for one in reversed(hierarchies) for name in one.controllers}
+        self._leaf: str | None = None
         self._lingering: list[Group] = []
 
     @property
@@ -93,12 +137,18 @@ class Cgroups:
         """Return the version of what runs are known by, or None."""
         return self._used[0].version if self._used else None
 
-    def make(self, slot: str, serial: int) -> Group | None:
+    @property
+    def controllers(self) -> list[str]:
+        """Return what runs can be bounded in: of `cpu`, `memory` and `pids`."""
+        return sorted(self._by_controller)
+
+    def make(self, slot: str, serial: int, limits: Limits = NO_LIMITS) -> Group | None:
         """Make the group of a run.
 
         Args:
             slot: What it runs in.
             serial: Its number within this keeper.
+            limits: Its limits; of those that no group can hold nothing is said here.
 
         Returns:
             The group, or None when there are none.
@@ -113,7 +163,7 @@ class Cgroups:
         )
         group = Group(f"{readable}.{self.mark}.{self.key}-{serial}")
         try:
-            for one in self._used:
+            for one in self._chosen(limits):
                 path = f"{one.base}/{group.name}"
                 os.mkdir(path)
                 group.paths.append(path)
@@ -121,10 +171,24 @@ class Cgroups:
                     group.into = path
                 else:
                     group.joined.append(path)
+                group.bounded |= {
+                    name: (path, one.version) for name in one.controllers if self._by_controller[name] is one
+                }
+            if limits != NO_LIMITS:
+                group.limit(limits)
         except OSError:
             self.remove(group)
             raise
         return group
+
+    def _chosen(self, limits: Limits) -> list[Hierarchy]:
+        """Return the hierarchies that a run needs: to be known by, and for each limit that it has."""
+        chosen = list(self._used)
+        for name in ("memory", "cpu", "pids"):
+            one = self._by_controller.get(name)
+            if one is not None and one not in chosen and getattr(limits, name) is not None:
+                chosen.append(one)
+        return chosen
 
     def remove(self, group: Group | None) -> None:
         """Remove the group of a run that is gone; what cannot be removed yet is tried again with the next."""
@@ -136,12 +200,53 @@ class Cgroups:
             if one.paths:
                 self._lingering.append(one)
 
+    def close(self) -> None:
+        """Remove what can be removed now: the fleet is down."""
+        self.remove(None)
+        self.sweep()
+        if self._leaf is not None:
+            base = os.path.dirname(self._leaf)
+            with suppress(OSError):  # whoever delegated it removes the rest
+                names = _read(f"{base}/cgroup.subtree_control").split()
+                write_file(f"{base}/cgroup.subtree_control", b" ".join(b"-" + name for name in names))
+                write_file(f"{base}/cgroup.procs", b"0")
+                os.rmdir(self._leaf)
+
+    def settle(self) -> None:
+        """Make room: let the group that is ours bound the groups below it.
+
+        A group of version 2 that has processes of its own cannot do so. Hence the keeper moves into one
+        below, and takes the roles along that it starts.
+
+        Raises:
+            OSError: It cannot be had, most often (EBUSY) because others live in our group.
+        """
+        born = next((one for one in self._used if one.version == 2 and one.controllers), None)
+        if born is None:
+            return
+        try:
+            wanted = {name.encode("ascii") for name in born.controllers}
+            if wanted <= set(_read(f"{born.base}/cgroup.subtree_control").split()):
+                return
+            leaf = f"{born.base}/{_LEAF}{self.mark}-{self.key}"
+            os.mkdir(leaf)
+            self._leaf = leaf
+            write_file(f"{leaf}/cgroup.procs", b"0")
+            write_file(
+                f"{born.base}/cgroup.subtree_control", b" ".join(b"+" + name for name in sorted(wanted))
+            )
+        except OSError:
+            self._by_controller = {name: one for name, one in self._by_controller.items() if one is not born}
+            raise
+
     def sweep(self) -> None:
         """Remove empty groups that earlier keepers of this home left behind."""
         for one in self._used:
             with suppress(OSError):
                 for name in os.listdir(one.base):
-                    if f".{self.mark}." in name and f".{self.key}-" not in name:
+                    is_run = f".{self.mark}." in name and f".{self.key}-" not in name
+                    is_leaf = name.startswith(f"{_LEAF}{self.mark}-") and not name.endswith(self.key)
+                    if is_run or is_leaf:
                         _remove_tree(f"{one.base}/{name}")
 
 
@@ -165,7 +270,7 @@ def find_delegated() -> list[Hierarchy]:
                 continue
             base = os.fsdecode(point + own.removeprefix(root)).rstrip("/")
             if _is_delegated(base):
-                return [Hierarchy(base, 2)]
+                return [_hierarchy(base)]
     return []
 
 
@@ -190,8 +295,35 @@ def parse_bases(paths: Iterable[str]) -> list[Hierarchy]:
             raise FileNotFoundError(2, "is not a control group", path)
         if not os.access(path, os.W_OK):
             raise PermissionError(13, "may not be written", path)
-        found.append(Hierarchy(path.rstrip("/"), 2 if os.path.exists(f"{path}/cgroup.controllers") else 1))
+        found.append(_hierarchy(path.rstrip("/")))
     return found
+
+
+def _hierarchy(base: str) -> Hierarchy:
+    if os.path.exists(f"{base}/cgroup.controllers"):
+        there = _read(f"{base}/cgroup.controllers").decode("ascii").split()
+        return Hierarchy(base, 2, frozenset(there) & frozenset(_CONTROLLERS))
+    return Hierarchy(
+        base, 1, frozenset(name for name, file in _OLD_FILES.items() if os.path.exists(f"{base}/{file}"))
+    )
+
+
+def _settings(controller: str, version: int, limits: Limits) -> Iterator[tuple[str, str]]:
+    """Yield (file, value) of what sets the limit of one controller."""
+    if controller == "pids":
+        yield "pids.max", "max" if limits.pids is None else str(limits.pids)
+    elif controller == "cpu":
+        quota = None if limits.cpu is None else max(1000, round(limits.cpu * _PERIOD))
+        if version == 2:
+            yield "cpu.max", f"{'max' if quota is None else quota} {_PERIOD}"
+        else:
+            yield "cpu.cfs_period_us", str(_PERIOD)
+            yield "cpu.cfs_quota_us", "-1" if quota is None else str(quota)
+    elif version == 2:
+        yield "memory.max", "max" if limits.memory is None else str(limits.memory)
+        yield "memory.oom.group", "0" if limits.memory is None else "1"  # half a service is worse than none
+    else:
+        yield "memory.limit_in_bytes", "-1" if limits.memory is None else str(limits.memory)
 
 
 def read_groups(pid: int) -> set[str]:

@@ -7,37 +7,29 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from orchestra_supervisor.keeper.cgroups import Cgroups
-from orchestra_supervisor.keeper.launch import Launcher
+from orchestra_supervisor.keeper.companions import KILL, Companions
+from orchestra_supervisor.keeper.fields import BadMessage
+from orchestra_supervisor.keeper.launch import Equipment, Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
-from orchestra_supervisor.keeper.reaper import Reaper
+from orchestra_supervisor.keeper.notify import Notifications
+from orchestra_supervisor.keeper.orders import Orders, Refused
+from orchestra_supervisor.keeper.reaper import EndHooks, Reaper
 from orchestra_supervisor.keeper.request import (
-    BadMessage,
     BadSignal,
-    parse_log,
-    parse_plan,
-    parse_signal,
-    parse_spawn,
-    take_text,
+    Command,
 )
 from orchestra_supervisor.keeper.roles import Role, RoleHooks
 from orchestra_supervisor.keeper.runs import Run, RunTable
 from orchestra_supervisor.keeper.shutdown import Shutdown
+from orchestra_supervisor.keeper.sockets import Sockets
 from orchestra_supervisor.keeper.spawn import Surroundings
-from orchestra_supervisor.keeper.stop import Stopper, send_signal
+from orchestra_supervisor.keeper.stop import Stopper
 from orchestra_supervisor.wire.frames import VERSION, Message
 
 __all__ = ["Keeper"]
 
 _REPLACE_WAIT = 5.0  # seconds that a daemon has to end before it is killed
-
-
-class _Refused(Exception):
-    """A request that is not carried out; becomes an `error` message."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class Keeper:
@@ -84,41 +76,65 @@ class Keeper:
         )
         self._logs = LogPipes(self._loop, self._logger.send)
         self._cgroups = cgroups
+        self._sockets = Sockets(self._loop, self._emit)
+        self._notifications = Notifications(self._loop, self._emit, self._find_strays)
         self._launcher = Launcher(
             self._loop,
             self._table,
             around,
-            cgroups,
+            Equipment(cgroups, self._sockets, self._notifications),
             reply=self._outcome,
-            on_live=self._logs.take,
+            on_output=self._logs.take,
             on_forked=self._forked,
         )
         self._stopper = Stopper(
-            self._loop, emit=self._emit, find_strays=self._find_strays, on_stuck=self._run_stuck
+            self._loop,
+            emit=self._emit,
+            find_strays=self._find_strays,
+            run_command=self._run_stop_command,
+            on_stuck=self._run_stuck,
         )
         self._reaper = Reaper(
             self._loop,
             self._table,
             emit=self._emit,
-            settle=self._launcher.settle,
+            hooks=EndHooks(
+                self._launcher.settle,
+                self._kill_rest,
+                self._launcher.report_failure,
+                self._follow,
+                self._notifications.hear,
+            ),
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
+        )
+        self._companions = Companions(
+            self._loop,
+            around,
+            adopt=self._reaper.adopt,
+            take_output=self._logs.take_beside,
+            stop=self._stopper.begin,
+            emit=self._emit,
         )
         self._shutdown = Shutdown(
             self._loop, self._table, self._stopper, self._daemon, self._logger, self._emit
         )
         self._exit_status = 0
-        self._verbs = self._make_verbs()
+        orders = Orders(
+            self._table,
+            self._launcher,
+            self._stopper,
+            self._shutdown,
+            find_strays=self._find_strays,
+            to_logger=self._logger.send,
+            sockets=self._sockets,
+        )
+        self._verbs = self._make_verbs(orders)
 
-    def _make_verbs(self) -> dict[str, Callable[[Message], Message | None]]:
+    def _make_verbs(self, orders: Orders) -> dict[str, Callable[[Message], Message | None]]:
         return {
             "hello": self._hello,
-            "spawn": self._spawn,
-            "stop": self._stop,
-            "signal": self._signal,
-            "ack": self._ack,
-            "note": self._note,
-            "log_config": self._log_config,
+            **orders.verbs(),
             "shutdown": self._mark_shutdown,
             "quit": self._quit,
             "ping": lambda _message: {"type": "pong"},
@@ -146,6 +162,8 @@ class Keeper:
         self._daemon.start()
         self._loop.run()
         self._daemon.kill()
+        self._sockets.close_all()
+        self._cgroups.close()
         return 1 if self._shutdown.left_behind else self._exit_status
 
     def _on_signals(self, pending: list[int]) -> None:
@@ -181,6 +199,16 @@ class Keeper:
             say(f"daemon {pid} did not make room for its successor; it is killed")
             self._daemon.kill()
 
+    def _mark_shutdown(self, _message: Message) -> None:
+        self._shutdown.mark()
+
+    def _quit(self, message: Message) -> None:
+        status = message.get("status", 0)
+        if not isinstance(status, int) or not 0 <= status <= 125:
+            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 125")
+        self._exit_status = status
+        self._shutdown.quit()
+
     def _emit(self, message: Message) -> None:
         """Send an event to a daemon that has been greeted; others get it in the snapshot."""
         if self._is_greeted:
@@ -199,6 +227,17 @@ class Keeper:
     def _find_strays(self) -> None:
         self._reaper.find_strays()
 
+    def _kill_rest(self, run: Run) -> None:
+        if run.killing is None:
+            self._stopper.begin(run, KILL)
+
+    def _follow(self, run: Run) -> bool:
+        self._stopper.end(run)  # what is started now is not to be killed with the rest
+        return self._companions.follow(run)
+
+    def _run_stop_command(self, run: Run, command: Command, on_end: Callable[[bool], None]) -> None:
+        self._companions.start(run, command, "stop", {"MAINPID": str(run.pid)}, on_end)
+
     def _run_stuck(self, _run: Run) -> None:
         self._shutdown.changed()
 
@@ -207,6 +246,7 @@ class Keeper:
             self._stopper.stray_ended(run)
         else:
             self._stopper.end(run)
+            self._notifications.close(run)
             self._cgroups.remove(run.group)
             self._shutdown.changed()
 
@@ -243,15 +283,15 @@ class Keeper:
         verb = self._verbs.get(kind)
         try:
             if verb is None:
-                raise _Refused("unknown_type", f"there is no message {kind[:80]!r}")
+                raise Refused("unknown_type", f"there is no message {kind[:80]!r}")
             if not self._is_greeted and verb != self._hello:
-                raise _Refused("bad_message", f"{kind} came before hello")
+                raise Refused("bad_message", f"{kind} came before hello")
             reply = verb(message)
         except BadSignal as error:
             reply = _error("bad_signal", str(error))
         except BadMessage as error:
             reply = _error("bad_message", str(error))
-        except _Refused as error:
+        except Refused as error:
             reply = _error(error.code, str(error))
         if kind == "spawn" and reply is not None:
             reply |= {"request": kind, "run": message.get("run")}  # the service must hear of it
@@ -260,7 +300,7 @@ class Keeper:
 
     def _hello(self, message: Message) -> None:
         if message.get("version") != VERSION:
-            raise _Refused(
+            raise Refused(
                 "bad_message", f"this keeper speaks version {VERSION}, not {message.get('version')!r}"
             )
         self._daemon.mark_good()
@@ -278,6 +318,7 @@ class Keeper:
                 "cgroups": {
                     "version": self._cgroups.version,
                     "bases": self._cgroups.bases,
+                    "limits": self._cgroups.controllers,
                     "mark": self._cgroups.mark,
                     "key": self._cgroups.key,
                 },
@@ -287,6 +328,8 @@ class Keeper:
             self._daemon.send({"type": "run", **run.to_record()})
         for slot, note in self._table.notes.items():
             self._daemon.send({"type": "slot_note", "slot": slot, "note": note})
+        for held in self._sockets.records():
+            self._daemon.send(held)
         self._daemon.send({"type": "snapshot_end"})
         for failure in self._untold.values():
             self._daemon.send(failure)
@@ -294,83 +337,6 @@ class Keeper:
         if self._is_reload_due:
             self._is_reload_due = False
             self._daemon.send({"type": "reload"})
-
-    def _spawn(self, message: Message) -> None:
-        request = parse_spawn(message)
-        holder = self._table.in_slot(request.slot)
-        if self._shutdown.is_going:
-            raise _Refused("shutting_down", f"{request.slot}: the fleet is going down")
-        if self._table.get(request.run) is not None:
-            raise _Refused("run_exists", f"{request.slot}: there is a run {request.run!r} already")
-        if holder is not None:
-            raise _Refused("slot_busy", f"{request.slot}: run {holder.run} (pid {holder.pid}) is not gone")
-        if message.get("note") is not None:
-            self._table.notes[request.slot] = message["note"]
-        self._launcher.launch(request, message.get("id"))
-
-    def _stop(self, message: Message) -> Message:
-        known = self._table.get(message.get("run"))
-        if known is not None and known.phase == "gone":
-            return {"type": "ok"}  # what was asked for is so
-        run = self._present(message)
-        given = message.get("plan")
-        plan = run.plan if given is None else parse_plan(given)
-        if not (self._shutdown.is_hurried and run.killing):  # what hurries is not slowed down again
-            self._stopper.begin(run, plan)
-        return {"type": "ok"}
-
-    def _signal(self, message: Message) -> Message:
-        run = self._present(message)
-        scope = message.get("scope", "group")
-        if scope not in ("leader", "group", "tree"):
-            raise BadMessage(f"scope is {scope!r}, not leader, group or tree")
-        if scope == "tree":
-            self._find_strays()
-        try:
-            send_signal(run, parse_signal(message.get("signal")), str(scope))
-        except PermissionError as error:
-            raise _Refused("not_permitted", f"{run.slot}: the process belongs to another user now") from error
-        return {"type": "ok"}
-
-    def _ack(self, message: Message) -> None:
-        run = self._table.get(message.get("run"))
-        if run is not None and run.phase == "gone":
-            self._table.forget(run)
-
-    def _note(self, message: Message) -> None:
-        slot = take_text(message, "slot")
-        if message.get("note") is None:
-            self._table.notes.pop(slot, None)
-        else:
-            self._table.notes[slot] = message["note"]
-
-    def _log_config(self, message: Message) -> None:
-        target = parse_log(message)
-        self._logger.send(
-            {
-                "type": "log_config",
-                "path": target.path,
-                "max_bytes": target.max_bytes,
-                "backups": target.backups,
-                "compress": target.compress,
-            }
-        )
-
-    def _mark_shutdown(self, _message: Message) -> None:
-        self._shutdown.mark()
-
-    def _quit(self, message: Message) -> None:
-        status = message.get("status", 0)
-        if not isinstance(status, int) or not 0 <= status <= 125:
-            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 125")
-        self._exit_status = status
-        self._shutdown.quit()
-
-    def _present(self, message: Message) -> Run:
-        run = self._table.get(message.get("run"))
-        if run is None or run.phase == "gone":
-            raise _Refused("no_such_run", f"no run {str(message.get('run'))[:80]!r} is there")
-        return run
 
 
 def _error(code: str, text: str) -> Message:

@@ -2,19 +2,40 @@
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from orchestra_supervisor.keeper.before import outcome_text
 from orchestra_supervisor.keeper.cgroups import Cgroups, Group
 from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.loop import Loop, say
-from orchestra_supervisor.keeper.request import SpawnRequest
+from orchestra_supervisor.keeper.notify import Notifications
+from orchestra_supervisor.keeper.request import Command, Limits, SpawnRequest
 from orchestra_supervisor.keeper.runs import Run, RunTable
-from orchestra_supervisor.keeper.spawn import Surroundings, close_all, read_failure, spawn_run
+from orchestra_supervisor.keeper.sockets import Sockets
+from orchestra_supervisor.keeper.spawn import (
+    Handed,
+    Surroundings,
+    close_all,
+    new_tag,
+    read_failure,
+    spawn_run,
+)
 from orchestra_supervisor.keeper.tree import read_proc
 from orchestra_supervisor.wire.frames import Message
 
-__all__ = ["Launcher"]
+__all__ = ["Equipment", "Launcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """Where what a run is handed comes from."""
+
+    cgroups: Cgroups
+    sockets: Sockets
+    notifications: Notifications
 
 
 class Launcher:
@@ -24,9 +45,9 @@ class Launcher:
         loop: The keeper's loop.
         table: All runs.
         around: What children get of the keeper's surroundings.
-        cgroups: Makes the control group of each run.
+        equipment: Where what a run is handed comes from.
         reply: Sends the outcome of a spawn to the daemon.
-        on_live: Called with a run once its program was executed.
+        on_output: Called with a run whose streams are to be read from now on.
         on_forked: Called with a run once its process exists.
     """
 
@@ -35,30 +56,34 @@ class Launcher:
         loop: Loop,
         table: RunTable,
         around: Surroundings,
-        cgroups: Cgroups,
+        equipment: Equipment,
         *,
         reply: Callable[[Message], None],
-        on_live: Callable[[Run], None],
+        on_output: Callable[[Run], None],
         on_forked: Callable[[Run], None],
     ) -> None:
         self._loop = loop
         self._table = table
         self._around = around
-        self._cgroups = cgroups
+        self._equipment = equipment
         self._reply = reply
-        self._on_live = on_live
+        self._on_output = on_output
         self._on_forked = on_forked
         self._serial = 0
 
     def launch(self, request: SpawnRequest, request_id: object) -> None:
         """Fork; the outcome is sent as `spawned` or `spawn_failed`, now or when it is known."""
         self._serial += 1
-        group = self._make_group(request.slot)
         started_mono, started_wall = time.monotonic(), time.time()
+        handed = Handed(new_tag(self._serial))
+        talk: socket.socket | None = None
         try:
-            spawned = spawn_run(request, self._around, self._serial, group)
+            handed, talk = self._equip(request, handed)
+            spawned = spawn_run(request, self._around, handed)
         except SpawnFailure as failure:
-            self._cgroups.remove(group)
+            self._equipment.cgroups.remove(handed.group)
+            if talk is not None:
+                talk.close()
             self._reply(
                 _failed(request_id, request.run, request.slot, failure.stage, failure.errno, str(failure))
             )
@@ -73,31 +98,58 @@ class Launcher:
             started_wall=started_wall,
             plan=request.plan,
             stop_order=request.stop_order,
-            tag=spawned.tag,
+            tag=handed.tag,
             log=request.log,
-            group=group,
+            group=handed.group,
             request_id=request_id,
             status_fd=spawned.status_fd,
             streams=spawned.streams,
             places=_places(request),
+            request=request if _is_needed(request) else None,
+            uid=spawned.uid,
+            notify=talk,
+            epilogue=list(request.after),
         )
+        self._equipment.notifications.watch(run)
         self._table.add(run)
         self._on_forked(run)
+        if request.before:  # what they write must be read before the program is there
+            self._on_output(run)
         self._loop.watch(spawned.status_fd, lambda _events: self._status_ready(run))
 
-    def _make_group(self, slot: str) -> Group | None:
+    def _equip(self, request: SpawnRequest, handed: Handed) -> tuple[Handed, socket.socket | None]:
+        """Return what the run is handed, and our end of the socket on which it speaks.
+
+        Raises:
+            SpawnFailure: At stage socket, limit or notify.
+        """
+        fds = self._equipment.sockets.open(request.slot, request.sockets)
+        sockets = tuple(zip((spec.name for spec in request.sockets), fds, strict=True))
+        talk, address = self._equipment.notifications.make(self._serial) if request.notify else (None, "")
         try:
-            return self._cgroups.make(slot, self._serial)
-        except OSError as error:  # it is known by ancestry all the same
-            say(f"{slot}: no control group: {error.strerror}")
+            group = self._make_group(request)
+        except SpawnFailure:
+            if talk is not None:
+                talk.close()
+            raise
+        return replace(handed, group=group, sockets=sockets, notify=address), talk
+
+    def _make_group(self, request: SpawnRequest) -> Group | None:
+        try:
+            return self._equipment.cgroups.make(request.slot, self._serial, request.limits)
+        except OSError as error:
+            if request.limits != Limits():
+                text = f"control group: {error.filename}: {error.strerror}"
+                raise SpawnFailure("limit", error.errno or errno.EINVAL, text) from error
+            # It is known by ancestry all the same.
+            say(f"{request.slot}: no control group: {error.strerror}")
             return None
 
     def settle(self, run: Run) -> bool:
         """Learn how exec went in a run whose leader has ended. Returns False when it never happened."""
         self._status_ready(run)
         if run.phase == "exec":
-            run.failure = run.failure or ("exec", errno.ECANCELED)
-            self._report_failure(run)
+            run.failure = run.failure or ("exec", errno.ECANCELED, 0)
             return False
         return True
 
@@ -129,14 +181,23 @@ class Launcher:
                 "started_wall": run.started_wall,
             }
         )
-        self._on_live(run)
+        if run.streams:
+            self._on_output(run)
 
-    def _report_failure(self, run: Run) -> None:
+    def report_failure(self, run: Run) -> None:
+        """Tell why the program of a run was never executed; nothing of the run is left."""
         close_all(list(run.streams.values()))
         run.streams = {}
-        stage, number = run.failure or ("exec", errno.EINVAL)
-        text = "ended before its program was executed" if number == errno.ECANCELED else os.strerror(number)
-        text = f"{run.places.get(stage, stage)}: {text}"
+        stage, number, index = run.failure or ("exec", errno.EINVAL, 0)
+        text = outcome_text(number)
+        if number == errno.ECANCELED:
+            text = "ended before its program was executed"
+        place = (
+            f"{stage} {index + 1} ({run.places.get(f'{stage}:{index}', '')})"
+            if stage == "pre_start"
+            else stage
+        )
+        text = f"{run.places.get(stage, place)}: {text}"
         self._reply(_failed(run.request_id, run.run, run.slot, stage, number, text))
 
 
@@ -149,7 +210,16 @@ def _places(request: SpawnRequest) -> dict[str, str]:
         "user": f"user {request.user}",
         "chdir": f"cwd {(request.cwd or b'').decode('utf-8', 'replace')}",
         "exec": request.argv[0].decode("utf-8", "replace"),
+        **{
+            f"pre_start:{index}": command.argv[0].decode("utf-8", "replace")
+            for index, command in enumerate(request.before)
+        },
     }
+
+
+def _is_needed(request: SpawnRequest) -> bool:
+    """Return whether a command may have to be run as the run was."""
+    return bool(request.after) or any(isinstance(what, Command) for what, _ in request.plan.steps)
 
 
 def _failed(request_id: object, run: str, slot: str, stage: str, number: int, message: str) -> Message:

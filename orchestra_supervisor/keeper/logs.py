@@ -31,17 +31,27 @@ class LogPipes:
     def __init__(self, loop: Loop, send: Callable[[Message, list[int]], bool]) -> None:
         self._loop = loop
         self._send = send
+        self._serial = 0
         self._pipes: dict[tuple[str, str], _Pipe] = {}
 
     def take(self, run: Run) -> None:
         """Take over the streams of a run and hand them on."""
+        streams, run.streams = run.streams, {}
+        self._take(run, run.run, streams)
+
+    def take_beside(self, run: Run, name: str, streams: dict[str, int]) -> None:
+        """Take over the streams of a command beside a run; in its log they are those of `RUN:NAME`."""
+        self._take(run, f"{run.run}:{name}-{self._serial}", streams)
+
+    def _take(self, run: Run, label: str, streams: dict[str, int]) -> None:
+        self._serial += 1
         log = run.log
         if log is None:
             return
-        for stream, fd in run.streams.items():
+        for stream, fd in streams.items():
             opening: Message = {
                 "type": "open",
-                "run": run.run,
+                "run": label,
                 "slot": run.slot,
                 "stream": stream,
                 "path": log.path,
@@ -49,8 +59,7 @@ class LogPipes:
                 "backups": log.backups,
                 "compress": log.compress,
             }
-            self._pipes[run.run, stream] = _Pipe(fd, opening)
-        run.streams = {}
+            self._pipes[label, stream] = _Pipe(fd, opening)
         self.offer()
 
     def offer(self, *, again: bool = False) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.runs import Run, RunTable, Stray
@@ -16,11 +17,32 @@ from orchestra_supervisor.keeper.spawn import is_reserved
 from orchestra_supervisor.keeper.tree import own_children, read_proc, read_run_id, read_tag, walk
 from orchestra_supervisor.wire.frames import Message
 
-__all__ = ["Reaper", "open_pidfd"]
+__all__ = ["EndHooks", "Reaper", "open_pidfd"]
 
 _LOOKS = 4  # at a stray's marks: in the middle of an exec a process shows no environment for a moment
 _RETRY_AFTER = 0.1  # seconds until a look that failed is repeated
 _RSS_UNIT = 1024  # bytes; ru_maxrss counts KiB on Linux
+
+
+@dataclass(frozen=True, slots=True)
+class EndHooks:
+    """What follows ends of runs.
+
+    Attributes:
+        settle: Called with a run whose leader ended in phase exec; learns how exec went. False means that
+            the program was never executed, and the run is dropped.
+        on_left: Called with such a run when processes of it are left; also with one whose last command has
+            ended and left some.
+        on_failed: Called with such a run when nothing of it is left any more.
+        follow: Called with a run of which nothing is left; True: a command has been started that follows it.
+        hear: Takes what a run has said; called before its end is told.
+    """
+
+    settle: Callable[[Run], bool]
+    on_left: Callable[[Run], None]
+    on_failed: Callable[[Run], None]
+    follow: Callable[[Run], bool]
+    hear: Callable[[Run], object]
 
 
 class Reaper:
@@ -30,8 +52,7 @@ class Reaper:
         loop: The keeper's loop; the reaper looks at the end of each turn in which a child changed.
         table: All runs.
         emit: Sends an event to the daemon.
-        settle: Called with a run whose leader ended in phase exec; learns how exec went.
-            False means that the program was never executed and the run is to be dropped.
+        hooks: What follows ends.
         on_end: Called with a run after one of its strays ended, and after it is gone.
         is_ours: True for a pid that is the daemon or the logger.
     """
@@ -42,14 +63,14 @@ class Reaper:
         table: RunTable,
         *,
         emit: Callable[[Message], None],
-        settle: Callable[[Run], bool],
+        hooks: EndHooks,
         on_end: Callable[[Run], None],
         is_ours: Callable[[int], bool],
     ) -> None:
         self._loop = loop
         self._table = table
         self._emit = emit
-        self._settle = settle
+        self._hooks = hooks
         self._on_end = on_end
         self._is_ours = is_ours
         self._ended: dict[str, Run] = {}
@@ -66,6 +87,18 @@ class Reaper:
             self._unwatched.add(run)
         else:
             self._loop.watch(run.pidfd, lambda _events: self._leader_ended(run))
+
+    def adopt(self, pid: int, run: Run, on_end: Callable[[int], None]) -> None:
+        """Take up a child of ours that was forked beside a run.
+
+        Args:
+            pid: The child.
+            run: What it belongs to.
+            on_end: Called with its wait status when it has been reaped.
+        """
+        stray = Stray(pid, run, open_pidfd(pid), on_end=on_end)
+        run.strays[pid] = stray
+        self._hold(stray)
 
     def child_changed(self) -> None:
         """Note that SIGCHLD came: look at the end of this turn."""
@@ -85,6 +118,8 @@ class Reaper:
         for run in list(self._exited.values()):
             if not run.strays and ok:  # whoever could not look must not say that nothing is left
                 ok &= self._loop.guarded(self._bury, run)
+            elif run.is_over and all(stray.on_end is None for stray in run.strays.values()):
+                self._loop.guarded(self._hooks.on_left, run)  # by a command that has ended
         if not ok:
             self._loop.call_later(_RETRY_AFTER, self.child_changed)
         self._is_fresh = False
@@ -114,18 +149,18 @@ class Reaper:
         known = self._table.strays
         for pid in own_children():
             if pid not in known and self._table.led_by(pid) is None and not self._is_ours(pid):
-                self._hold(pid)
+                stray = Stray(pid, None, open_pidfd(pid))
+                self._assign(stray)
+                self._hold(stray)
         for stray in known.values():
             if stray.run is None and stray.looks < _LOOKS:
                 stray.looks += 1
                 self._assign(stray)
         self._is_fresh = True
 
-    def _hold(self, pid: int) -> None:
+    def _hold(self, stray: Stray) -> None:
         # A child of ours keeps its pid until we reap it, so its identity needs no further check.
-        stray = Stray(pid, None, open_pidfd(pid))
-        self._table.strays[pid] = stray
-        self._assign(stray)
+        self._table.strays[stray.pid] = stray
         if stray.pidfd is not None:
             self._loop.watch(stray.pidfd, lambda _events: self._stray_ended(stray))
         else:
@@ -151,9 +186,9 @@ class Reaper:
 
     def _stray_ended(self, stray: Stray) -> None:
         try:
-            pid, _, usage = os.wait4(stray.pid, os.WNOHANG)
+            pid, status, usage = os.wait4(stray.pid, os.WNOHANG)
         except ChildProcessError:
-            pid, usage = stray.pid, None
+            pid, status, usage = stray.pid, 0, None
         if not pid:
             return
         if stray.pidfd is not None:
@@ -167,23 +202,54 @@ class Reaper:
             run.strays.pop(stray.pid, None)
             if usage is not None:
                 _add_usage(run, usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
+            if stray.on_end is not None:
+                self._loop.guarded(stray.on_end, status)
             self._on_end(run)
 
     def _announce_exit(self, run: Run) -> None:
-        if run.phase == "exec" and not self._settle(run):
-            os.wait4(run.pid, 0)
+        if run.phase == "exec" and not self._hooks.settle(run):
+            run.phase = "failed"
             self._ended.pop(run.run, None)
-            self._table.forget(run)
-            self._on_end(run)
+            self._exited[run.run] = run
+            if run.strays:
+                self._hooks.on_left(run)
             return
         status = _peek(run.pid)
         if status is None:
             return
+        self._hooks.hear(run)
+        main = run.strays.get(run.main_pid or 0)
+        if main is not None and run.killing is None:
+            # It has named another process its main one, and that lives: its end is the run's.
+            self._ended.pop(run.run, None)
+            main.on_end = lambda code: self._main_ended(run, code)
+            return
         is_exit = status.si_code == os.CLD_EXITED
+        self._tell_exit(
+            run,
+            code=status.si_status if is_exit else None,
+            number=None if is_exit else status.si_status,
+            core=status.si_code == os.CLD_DUMPED,
+        )
+
+    def _main_ended(self, run: Run, status: int) -> None:
+        """Tell the end of a run whose main process was not its leader."""
+        run.main_pid = None
+        is_exit = os.WIFEXITED(status)
+        self._loop.guarded(self.find_strays)
+        self._tell_exit(
+            run,
+            code=os.WEXITSTATUS(status) if is_exit else None,
+            number=None if is_exit else os.WTERMSIG(status),
+            core=os.WCOREDUMP(status),
+        )
+
+    def _tell_exit(self, run: Run, *, code: int | None, number: int | None, core: bool) -> None:
         run.exit_facts = {
-            "code": status.si_status if is_exit else None,
-            "signal": None if is_exit else _signal_name(status.si_status),
-            "core": status.si_code == os.CLD_DUMPED,
+            "code": code,
+            "signal": None if number is None else _signal_name(number),
+            "core": core,
+            "out_of_memory": run.group is not None and run.group.was_out_of_memory(),
             "at_mono": time.monotonic(),
             "at_wall": time.time(),
             "remaining": [proc.pid for proc in walk(run.strays)],
@@ -193,7 +259,20 @@ class Reaper:
         self._exited[run.run] = run
         self._emit({"type": "exit", "run": run.run, "slot": run.slot, "pid": run.pid, **run.exit_facts})
 
+    def _drop(self, run: Run) -> None:
+        """Forget a run whose program was never executed."""
+        os.wait4(run.pid, 0)
+        self._exited.pop(run.run, None)
+        self._table.forget(run)
+        self._on_end(run)
+        self._hooks.on_failed(run)
+
     def _bury(self, run: Run) -> None:
+        if run.phase == "failed":
+            self._drop(run)
+            return
+        if self._hooks.follow(run):
+            return
         _, _, usage = os.wait4(run.pid, 0)
         _add_usage(run, usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
         run.phase = "gone"

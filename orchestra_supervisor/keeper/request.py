@@ -1,38 +1,40 @@
 """Messages of the daemon made into checked values: nothing behind this module meets a wrong type."""
 
-import math
 import resource
 import signal
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import cast
 
+from orchestra_supervisor.keeper.fields import (
+    BadMessage,
+    list_of,
+    optional_flag,
+    optional_int,
+    seconds,
+    take_text,
+    to_bytes,
+)
+from orchestra_supervisor.keeper.socket_request import ListenSpec, parse_sockets
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = [
-    "BadMessage",
     "BadSignal",
+    "Command",
+    "Limits",
     "LogTarget",
     "Plan",
     "SpawnRequest",
+    "parse_limits",
     "parse_log",
     "parse_plan",
     "parse_signal",
     "parse_spawn",
-    "take_text",
 ]
 
-_T = TypeVar("_T")
-
-_NAME_LIMIT = 256
 _MAX_STEPS = 64
-_MAX_WAIT = 31_536_000.0  # seconds, one year; the limit of the daemon's specs
 _LIMITS = {
     name.removeprefix("RLIMIT_"): getattr(resource, name) for name in dir(resource) if "RLIMIT_" in name
 }
-
-
-class BadMessage(Exception):
-    """A message lacks a key or has a wrong type; the text names key and value."""
 
 
 class BadSignal(BadMessage):
@@ -40,10 +42,18 @@ class BadSignal(BadMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A stop plan: (signal number, seconds to wait), SIGKILL after the last."""
+class Command:
+    """A command that belongs to a run, and how many seconds it may take."""
 
-    steps: tuple[tuple[int, float], ...]
+    argv: list[bytes]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stop plan: (signal number or command, seconds to wait), SIGKILL after the last."""
+
+    steps: tuple[tuple[int | Command, float], ...]
     leader_only: bool
 
 
@@ -55,6 +65,18 @@ class LogTarget:
     max_bytes: int
     backups: int
     compress: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run's control group may use; None: no limit of ours."""
+
+    memory: int | None = None
+    """Bytes."""
+    cpu: float | None = None
+    """Processors: 1.5 is one and a half."""
+    pids: int | None = None
+    """Processes and threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,17 @@ class SpawnRequest:
     log: LogTarget | None
     plan: Plan
     stop_order: int
+    before: tuple[Command, ...] = ()
+    """What the process runs before it becomes the program."""
+    after: tuple[Command, ...] = ()
+    """What is run when nothing of the run is left, before it counts as gone."""
+    sockets: tuple[ListenSpec, ...] = ()
+    """Listening sockets that it gets, in this order."""
+    notify: bool = False
+    """It gets a socket on which it can tell how it is."""
+    watchdog: float | None = None
+    """Seconds within which it is to say that it is alive; told to it in its environment."""
+    limits: Limits = Limits()
 
 
 def parse_spawn(message: Message) -> SpawnRequest:
@@ -84,9 +117,7 @@ def parse_spawn(message: Message) -> SpawnRequest:
     Raises:
         BadMessage: A key is missing, or has a wrong type or value.
     """
-    argv = [_to_bytes("argv", item) for item in _list_of(message, "argv", str)]
-    if not argv or not argv[0]:
-        raise BadMessage("argv is empty: give the program to run")
+    argv = _argv("argv", message.get("argv"))
     env = message.get("env")
     if not isinstance(env, dict):
         raise BadMessage("env is not an object of strings")
@@ -98,19 +129,25 @@ def parse_spawn(message: Message) -> SpawnRequest:
         slot=take_text(message, "slot"),
         argv=argv,
         env=dict(_env_entry(name, value) for name, value in cast("dict[object, object]", env).items()),
-        cwd=None if cwd is None else _to_bytes("cwd", cwd),
-        umask=_optional_int(message, "umask", 0, 0o777),
+        cwd=None if cwd is None else to_bytes("cwd", cwd),
+        umask=optional_int(message, "umask", 0, 0o777),
         user=_account("user", message.get("user")),
         group=_account("group", message.get("group")),
         groups=None
         if groups is None
-        else [_known("groups", item) for item in _list_of(message, "groups", str, int)],
+        else [_known("groups", item) for item in list_of(message, "groups", str, int)],
         rlimits=_rlimits(message.get("rlimits")),
-        nice=_optional_int(message, "nice", -20, 19),
-        oom_score_adj=_optional_int(message, "oom_score_adj", -1000, 1000),
+        nice=optional_int(message, "nice", -20, 19),
+        oom_score_adj=optional_int(message, "oom_score_adj", -1000, 1000),
         log=None if log is None else parse_log(log),
         plan=parse_plan(message.get("stop", {"steps": [["SIGTERM", 10.0]]})),
-        stop_order=_optional_int(message, "stop_order", -(2**53), 2**53) or 0,
+        stop_order=optional_int(message, "stop_order", -(2**53), 2**53) or 0,
+        before=_commands(message, "before"),
+        after=_commands(message, "after"),
+        sockets=parse_sockets(message.get("sockets")),
+        notify=optional_flag(message, "notify"),
+        watchdog=None if message.get("watchdog") is None else seconds("watchdog", message["watchdog"]),
+        limits=parse_limits(message.get("limits")),
     )
 
 
@@ -118,7 +155,7 @@ def parse_plan(value: object) -> Plan:
     """Check a stop plan.
 
     Raises:
-        BadMessage: It is not `{"steps": [[signal, seconds], ...], "scope": "group" | "leader"}`.
+        BadMessage: It is not `{"steps": [[signal or argv, seconds], ...], "scope": "group" | "leader"}`.
         BadSignal: A step names an unknown signal.
     """
     if not isinstance(value, dict):
@@ -127,7 +164,7 @@ def parse_plan(value: object) -> Plan:
     scope = plan.get("scope", "group")
     if scope not in ("group", "leader"):
         raise BadMessage(f"scope of a stop plan is {scope!r}, not group or leader")
-    steps: list[object] = _list_of(plan, "steps", object)
+    steps: list[object] = list_of(plan, "steps", object)
     if len(steps) > _MAX_STEPS:
         raise BadMessage(f"a stop plan has at most {_MAX_STEPS} steps, not {len(steps)}")
     return Plan(tuple(_step(step) for step in steps), scope == "leader")
@@ -158,38 +195,66 @@ def parse_log(value: object) -> LogTarget:
         raise BadMessage(f"log needs a path and compress true or false, not {path!r} and {compress!r}")
     return LogTarget(
         path,
-        _optional_int(log, "max_bytes", 0, 2**63) or 0,
-        _optional_int(log, "backups", 0, 2**31) or 0,
+        optional_int(log, "max_bytes", 0, 2**63) or 0,
+        optional_int(log, "backups", 0, 2**31) or 0,
         compress,
     )
 
 
-def take_text(message: Message, key: str) -> str:
-    """Return a name from a message: text of 1 to 256 characters.
+def parse_limits(value: object) -> Limits:
+    """Check the limits of a `spawn` or `limits`.
 
     Raises:
-        BadMessage: It is missing or something else.
+        BadMessage: A value has a wrong type, or is out of bounds.
     """
-    value = message.get(key)
-    if not isinstance(value, str) or not 0 < len(value) <= _NAME_LIMIT:
-        raise BadMessage(f"{key} is {str(value)[:80]!r}, not text of 1 to {_NAME_LIMIT} characters")
-    _to_bytes(key, value)
-    return value
+    if value is None:
+        return Limits()
+    if not isinstance(value, dict):
+        raise BadMessage(f"limits is {value!r}, not an object or null")
+    given = cast("Message", value)
+    cpu = given.get("cpu")
+    if cpu is not None and (isinstance(cpu, bool) or not isinstance(cpu, int | float) or _is_odd(cpu)):
+        raise BadMessage(f"limits: cpu is {cpu!r}, not 0.01 to 1024 processors")
+    return Limits(
+        memory=optional_int(given, "memory", 1, 2**62),
+        cpu=None if cpu is None else float(cpu),
+        pids=optional_int(given, "pids", 1, 2**22),
+    )
 
 
-def _step(value: object) -> tuple[int, float]:
+def _is_odd(cpu: float) -> bool:
+    return not 0.01 <= cpu <= 1024
+
+
+def _commands(message: Message, key: str) -> tuple[Command, ...]:
+    if message.get(key) is None:
+        return ()
+    commands: list[Command] = []
+    entries: list[object] = list_of(message, key, object)
+    for entry in entries:
+        given = cast("Message", entry) if isinstance(entry, dict) else {}
+        commands.append(Command(_argv(key, given.get("argv")), seconds(key, given.get("timeout"))))
+    if len(commands) > _MAX_STEPS:
+        raise BadMessage(f"{key} has at most {_MAX_STEPS} commands, not {len(commands)}")
+    return tuple(commands)
+
+
+def _argv(key: str, value: object) -> list[bytes]:
+    words = cast("list[object]", value) if isinstance(value, list) else []
+    argv = [to_bytes(key, word) for word in words]
+    if not argv or not argv[0]:
+        raise BadMessage(f"{key} is empty: give the program to run")
+    return argv
+
+
+def _step(value: object) -> tuple[int | Command, float]:
     step = cast("list[object]", value) if isinstance(value, list) else []
     if len(step) != 2:
-        raise BadMessage(f"a step is [signal, seconds], not {str(cast('object', value))[:80]}")
-    wait = step[1]
-    if (
-        isinstance(wait, bool)
-        or not isinstance(wait, int | float)
-        or not 0 <= wait <= _MAX_WAIT
-        or math.isnan(wait)
-    ):
-        raise BadMessage(f"a step waits 0 to {_MAX_WAIT:.0f} seconds, not {wait!r}")
-    return parse_signal(step[0]), float(wait)
+        raise BadMessage(f"a step is [signal or argv, seconds], not {str(cast('object', value))[:80]}")
+    wait = seconds("a step", step[1])
+    if isinstance(step[0], list):
+        return Command(_argv("a step", cast("object", step[0])), wait), wait
+    return parse_signal(step[0]), wait
 
 
 def _rlimits(value: object) -> list[tuple[int, tuple[int, int]]]:
@@ -225,7 +290,7 @@ def _known(key: str, value: object) -> str | int:
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise BadMessage(f"{key}: {value!r} is neither a name nor a number")
     if isinstance(value, str):
-        _to_bytes(key, value)
+        to_bytes(key, value)
         if not value.isdecimal():
             return value
     if not 0 <= int(value) < 2**32 - 1:
@@ -233,38 +298,8 @@ def _known(key: str, value: object) -> str | int:
     return int(value)
 
 
-def _optional_int(message: Message, key: str, low: int, high: int) -> int | None:
-    value = message.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadMessage(f"{key} is {value!r}, not a whole number from {low} to {high}")
-    return value
-
-
-def _list_of(message: Message, key: str, *kinds: type[_T]) -> list[_T]:
-    value = message.get(key)
-    if not isinstance(value, list):
-        raise BadMessage(f"{key} is {str(value)[:80]!r}, not a list")
-    items = cast("list[object]", value)
-    for item in items:
-        if not isinstance(item, kinds):
-            raise BadMessage(f"{key} holds {str(item)[:80]!r}, which has the wrong type")
-    return cast("list[_T]", items)
-
-
 def _env_entry(name: object, value: object) -> tuple[bytes, bytes]:
-    key = _to_bytes("env", name)
+    key = to_bytes("env", name)
     if not key or b"=" in key:
         raise BadMessage(f"env: {name!r} is no name for a variable")
-    return key, _to_bytes(f"env {name}", value)
-
-
-def _to_bytes(key: str, value: object) -> bytes:
-    try:
-        data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else None
-    except UnicodeEncodeError:
-        data = None
-    if data is None or b"\0" in data:  # the value is not shown: it may be a secret
-        raise BadMessage(f"{key}: a value is not text, or holds a NUL")
-    return data
+    return key, to_bytes(f"env {name}", value)

@@ -1,10 +1,12 @@
 """What the keeper knows: one record a run, the strays of each, and a note a slot."""
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.keeper.cgroups import Group, read_groups
 from orchestra_supervisor.keeper.loop import Timer
-from orchestra_supervisor.keeper.request import LogTarget, Plan
+from orchestra_supervisor.keeper.request import Command, LogTarget, Plan, SpawnRequest
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Killing", "Run", "RunTable", "Stray"]
@@ -19,6 +21,8 @@ class Stray:
     pidfd: int | None = None
     looks: int = 1
     """How often its run was looked for."""
+    on_end: Callable[[int], None] | None = None
+    """Called with its wait status."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +40,10 @@ class Killing:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run. Phases: exec (forked), live (executed), exited (the leader is a zombie), gone."""
+    """One run. Phases: exec (forked), live (executed), exited (the leader is a zombie), gone.
+
+    `failed` in place of exited: its program was never executed.
+    """
 
     run: str
     slot: str
@@ -57,7 +64,23 @@ class Run:
     pidfd: int | None = None
     status_fd: int | None = None
     streams: dict[str, int] = field(default_factory=dict[str, int])
-    failure: tuple[str, int] | None = None
+    failure: tuple[str, int, int] | None = None
+    request: SpawnRequest | None = None
+    """What it was started by; kept only where a command is to be run as it was."""
+    uid: int | None = None
+    """As whom it runs, where that is not our own user."""
+    notify: socket.socket | None = None
+    """Where it says how it is."""
+    said: dict[str, str] = field(default_factory=dict[str, str])
+    """What it has said, the last word for each key."""
+    beat_mono: float | None = None
+    """When it last said that it is alive."""
+    main_pid: int | None = None
+    """The process that it has named its main one, in place of the leader."""
+    epilogue: list[Command] = field(default_factory=list[Command])
+    """Commands that are yet to be run when nothing of it is left."""
+    is_over: bool = False
+    """Nothing but its last commands is there."""
     killing: Killing | None = None
     strays: dict[int, Stray] = field(default_factory=dict[int, Stray])
     seen: dict[int, int] = field(default_factory=dict[int, int])
@@ -77,9 +100,11 @@ class Run:
             "start_ticks": self.start_ticks,
             "started_mono": self.started_mono,
             "started_wall": self.started_wall,
-            "phase": self.phase,
+            "phase": "exec" if self.phase == "failed" else self.phase,
             "stopping": self.killing is not None,
         }
+        if self.said or self.beat_mono is not None:
+            record["said"], record["beat_mono"] = self.said, self.beat_mono
         record |= self.exit_facts
         record |= {"gone_mono" if key == "at_mono" else key: value for key, value in self.gone_facts.items()}
         return record

@@ -1,8 +1,10 @@
 """Going down: by the daemon while there is one, by the keeper alone when there is not."""
 
+import signal
 from collections.abc import Callable
 
 from orchestra_supervisor.keeper.loop import Loop, Timer, say
+from orchestra_supervisor.keeper.request import Plan
 from orchestra_supervisor.keeper.roles import Role
 from orchestra_supervisor.keeper.runs import RunTable
 from orchestra_supervisor.keeper.stop import Stopper
@@ -15,6 +17,7 @@ _HURRY_WAIT = 1.0  # seconds before SIGKILL once somebody is in a hurry
 _LOGGER_WAIT = 10.0  # seconds for the logger to write what is left
 _DAEMON_WAIT = 5.0  # seconds for the daemon to end by itself once its connection is closed
 _USELESS_DAEMON_WAIT = 1.0  # the same for one that did not bring the fleet down
+_LAST_WORD = Plan(((signal.SIGTERM, _HURRY_WAIT),), leader_only=False)  # for what follows a run's end
 _DAEMON_ENDS = 3  # daemons that may end on the way down before the keeper goes on alone
 
 
@@ -140,8 +143,8 @@ class Shutdown:
             highest = max(run.stop_order for run in present)
             wave = [run for run in present if run.stop_order == highest]
         for run in wave:
-            if run.killing is None:
-                self._stopper.begin(run, run.plan)
+            if run.killing is None and (self.is_hurried or not run.is_over):
+                self._stopper.begin(run, _LAST_WORD if run.is_over else run.plan)
             if self.is_hurried:
                 self._stopper.hurry(run, _HURRY_WAIT)
 

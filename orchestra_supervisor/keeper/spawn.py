@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
+from orchestra_supervisor.keeper.before import BeforeFailed, run_before
 from orchestra_supervisor.keeper.cgroups import Group, write_file
 from orchestra_supervisor.keeper.fork import die_with, fork, fork_into
 from orchestra_supervisor.keeper.identity import Identity, SpawnFailure, resolve_identity
@@ -25,16 +26,20 @@ from orchestra_supervisor.wire.channel import FD_VARIABLE
 
 __all__ = [
     "STAGES",
+    "Handed",
     "Spawned",
     "Surroundings",
     "close_all",
     "is_reserved",
+    "new_tag",
     "read_failure",
     "spawn_role",
     "spawn_run",
 ]
 
 STAGES = (
+    "socket",
+    "notify",
     "pipe",
     "fork",
     "session",
@@ -47,13 +52,14 @@ STAGES = (
     "user",
     "umask",
     "chdir",
+    "pre_start",
     "exec",
 )
 """What may fail, in the order in which it happens. docs/keeper-protocol.md names them."""
 
 _PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while the logger is away; the usual limit for a user
 _RESERVE = 16
-_REPORT = struct.Struct("!BI")
+_REPORT = struct.Struct("!BIB")  # stage, errno or how a command ended, index of the command
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
 
@@ -82,6 +88,23 @@ class _Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """What a run is handed besides its standard streams.
+
+    Attributes:
+        tag: Value of TAG_LIMIT that marks it.
+        group: Control group that it is to be in.
+        sockets: Listening sockets, in order, with their names.
+        notify: Address for NOTIFY_SOCKET, or empty.
+    """
+
+    tag: int
+    group: Group | None = None
+    sockets: Sequence[tuple[str, int]] = ()
+    notify: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spawned:
     """A forked process. All descriptors are the parent's, non-blocking and close-on-exec.
 
@@ -89,31 +112,34 @@ class Spawned:
         pid: The process; it may not have executed its program yet.
         status_fd: End of file when exec has succeeded, else what `read_failure` reads.
         streams: Read ends by name; empty when the output is discarded.
-        tag: Value of TAG_LIMIT that marks the run.
+        uid: As whom it runs, or None: as we do.
     """
 
     pid: int
     status_fd: int
     streams: dict[str, int]
-    tag: int
+    uid: int | None
 
 
-def spawn_run(request: SpawnRequest, around: Surroundings, serial: int, group: Group | None) -> Spawned:
-    """Fork the process of a run.
+def new_tag(serial: int) -> int:
+    """Return the mark of a run, by its number within this keeper."""
+    return _tag_base + serial
+
+
+def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Spawned:
+    """Fork the process of a run, or one beside it.
 
     Args:
         request: What to start.
         around: The keeper's surroundings.
-        serial: Number of the run within this keeper.
-        group: Control group that it is to be in.
+        handed: What it gets.
 
     Raises:
         SpawnFailure: At stage pipe, fork, group or user.
     """
     identity = resolve_identity(request)
-    tag = _tag_base + serial
-    limits = _limits(request, around, tag)
-    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    limits = _limits(request, around, handed.tag)
+    env = _environment(request, handed)
     pipes: list[int] = []
     try:
         for _ in range(3 if request.log else 1):
@@ -133,15 +159,16 @@ def spawn_run(request: SpawnRequest, around: Surroundings, serial: int, group: G
     def child(entered: Sequence[str]) -> None:
         """Become the program, having entered these groups by hand."""
         std = (around.null, out, err, status_write)
-        _become(request, identity, _Bounds(limits, entered), std, env, around.max_fd)
+        sockets = [fd for _, fd in handed.sockets]
+        _become(request, identity, _Bounds(limits, entered), (*std, *sockets), env, around.max_fd)
 
     try:
-        pid = fork_into(group, child)
+        pid = fork_into(handed.group, child)
     except OSError as error:
         close_all(pipes)
         raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
     close_all([status_write, *ends[1::2]])
-    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), tag)
+    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), identity.uid)
 
 
 def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_us: bool) -> int:
@@ -178,8 +205,10 @@ def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_
     return fork(child)
 
 
-def read_failure(status_fd: int) -> tuple[str, int] | None:
-    """Return (stage, errno) of a child that failed, or None when it has executed its program.
+def read_failure(status_fd: int) -> tuple[str, int, int] | None:
+    """Return (stage, errno, index) of a child that failed, or None when it has executed its program.
+
+    At stage `pre_start` the index tells which command, and the number how it ended (`before.outcome_text`).
 
     Raises:
         BlockingIOError: Neither has happened yet.
@@ -189,8 +218,9 @@ def read_failure(status_fd: int) -> tuple[str, int] | None:
         return None
     stage: int
     number: int
-    stage, number = _REPORT.unpack(report)
-    return STAGES[stage], number
+    index: int
+    stage, number, index = _REPORT.unpack(report)
+    return STAGES[stage], number, index
 
 
 def is_reserved(fd: int) -> bool:
@@ -208,31 +238,79 @@ def _become(
     request: SpawnRequest,
     identity: Identity,
     bounds: _Bounds,
-    ends: tuple[int, int, int, int],
+    ends: tuple[int, ...],
     env: dict[bytes, bytes],
     max_fd: int,
 ) -> None:
-    """Turn a fresh child into the program of a run, or report the stage that failed."""
+    """Turn a fresh child into the program of a run, or report the stage that failed.
+
+    Args:
+        request: What to become.
+        identity: As whom.
+        bounds: Within what.
+        ends: Standard input, output and error; where to report a failure; listening sockets.
+        env: The environment.
+        max_fd: No descriptor is higher.
+    """
     status = ends[3]
+    first = 3 + len(ends) - 4  # the number of the report: behind the sockets, which start at 3
     stage = "session"
-    number = errno.EINVAL
+    number, index = errno.EINVAL, 0
     try:
         os.setsid()
         stage = "stdio"
-        for target, end in enumerate(ends[:3]):
-            os.dup2(end, target)
-        if status != 3:
-            status = os.dup2(status, 3, inheritable=False)
-        os.closerange(4, max_fd + 1)
+        status = _arrange(ends, first)
+        os.closerange(first + 1, max_fd + 1)
         for stage, act in _steps(request, identity, bounds):  # noqa: B007  # the stage is reported below
             act()
+        stage = "pre_start"
+        for index, command in enumerate(request.before):  # noqa: B007  # likewise
+            run_before(command, lambda argv: _execute(argv, env))
         stage = "exec"
+        if first > 3:
+            for target in range(3, first):
+                os.set_inheritable(target, True)  # noqa: FBT003  # by position only
+            env = env | {b"LISTEN_PID": str(os.getpid()).encode("ascii")}
+        if b"WATCHDOG_USEC" in env:
+            env = env | {b"WATCHDOG_PID": str(os.getpid()).encode("ascii")}
         _execute(request.argv, env)
+    except BeforeFailed as failure:
+        number = failure.number
     except OSError as error:
         number = error.errno or errno.EINVAL
     except (ValueError, OverflowError, MemoryError):
         number = errno.EINVAL
-    os.write(status, _REPORT.pack(STAGES.index(stage), number))
+    os.write(status, _REPORT.pack(STAGES.index(stage), number, index))
+
+
+def _arrange(ends: Sequence[int], first: int) -> int:
+    """Give standard streams and sockets their numbers, and the report the next one. Returns that number.
+
+    Only the standard streams are inheritable yet: the sockets are the program's, not its first commands'.
+    """
+    standard, status, sockets = ends[:3], ends[3], ends[4:]
+    # A number that is wanted may be taken by one that is needed: those are moved out of the way first.
+    status, *sockets = (
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 1) if fd <= first else fd for fd in (status, *sockets)
+    )
+    for target, end in enumerate(standard):
+        os.dup2(end, target)
+    for target, end in enumerate(sockets, 3):
+        os.dup2(end, target, inheritable=False)
+    return os.dup2(status, first, inheritable=False)
+
+
+def _environment(request: SpawnRequest, handed: Handed) -> dict[bytes, bytes]:
+    """Return the whole environment but for what only the child knows: its pid."""
+    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    if handed.sockets:
+        env[b"LISTEN_FDS"] = str(len(handed.sockets)).encode("ascii")
+        env[b"LISTEN_FDNAMES"] = ":".join(name for name, _ in handed.sockets).encode("ascii")
+    if handed.notify:
+        env[b"NOTIFY_SOCKET"] = handed.notify.encode("ascii")
+        if request.watchdog:
+            env[b"WATCHDOG_USEC"] = str(round(request.watchdog * 1_000_000)).encode("ascii")
+    return env
 
 
 def _steps(

@@ -12,12 +12,12 @@ from contextlib import suppress
 
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.reaper import open_pidfd
-from orchestra_supervisor.keeper.request import Plan
+from orchestra_supervisor.keeper.request import Command, Plan
 from orchestra_supervisor.keeper.runs import Killing, Run
 from orchestra_supervisor.keeper.tree import Proc, read_proc, walk
 from orchestra_supervisor.wire.frames import Message
 
-__all__ = ["STUCK_AFTER", "Stopper", "send_signal"]
+__all__ = ["STUCK_AFTER", "Stopper", "members", "send_signal"]
 
 STUCK_AFTER = 5.0
 """Seconds of SIGKILL after which processes that are still there are reported."""
@@ -34,6 +34,7 @@ class Stopper:
         loop: The keeper's loop.
         emit: Sends an event to the daemon.
         find_strays: Takes up what has left the tree of a living leader; called before each round.
+        run_command: Runs a command of a plan beside a run, and calls back with True if it exited with 0.
         on_stuck: Called with a run that SIGKILL does not end.
     """
 
@@ -43,11 +44,13 @@ class Stopper:
         *,
         emit: Callable[[Message], None],
         find_strays: Callable[[], None],
+        run_command: Callable[[Run, Command, Callable[[bool], None]], None],
         on_stuck: Callable[[Run], None],
     ) -> None:
         self._loop = loop
         self._emit = emit
         self._find_strays = find_strays
+        self._run_command = run_command
         self._on_stuck = on_stuck
 
     def begin(self, run: Run, plan: Plan) -> None:
@@ -88,11 +91,19 @@ class Stopper:
         number, wait = plan.steps[killing.next_step]
         killing.next_step += 1
         self._schedule(run, killing, wait)  # before anything that may fail: SIGKILL always follows
+        if isinstance(number, Command):
+            self._run_command(run, number, lambda is_ok: self._command_ended(run, killing, is_ok=is_ok))
+            return
         scope = "leader" if plan.leader_only else "tree"
         self._loop.guarded(self._find_strays)
         send_signal(run, number, scope)
         if number not in (signal.SIGKILL, signal.SIGCONT, signal.SIGSTOP):
             send_signal(run, signal.SIGCONT, scope)  # a stopped process acts on no signal until continued
+
+    def _command_ended(self, run: Run, killing: Killing, *, is_ok: bool) -> None:
+        """Go on at once where a stop command failed; one that succeeded has its wait to take effect."""
+        if not is_ok and run.killing is killing and killing.killing_since is None:
+            self._schedule(run, killing, 0.0)
 
     def _kill(self, run: Run, killing: Killing) -> None:
         now = time.monotonic()
@@ -133,7 +144,7 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
         PermissionError: Scope leader or group, and the process changed to a user whom we may not signal.
     """
     if scope == "leader":
-        _kill_child(run.pid, number)
+        _kill_main(run, number)
         return []
     if scope == "group":
         try:
@@ -141,7 +152,7 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
         except ProcessLookupError:  # between fork and setsid: there is no group yet, only the leader
             _kill_child(run.pid, number)
         return []
-    procs = [proc for proc in _members(run) if proc.state not in "ZX"]
+    procs = [proc for proc in members(run) if proc.state not in "ZX"]
     if len(run.seen) < _SEEN_LIMIT:
         run.seen.update((proc.pid, proc.start_ticks) for proc in procs)
     with suppress(ProcessLookupError, PermissionError):
@@ -159,13 +170,23 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
     return procs
 
 
-def _members(run: Run) -> list[Proc]:
+def members(run: Run) -> list[Proc]:
+    """Return the processes of a run that can be seen now, zombies included."""
     procs = walk([run.pid, *run.strays])
     if run.group is None:
         return procs
     known = {proc.pid for proc in procs}
     others = walk(pid for pid in run.group.pids() if pid not in known)
     return procs + [proc for proc in others if proc.pid not in known and run.group.holds(proc.pid)]
+
+
+def _kill_main(run: Run, number: int) -> None:
+    if run.main_pid is not None:
+        main = next((proc for proc in members(run) if proc.pid == run.main_pid), None)
+        if main is not None:
+            _kill_stranger(main, number)
+            return
+    _kill_child(run.pid, number)
 
 
 def _kill_child(pid: int, number: int) -> None:

@@ -98,6 +98,7 @@ class Tail:
                 segment, start, end, base, is_end=end == size
             )  # an empty segment has records, too
             self._position = base + start
+            self._is_past = self._is_past and not self._is_young_before(segment, start)
             end, step = start, min(step * 2, _LAST_BLOCK)
             if not end:
                 return
@@ -105,8 +106,9 @@ class Tail:
     def read_rotated(self, path: str, current: OpenSegment | None) -> None:
         """Read the rotated segments of a log, the newest first, as far as is needed."""
         for segment in reversed(list_segments(path)):
-            wall = stamp_wall(segment.stamp)
-            self._is_past = self._is_past or 0 < wall < self._since_ns / 1e9
+            # Stamps never go back as the clock may: where there is one it decides, and no line behind it.
+            if wall := stamp_wall(segment.stamp):
+                self._is_past = wall < self._since_ns / 1e9
             if self._has_enough():
                 return
             opened = open_segment(segment)
@@ -159,6 +161,18 @@ class Tail:
                 self.unfinished.append(each)
             elif each.at_ns >= self._since_ns and (not self._pattern or self._pattern.search(each.line.data)):
                 yield each
+
+    def _is_young_before(self, segment: OpenSegment, offset: int) -> bool:
+        """Look for a time before an offset that is wanted again: then the clock was set back for a while.
+
+        A few records at doubling distances are asked. They see a time that lasted longer than the wrong one.
+        """
+        number, distance = segment.first_record_at(offset) - 1, 1
+        while number >= 0:
+            if any(record.time_ns >= self._since_ns for record in segment.records(number, number + 1)):
+                return True
+            number, distance = number - distance, distance * 2
+        return False
 
     def _has_enough(self) -> bool:
         newest = _NOWHERE

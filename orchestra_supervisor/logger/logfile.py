@@ -210,7 +210,8 @@ class LogFile:
 
     def _rotate(self) -> str:
         assert self._archive is not None
-        target = self._archive.next_path(time.time_ns())
+        # Never a time before it was begun, when the clock was set back: names tell readers what is too old.
+        target = self._archive.next_path(max(time.time_ns(), self._segment_id))
         # The log goes first and comes last: whoever finds it finds the index that belongs to it.
         os.rename(self.path, target)
         if self._index_fd >= 0:

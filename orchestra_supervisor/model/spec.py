@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.states import Condition, Kind
 
@@ -150,6 +151,8 @@ class StopSpec(_Spec):
     """The stop sequence. SIGKILL to all that is left always follows its last step."""
 
     steps: tuple[StopStep, ...] = (StopStep(),)
+    command: HookSpec | None = None
+    """Run first; it has its timeout to end the run. MAINPID in its environment names the main process."""
     scope: Literal["group", "leader"] = "group"
     """Whom the signals reach: the process group and its strays, or the leader alone. SIGKILL reaches all."""
 
@@ -212,6 +215,22 @@ class ServiceSpec(_Spec):
     probes: ProbeSet = ProbeSet()
     startup_timeout: Seconds = 60.0
     """From spawn to first readiness; 0: no limit. Not reached: the run is stopped and counts as failed."""
+    pre_start: tuple[HookSpec, ...] = ()
+    """Run one after another before the program, as it will; one that fails fails the start."""
+    post_stop: tuple[HookSpec, ...] = ()
+    """Run one after another when nothing of a run is left, before it counts as gone."""
+    reload: ReloadSpec | None = None
+    """None: it cannot be told to read its configuration again, only restarted."""
+    sockets: tuple[SocketSpec, ...] = ()
+    """Handed to the program from descriptor 3 on, in this order (LISTEN_FDS)."""
+    start_on: Literal["boot", "connection"] = "boot"
+    """connection: started when a connection comes to one of its sockets."""
+    notify: bool = False
+    """It says by READY=1 on NOTIFY_SOCKET when it has started; until then it is starting."""
+    watchdog: Seconds = 0.0
+    """It says WATCHDOG=1 at least this often once it has started, else the run is ended; 0: it need not."""
+    limits: LimitsSpec = LimitsSpec()
+    recycle: RecycleSpec = RecycleSpec()
     port: Port | None = None
     url: str | None = None
     """Where a person finds it; shown in the table of `up`."""

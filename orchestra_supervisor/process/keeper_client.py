@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.spec import LogSpec, StopSpec
+from orchestra_supervisor.process.groups import RunGroups
 from orchestra_supervisor.process.orders import (
     FleetNews,
     HeldRun,
@@ -258,7 +259,13 @@ def _snapshot(welcome: Message, runs: list[HeldRun], notes: dict[str, object]) -
         shutdown=bool(held["shutdown"]),
         runs=tuple(runs),
         notes=notes,
+        groups=_groups(held.get("cgroups") or {}),
     )
+
+
+def _groups(held: dict[str, Any]) -> RunGroups:
+    bases = tuple(str(base) for base in held.get("bases", ()))
+    return RunGroups(held.get("version"), bases, str(held.get("mark", "")), str(held.get("key", "")))
 
 
 def _held_run(message: Message) -> HeldRun:

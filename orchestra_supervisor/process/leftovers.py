@@ -1,8 +1,8 @@
 """What a killed keeper left behind: found by identity, stopped without touching anyone else.
 
 A process is ours when its environment names this home and a run that nobody accounts for, when
-the journal knows its pid with its very start time, or when it descends from such a process or
-lives in the session of one.
+the journal knows its pid with its very start time, when it is in the control group of a run of
+an earlier keeper, or when it descends from such a process or lives in the session of one.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestra_supervisor.process.groups import NO_GROUPS, RunGroups
 from orchestra_supervisor.process.identity import ProcessIdentity, ProcessStat, boot_id, read_stat
 
 __all__ = ["Leftover", "RecordedRun", "find_leftovers"]
@@ -40,7 +41,7 @@ class Leftover:
         service: The run's service.
         name: Its command name.
         command: Its command line, shortened. For a terminal, not for events: it may hold a secret.
-        how: What gave it away: `environment`, `journal`, `session` or `descendant`.
+        how: What gave it away: `environment`, `journal`, `cgroup`, `session` or `descendant`.
     """
 
     identity: ProcessIdentity
@@ -65,6 +66,7 @@ def find_leftovers(
     known_runs: Collection[str],
     journal_runs: Iterable[RecordedRun] = (),
     protected: Collection[int] = (),
+    groups: RunGroups = NO_GROUPS,
 ) -> list[Leftover]:
     """Look through all processes for what is left of this home's earlier fleets.
 
@@ -76,6 +78,7 @@ def find_leftovers(
         journal_runs: Runs without an end in the journal, for processes that cleared their environment.
         protected: Pids of our keeper, logger and gateway. They, we, and the ancestors of all of
             them are never returned.
+        groups: Where the present keeper puts runs.
 
     Returns:
         The leftovers, parents before their children.
@@ -97,12 +100,9 @@ def find_leftovers(
     for seen in table.values():
         if seen.home == own_home and seen.run is not None and seen.run not in accounted:
             add(seen, seen.run, _service_of(seen.run), "environment")
-    for row in journal_runs:
-        seen = table.get(row.leader.pid)
-        if seen is None or row.run in accounted or _belongs_elsewhere(seen, own_home, accounted):
-            continue
-        if ProcessIdentity(seen.stat.pid, seen.stat.start_ticks, boot_id()) == row.leader:
-            add(seen, row.run, row.service, "journal")
+    for seen, run, service, how in (*_recorded(journal_runs, table), *_grouped(groups, table)):
+        if run not in accounted and not _belongs_elsewhere(seen, own_home, accounted):
+            add(seen, run, service, how)
     before = 0
     while before != len(found):
         before = len(found)
@@ -110,6 +110,30 @@ def find_leftovers(
             if not _belongs_elsewhere(seen, own_home, accounted):
                 add(seen, found[relative].run, found[relative].service, how)
     return _parents_first(found, table)
+
+
+_Evidence = tuple[_Seen, str, str, str]
+"""A process, its run, its service, and what gave it away."""
+
+
+def _recorded(runs: Iterable[RecordedRun], table: dict[int, _Seen]) -> Iterator[_Evidence]:
+    for row in runs:
+        seen = table.get(row.leader.pid)
+        if (
+            seen is not None
+            and ProcessIdentity(seen.stat.pid, seen.stat.start_ticks, boot_id()) == row.leader
+        ):
+            yield seen, row.run, row.service, "journal"
+
+
+def _grouped(groups: RunGroups, table: dict[int, _Seen]) -> Iterator[_Evidence]:
+    for pid, service, name in groups.left_behind():
+        seen, is_in = table.get(pid), groups.holds(name, pid)
+        again = read_stat(
+            pid
+        )  # the same process as before the look at its group, so it was the one looked at
+        if seen is not None and again is not None and is_in and again.start_ticks == seen.stat.start_ticks:
+            yield seen, seen.run or name, service, "cgroup"
 
 
 def _scan() -> Iterator[_Seen]:

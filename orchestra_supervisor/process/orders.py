@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec
+from orchestra_supervisor.process.groups import NO_GROUPS, RunGroups
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
 
 __all__ = [
@@ -84,6 +85,7 @@ class Snapshot:
     shutdown: bool
     runs: tuple[HeldRun, ...]
     notes: dict[str, object]
+    groups: RunGroups = NO_GROUPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ __all__ = [
 
 Message = dict[str, object]
 
-VERSION = 1
+VERSION = 2
 HEADER_SIZE = 8
 MAX_BODY = 4 * 1024 * 1024
 """Bytes of JSON in one frame; a larger one is a fault of the sender (an environment is at most 2 MiB)."""

@@ -21,7 +21,7 @@ from typing import Self
 
 from orchestra_supervisor.keeper import __file__ as keeper_package
 from orchestra_supervisor.wire.channel import Channel, ChannelClosed
-from orchestra_supervisor.wire.frames import Message
+from orchestra_supervisor.wire.frames import VERSION, Message
 
 __all__ = [
     "DEADLINE",
@@ -37,7 +37,7 @@ __all__ = [
 DEADLINE = 10.0
 """Seconds after which a wait fails the test."""
 
-_SNAPSHOT = ("run", "slot_note", "snapshot_end")
+_SNAPSHOT = ("run", "slot_note", "sockets", "snapshot_end")
 
 KEEPER_MAIN = str(Path(keeper_package).with_name("__main__.py"))
 
@@ -124,7 +124,7 @@ class Peer:
 
     def hello(self) -> tuple[Message, list[Message]]:
         """Say hello; return the welcome and the messages of the snapshot."""
-        welcome = self.request({"type": "hello", "version": 1, "pid": self.pid})
+        welcome = self.request({"type": "hello", "version": VERSION, "pid": self.pid})
         assert welcome["type"] == "welcome", welcome
         snapshot: list[Message] = []
         while True:

@@ -46,14 +46,14 @@ def run(options: Namespace) -> int:
         return 0
     keeper = _open_keeper(home)
     try:
-        began = time.time()
+        began = time.monotonic()
         _ask(home, keeper, options.reason, screen)
         _watch(home, keeper, options.timeout, began, screen)
     finally:
         screen.end_region()
         if keeper is not None:
             os.close(keeper)
-    screen.say([f"all stopped in {time.time() - began:.1f} s"])
+    screen.say([f"all stopped in {time.monotonic() - began:.1f} s"])
     return 0
 
 
@@ -111,7 +111,8 @@ def _watch(home: Path, keeper: int | None, timeout: float, began: float, screen:
         with suppress(ControlError, ValueError):
             status = StatusView(ControlClient(socket_path(home), timeout=5.0).status())
         if screen.is_live:
-            screen.show(stopping_frame(status, screen.terminal, time.time(), began, "stopping in order"))
+            now, took = time.time(), time.monotonic() - began
+            screen.show(stopping_frame(status, screen.terminal, now, took, "stopping in order"))
         if time.monotonic() > until:
             left = [one.name for one in status.services if one.pid] if status else []
             raise WaitTimeout(

@@ -65,14 +65,16 @@ class Seat:
 
 
 @contextlib.contextmanager
-def seated(*words: str, cwd: Path, columns: int = 100, rows: int = 30, **env: str) -> Iterator[Seat]:
-    """Run a command on a new terminal."""
+def seated(
+    *words: str, cwd: Path, columns: int = 100, rows: int = 30, command: list[str] | None = None, **env: str
+) -> Iterator[Seat]:
+    """Run a command on a new terminal: the one that the words say, or another program."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     variables = environment(**env)
     del variables["COLUMNS"]
     process = subprocess.Popen(
-        argv(*words),
+        command or argv(*words),
         cwd=cwd,
         env=variables,
         stdin=slave,

@@ -1,6 +1,7 @@
 """A killed keeper: services live on, and the next `up` finds them by identity and runs nothing twice."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fleet_driver import Fleet, alive, marked, python, ticks, until
+from tests.process.cgroup_driver import made_group, root_of
 
 STAY = """
 import os, signal, sys
@@ -160,3 +162,26 @@ def test_a_keeper_that_is_told_to_end_stops_everything_in_order_and_ends_with_0(
     assert not any(alive(pid) for pid in pids.values())
     assert fleet.processes() == []
     assert not (fleet.home / "control.sock").exists()
+
+
+@pytest.mark.skipif(root_of("v2") is None, reason="no control group of version 2 can be made here")
+def test_what_only_its_control_group_gives_away_is_found_and_stopped(fleet: Fleet) -> None:
+    # Neither environment nor session nor a recorded pid: its leader has ended by the time of the next up.
+    hide = f"env -i setsid {shlex.join(python(STAY, f'{fleet.path}/hidden'))} &"
+    with made_group("v2") as base:
+        group = {"ORCHESTRA_CGROUP": str(base)}
+        fleet.write({"web": {"command": ["sh", "-c", f"{hide} exec {shlex.join(python(STAY))}"]}})
+        fleet.up(**group)
+        fleet.until_log("web", "here")
+        until(lambda: count(fleet, "hidden") == 1, "the hidden one is there")
+        hidden, web = next(iter(marked(f"{fleet.path}/hidden"))), fleet.pid("web")
+        assert fleet.daemon()["cgroups"] == {"version": 2, "bases": [str(base)]}
+        daemon = fleet.daemon()["pid"]
+        fleet.kill(fleet.keeper)
+        until(lambda: not alive(daemon), "the daemon ends by itself")
+        fleet.kill(web)  # the one that environment and journal would have given away
+        fleet.up(**group)
+        until(lambda: not alive(hidden), "it was found")
+        assert f"(pid {hidden}) of web" in fleet.said()
+        fleet.ok("down")
+        assert [path for path in base.iterdir() if path.is_dir()] == []

@@ -127,6 +127,7 @@ while time.monotonic() < end:
 def test_an_exec_that_fails_leaves_no_group(grouped, base):
     failed = grouped.request(spawn_message("a-1", "/nonexistent/program"))
     assert (failed["type"], failed["stage"]) == ("spawn_failed", "exec")
+    grouped.sync()
     assert below(base) == []
 
 

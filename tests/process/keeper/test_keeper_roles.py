@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestra_supervisor.wire.frames import encode_frame
+from orchestra_supervisor.wire.frames import VERSION, encode_frame
 from tests.process.keeper_driver import DEADLINE, Keeper, is_alive, spawn_message, start_ticks, wait_until
 
 LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
@@ -23,9 +23,9 @@ def test_hello_comes_first_and_a_wrong_version_is_refused(keeper):
     daemon = keeper.daemon()
     assert daemon.request({"type": "ping"})["code"] == "bad_message"
     assert daemon.request(spawn_message("a-1", "true"))["code"] == "bad_message"
-    assert daemon.request({"type": "hello", "version": 2, "pid": 1})["code"] == "bad_message"
+    assert daemon.request({"type": "hello", "version": VERSION + 1, "pid": 1})["code"] == "bad_message"
     welcome, snapshot = daemon.hello()
-    assert (welcome["version"], welcome["daemon_starts"], snapshot) == (1, 1, [])
+    assert (welcome["version"], welcome["daemon_starts"], snapshot) == (VERSION, 1, [])
     assert is_alive(welcome["logger_pid"])
 
 
@@ -155,7 +155,7 @@ def test_a_command_that_is_not_there_is_named(tmp_path):
     "poison",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        struct.pack(">IBBH", 2**31, 1, 0, 0),
+        struct.pack(">IBBH", 2**31, VERSION, 0, 0),
         struct.pack(">IBBH", 2, 9, 0, 0) + b"{}",
         encode_frame({"type": "x"}).replace(b'"type"', b'"tipe"'),
         encode_frame({"type": "open"}, fds=1),
@@ -181,7 +181,7 @@ def test_a_daemon_that_does_not_read_is_replaced_when_the_queue_is_full(keeper, 
     daemon.send({"type": "note", "slot": "big", "note": "x" * 4_000_000})
     daemon.sync()
     for number in range(20):
-        daemon.channel.send({"type": "hello", "version": 1, "id": number})
+        daemon.channel.send({"type": "hello", "version": VERSION, "id": number})
     wait_until(lambda: not is_alive(daemon.pid), "the daemon is killed")
     keeper.says("does not read")
     assert len(keeper.daemon().hello()[1]) == 1

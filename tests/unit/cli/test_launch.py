@@ -128,7 +128,10 @@ def test_the_keeper_is_told_home_lock_daemon_and_logger(tmp_path: Path) -> None:
     boot = json.loads(argv[4])
     daemon = boot.pop("daemon")
     logger = boot.pop("logger")
-    assert boot == {"home": str(tmp_path), "lock_fd": 7}
+    mark = boot.pop("mark")
+    assert mark.isalnum()
+    assert mark != json.loads(Plan(tmp_path / "other", [], []).boot(7))["mark"]
+    assert boot == {"home": str(tmp_path), "lock_fd": 7, "cgroups": None}
     assert daemon[0] == sys.executable
     assert daemon[daemon.index("-m") + 1 :] == [
         *("orchestra_supervisor.daemon", "--home", str(tmp_path)),
@@ -165,3 +168,15 @@ def test_a_large_supervisor_log_is_set_aside(tmp_path: Path) -> None:
 
 def test_check_and_up_read_the_same_files_where_none_is_named() -> None:
     assert CHECKED == DEFAULT_FILES
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [(None, None), ("none", []), ("/a:/b", ["/a", "/b"]), (":/a", ["/a"]), ("", [])]
+)
+def test_the_environment_names_control_groups_for_the_keeper(
+    tmp_path: Path, monkeypatch, given, told
+) -> None:
+    monkeypatch.delenv("ORCHESTRA_CGROUP", raising=False)
+    if given is not None:
+        monkeypatch.setenv("ORCHESTRA_CGROUP", given)
+    assert json.loads(Plan(tmp_path, [], []).boot(7))["cgroups"] == told

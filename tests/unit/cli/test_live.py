@@ -13,7 +13,8 @@ from orchestra_supervisor.cli.terminal import LiveRegion, Terminal
 from orchestra_supervisor.cli.text import display_width
 from tests.e2e.cli import shapes
 
-NOW = shapes.STARTED + 4.25
+TOOK = 4.25
+NOW = shapes.STARTED + TOOK
 STATES = [
     "waiting",
     "starting",
@@ -60,7 +61,7 @@ def test_a_start_shows_who_waits_for_whom_and_for_how_long() -> None:
         shapes.service("context", "starting", reason="spawned"),
         shapes.service("disabled", "stopped", desired="down"),
     ]
-    assert text_of(starting_frame(view(rows), Screen(80, 24), NOW, shapes.STARTED)) == snapshot("""\
+    assert text_of(starting_frame(view(rows), Screen(80, 24), NOW, TOOK)) == snapshot("""\
 ⠹ 1 of 3 ready  4.2s
 ● memory   ready        1.5s  http://127.0.0.1:8003
 ◌ backend  waiting      2.8s  waiting for memory
@@ -69,7 +70,7 @@ def test_a_start_shows_who_waits_for_whom_and_for_how_long() -> None:
 
 
 def test_before_the_daemon_answers_the_frame_says_so() -> None:
-    assert "waiting for the daemon" in text_of(starting_frame(None, Screen(80, 24), NOW, shapes.STARTED))
+    assert "waiting for the daemon" in text_of(starting_frame(None, Screen(80, 24), NOW, TOOK))
 
 
 def test_a_stop_shows_what_is_left() -> None:
@@ -79,7 +80,7 @@ def test_a_stop_shows_what_is_left() -> None:
         shapes.service("a", "stopped"),
     ]
     frame = stopping_frame(
-        view(rows), Screen(80, 24), NOW, shapes.STARTED, "stopping in order", "Ctrl-C again to hurry"
+        view(rows), Screen(80, 24), NOW, TOOK, "stopping in order", "Ctrl-C again to hurry"
     )
     assert text_of(frame) == snapshot("""\
 ⠹ stopping in order, 2 left  (Ctrl-C again to hurry)  4.2s
@@ -91,7 +92,7 @@ def test_a_stop_shows_what_is_left() -> None:
 def test_two_hundred_services_are_shown_as_what_is_missing_and_counts() -> None:
     rows = [shapes.service(f"ok_{n}") for n in range(190)]
     rows += [shapes.service(f"late_{n}", "starting") for n in range(9)] + [shapes.service("bad", "failed")]
-    text = text_of(starting_frame(view(rows), Screen(80, 24), NOW, shapes.STARTED))
+    text = text_of(starting_frame(view(rows), Screen(80, 24), NOW, TOOK))
     assert "ok_" not in text
     assert text.count("late_") == 9
     assert text.splitlines()[-1] == "  1 failed, 190 ready, 9 starting"
@@ -110,8 +111,8 @@ def test_a_frame_always_fits_the_terminal(
 ) -> None:
     made = [shapes.service(name, state, reason=why) for name, state, why in services]
     for frame in (
-        starting_frame(view(made), Screen(columns, rows), NOW, shapes.STARTED),
-        stopping_frame(view(made), Screen(columns, rows), NOW, shapes.STARTED, "stopping"),
+        starting_frame(view(made), Screen(columns, rows), NOW, TOOK),
+        stopping_frame(view(made), Screen(columns, rows), NOW, TOOK, "stopping"),
     ):
         assert len(frame) <= rows - 1
         assert all(display_width(plain) < max(columns, 2) and "\n" not in plain for plain, _ in frame)
@@ -121,7 +122,7 @@ def test_painting_adds_only_colour() -> None:
     screen = Screen(80, 24)
     screen.is_color = True
     rows = [shapes.service(state, state) for state in STATES]
-    for plain, painted in starting_frame(view(rows), screen, NOW, shapes.STARTED):
+    for plain, painted in starting_frame(view(rows), screen, NOW, TOOK):
         assert re.sub(r"\x1b\[[0-9;]*m", "", painted).rstrip() == plain
 
 

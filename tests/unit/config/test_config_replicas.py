@@ -96,8 +96,17 @@ def test_two_replicas_on_one_port_are_an_error_where_the_port_stands(load):
     finding = only(result, "replica.port_twice")
     assert finding.where[0].line == 2
     assert "web@1 and web@2" in finding.message
-    assert finding.hint == 'give each its own: "port": "{8079+replica}"'
+    assert finding.hint == 'give each its own, with a sum like "{8079+replica}"'
     assert codes(result).count("drift.port_twice") + codes(result).count("drift.two_ids") == 0
+
+
+def test_replicas_that_are_handed_sockets_need_one_each(load):
+    web = {"command": "x", "replicas": 2, "port": 8080}
+    each = load({"services": {"web": web | {"sockets": {"http": "127.0.0.1:{8000+replica}"}}}})
+    assert codes(each) == []
+    same = load({"services": {"web": web | {"sockets": {"http": 8080}}}})
+    finding = only(same, "replica.port_twice")
+    assert (finding.field, "127.0.0.1:8080" in finding.message) == ("sockets.http", True)
 
 
 def test_a_fault_is_told_once_and_not_by_every_replica(load):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestra_supervisor.keeper.fields import BadMessage
 from orchestra_supervisor.keeper.request import (
-    BadMessage,
     BadSignal,
     LogTarget,
     parse_plan,

@@ -50,6 +50,10 @@ class LogBuilder:
     def now(self) -> float:
         return self._clock / 1e9
 
+    def set_clock(self, seconds: int) -> None:
+        """Have the next line come a second after this instant."""
+        self._clock = seconds * 1_000_000_000
+
     def write(self, stream: str, run: int, data: bytes) -> None:
         self._clock += 1_000_000_000
         source = (stream, run)

@@ -77,6 +77,35 @@ def test_since_leaves_out_lines_that_began_before(
         assert found == (wanted if limit is None else wanted[max(0, len(wanted) - limit) :])
 
 
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_since_finds_what_came_before_a_time_in_which_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_rotated: bool
+) -> None:
+    monkeypatch.setattr(reader, "_FIRST_BLOCK", 64)
+    monkeypatch.setattr(reader, "_LAST_BLOCK", 64)
+    builder = LogBuilder(tmp_path / "web.log", records_always=True)
+    for clock, count in ((100, 50), (1000, 200), (10, 60), (2000, 20)):
+        builder.set_clock(clock)
+        for number in range(count):
+            builder.write("stdout", 1, b"%d of %d\n" % (number, clock))
+        if is_rotated:
+            builder.rotate(packed=True)
+    lines = [line.data for line in read_lines(str(builder.path), limit=None, since_wall=1000.0)]
+    assert lines == [
+        b"%d of %d" % (n, clock) for clock, count in ((1000, 200), (2000, 20)) for n in range(count)
+    ]
+
+
+def test_since_reads_no_more_of_a_log_than_its_end(tmp_path: Path) -> None:
+    builder = LogBuilder(tmp_path / "web.log", records_always=True)
+    for number in range(4_000):
+        builder.write("stdout", 1, b"%d %s\n" % (number, b"x" * 200))
+    since = builder.now - 9
+    read_before = characters_read()
+    assert len(read_lines(str(builder.path), limit=None, since_wall=since)) == 10
+    assert characters_read() - read_before < 200_000
+
+
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS, limit=st.integers(1, 5))
 def test_a_pattern_finds_the_newest_lines_that_match(steps: list[tuple[object, ...]], limit: int) -> None:

@@ -376,7 +376,7 @@ async def test_a_keeper_that_ends_in_its_greeting_is_lost() -> None:
         (b"\x00" * 8, "version byte 0"),
         (b"HTTP/1.1 200 OK\r\n\r\n", "not a frame"),
         (encode_frame({"type": "x"})[:8] + b"{{{{{{{{{{{{{", "not JSON"),
-        (b"\xff\xff\xff\xff\x01\x00\x00\x00", "over the limits"),
+        (b"\xff\xff\xff\xff\x02\x00\x00\x00", "over the limits"),
     ],
 )
 async def test_garbage_is_the_loss_of_the_keeper(garbage: bytes, words: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra_supervisor.wire.channel import FD_VARIABLE, Channel, ChannelClosed, inherited_socket
-from orchestra_supervisor.wire.frames import MAX_BODY, MAX_FDS, Message, WireError, encode_frame
+from orchestra_supervisor.wire.frames import MAX_BODY, MAX_FDS, VERSION, Message, WireError, encode_frame
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_message_over_a_limit_is_refused_and_the_channel_goes_on(pair):
 
 def test_a_length_over_the_limit_is_refused_before_anything_is_stored(raw):
     ours, channel = raw
-    ours.sendall(struct.pack(">IBBH", MAX_BODY + 1, 1, 0, 0))
+    ours.sendall(struct.pack(">IBBH", MAX_BODY + 1, VERSION, 0, 0))
     with pytest.raises(ChannelClosed, match="over the limits"):
         channel.on_readable()
 
