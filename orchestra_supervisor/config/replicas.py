@@ -13,7 +13,6 @@ from orchestra_supervisor.config.merge import Candidate
 from orchestra_supervisor.config.placeholders import fill_replica, fill_tree
 from orchestra_supervisor.model.replicas import MAX_SERVICES, GroupSpec, ReplicaSpec, replica_name
 from orchestra_supervisor.model.spec import ServiceSpec
-from orchestra_supervisor.rules.replicas import group_of
 
 __all__ = [
     "check_names",
@@ -131,9 +130,11 @@ def check_ports(services: Mapping[str, Candidate], findings: Findings) -> None:
     seen: dict[tuple[str, str], Candidate] = {}
     said: set[str] = set()
     for candidate in services.values():
-        claims = _claims(candidate.spec) if candidate.spec.replica is not None else []
-        for path, address in claims:
-            group = group_of(candidate.spec)
+        replica = candidate.spec.replica
+        if replica is None:
+            continue
+        group = replica.group
+        for path, address in _claims(candidate.spec):
             first = seen.setdefault((group, address), candidate)
             if first is candidate or group in said:
                 continue
