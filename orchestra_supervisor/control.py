@@ -25,8 +25,9 @@ from orchestra_supervisor.model.errors import (
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.report import ServiceReport, VerbResult
 from orchestra_supervisor.model.states import Desired
-from orchestra_supervisor.rules.goals import Goal, is_completed, is_down, is_ready
+from orchestra_supervisor.rules.goals import Goal, has_run, is_completed, is_down, is_ready
 from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.planning import check_run
 from orchestra_supervisor.rules.replicas import check_counts, group_of, members_of
 from orchestra_supervisor.rules.service import Service, to_report
 
@@ -170,19 +171,14 @@ class Control:
         return await self._carry(_Deed(who, "restart", concerned, ask, before, is_anew))
 
     async def roll(self, who: Principal, names: Iterable[str], ask: Ask, batch: int) -> list[VerbResult]:
-        """Restart services, those of one name one after the other; whoever is down is passed over.
-
-        Args:
-            who: Asks for it.
-            names: Services.
-            ask: How it is wanted.
-            batch: Replicas of one name that may be away at once.
+        """Restart services, at most `batch` replicas of one name at a time; whoever is down is passed over.
 
         Raises:
             ConflictError: One of the names is being rolled already.
         """
         chosen, before = self._allowed(who, names), self._states()
-        roller, groups = self.supervisor.roller, {name: self._group(name) for name in chosen}
+        roller, services = self.supervisor.roller, self.supervisor.services
+        groups = {name: group_of(services[name].spec) for name in chosen}
         self.verbs.roll(chosen, _why("rolling restart asked for", who, ask), batch)
 
         def has_turned(service: Service) -> bool | None:
@@ -192,11 +188,8 @@ class Control:
             return False if roll.is_over else None
 
         results = await self._carry(_Deed(who, "restart", chosen, ask, before, has_turned))
-        rolls = {name: roller.roll_of(group) for name, group in groups.items()}
         return [
-            replace(one, message=roll.text)
-            if not one.ok and (roll := rolls[one.name]) is not None and roll.failed
-            else one
+            one if one.ok else replace(one, message=roller.fault_of(groups[one.name]) or one.message)
             for one in results
         ]
 
@@ -219,6 +212,22 @@ class Control:
         words = " ".join(f"{name}={count}" for name, count in counts.items())
         deed = _Deed(who, f"scale {words}", [*done.added, *done.removed], ask, before, has_come_or_gone)
         return await self._carry(deed)
+
+    async def run(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
+        """Run services to their end now, beside their schedules; waiting is for that end.
+
+        Raises:
+            InvalidRequest: A service is a daemon, which has no end.
+            ConflictError: A service is stopped, or one of its runs is not over and rules out another.
+        """
+        chosen = self._allowed(who, names)
+        before, now = self._states(), self.clock.wall()
+        for name in chosen:
+            check_run(self.supervisor.services[name])
+        concerned = self.verbs.run(chosen, _why("run", who, ask), planned=now)
+        for name in concerned:
+            await self._clear_hold(name)
+        return await self._carry(_Deed(who, "run", concerned, ask, before, has_run(now)))
 
     async def signal(self, who: Principal, names: Iterable[str], signal: str, scope: str) -> list[VerbResult]:
         """Send a signal to the runs of services.
@@ -289,9 +298,6 @@ class Control:
                 f"{who.name} is {who.role.name.lower()}, this needs {role.name.lower()}",
                 hint="the owner of the fleet, or a member of settings.control_group, may do this",
             )
-
-    def _group(self, name: str) -> str:
-        return group_of(self.supervisor.services[name].spec)
 
     def _in_order(self) -> list[str]:
         """Return all services as the fleet has them, then those that are about to be let go of."""

@@ -228,6 +228,12 @@ class ControlClient:
         """Have other numbers of replicas, by name; `wait` is `ready` or `none`, `timeout` in seconds."""
         return self._act("scale", {"replicas": dict(replicas), "reason": reason}, wait, timeout)
 
+    def run(
+        self, names: Iterable[str], *, wait: str = "none", timeout: float = WAIT_TIMEOUT, reason: str = ""
+    ) -> Json:
+        """Run periodic and once services now; `wait` is `completed` or `none`, `timeout` in seconds."""
+        return self._act("run", {"names": list(names), "reason": reason}, wait, timeout)
+
     def signal(self, names: Iterable[str], signal: str, *, scope: str = "leader") -> Json:
         """Send a signal (`SIGHUP`) to the `leader`, the `group` or the whole `tree` of each service."""
         body: Json = {"names": list(names), "signal": signal, "scope": scope}

@@ -40,11 +40,12 @@ from orchestra_supervisor.model.errors import (
 )
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
-from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.probes.run import run_check
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
+from orchestra_supervisor.rules.fleet import is_well
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
@@ -126,6 +127,7 @@ class Daemon:
             on_reload=self._ask_reload,
             on_run=self._note_run,
             keep=self._apply,
+            on_plan=self._journal.set_plan,
         )
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
@@ -149,7 +151,7 @@ class Daemon:
             self._socket = socket
             self._home.write_layout(fleet, socket)
             tasks.start_soon(self._reload_on_signal, control)
-            last = await supervisor.run(self._snapshot, down=self._down(fleet))
+            last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
@@ -284,7 +286,7 @@ class Daemon:
             "log_directory": str(log_directory),
             "rolls": supervisor.roller.reports(),
             "services": len(services),
-            "ready": sum(one.state in {State.READY, State.COMPLETED} for one in services),
+            "ready": sum(is_well(one) for one in services),
         }
 
 

@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "stop": Command("verbs", "NAMES", "stop services; a stop by hand is remembered"),
     "restart": Command("verbs", "NAMES", "stop services, then start them"),
     "scale": Command("scale", "NAME=N", "have another number of replicas of a service"),
+    "run": Command("run", "NAMES [--wait]", "run periodic and once services now"),
     "signal": Command("signal", "NAMES SIG", "send a signal to services"),
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
     "check": Command("check", "[FILES]", "find errors and disagreements in configuration files"),
@@ -41,7 +42,7 @@ COMMANDS: dict[str, Command] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "reload")),
     ("Look at it", ("status", "logs", "events")),
-    ("Act on services", ("start", "stop", "restart", "scale", "signal", "wait")),
+    ("Act on services", ("start", "stop", "restart", "run", "scale", "signal", "wait")),
     ("Prepare", ("check", "version", "help")),
 )
 

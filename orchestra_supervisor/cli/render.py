@@ -37,6 +37,7 @@ _LOOKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """State to glyph, glyph without Unicode, styles."""
 
 _GAP = "  "
+_DAY = 86_400.0
 _DOWN_REASONS = {"disabled": "disabled", "not_selected": "not selected", "operator": "stopped by hand"}
 
 
@@ -53,6 +54,20 @@ def style_of(state: str) -> tuple[str, ...]:
 
 def note_of(service: ServiceView, now: float) -> str:
     """Say in one clause why a service is where it is; empty where nothing needs saying."""
+    if service.next_run is not None:
+        why = "" if service.is_good else _why_of(service, now)
+        return f"{why}; {_next_run(service.next_run, now)}" if why else _next_run(service.next_run, now)
+    return _why_of(service, now)
+
+
+def _next_run(at: float, now: float) -> str:
+    """Return `next 03:00 (in 4h00m)`, with the day where that is not within one."""
+    day, time_of_day = format_instant(at)[:16].split()
+    when = time_of_day if at - now < _DAY else f"{day} {time_of_day}"
+    return f"next {when} (in {format_duration(at - now)})"
+
+
+def _why_of(service: ServiceView, now: float) -> str:
     if service.state in {"ready", "completed"}:
         return ""
     if service.state == "stopped":

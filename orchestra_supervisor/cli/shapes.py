@@ -62,6 +62,7 @@ class ServiceView:
         self.waiting_for = _texts(row, "waiting_for")
         self.next_start = _number(row, "next_start")
         self.probe_error = _text(row, "probe_error")
+        self.next_run = _number(row, "next_run")
 
     @property
     def is_wanted(self) -> bool:
@@ -79,9 +80,19 @@ class ServiceView:
         return self.state == "stopped" and self.desired == "up" and self.is_enabled
 
     @property
+    def is_planned(self) -> bool:
+        """True when it waits for the first run of its schedule and for nothing else."""
+        return self.state == "waiting" and self.next_run is not None and not self.is_held_up
+
+    @property
+    def is_held_up(self) -> bool:
+        """True when a run of it waits for other services or for its start delay."""
+        return bool(self.waiting_for) or self.next_start is not None
+
+    @property
     def is_good(self) -> bool:
         """True when it does, or has done, what it is for."""
-        return self.state in {"ready", "completed"}
+        return self.state in {"ready", "completed"} or self.is_planned
 
 
 class DaemonView:
@@ -111,7 +122,9 @@ class StatusView:
         A service that waits for one that will not come is settled: nothing happens until somebody acts.
         """
         by_name = {service.name: service for service in self.services}
-        moving = [one for one in self.services if one.state not in SETTLED or one.is_due]
+        moving = [
+            one for one in self.services if (one.state not in SETTLED and not one.is_planned) or one.is_due
+        ]
         blocked: set[str] = set()
         while True:
             found = {
@@ -141,7 +154,12 @@ def _is_blocked(service: ServiceView, by_name: dict[str, ServiceView], blocked: 
         other = by_name.get(name)
         if other is None:
             continue
-        if name in blocked or other.state == "failed" or (other.state == "stopped" and not other.is_wanted):
+        if (
+            name in blocked
+            or other.state == "failed"
+            or other.is_planned
+            or (other.state == "stopped" and not other.is_wanted)
+        ):
             return True
     return False
 

@@ -161,26 +161,33 @@ class _Reader:
         kind = draft.body.get("type")
         if kind == "oneshot":
             draft.body["type"] = "once"
-        if kind == "periodic":
-            draft.body["type"] = "once"
-            draft.body["enabled"] = False
-            self._note(
-                Severity.WARNING,
-                "periodic.unsupported",
-                f"service {shown(draft.name)} is periodic, which is not supported yet; it is not started",
-                draft.node.members["type"],
-                f"run it by hand: orchestra start {shown(draft.name)}",
-                draft.name,
-            )
         interval = draft.take("interval")
-        if interval is not None and kind != "periodic":
+        if kind == "periodic" and "schedule" not in draft.body:
+            if interval is None:
+                self._leave_unplanned(draft)
+            else:
+                draft.put(("schedule", "every"), interval, ("interval",))
+        elif interval is not None:
             self._note(
                 Severity.WARNING,
                 "key.unused",
-                f"service {shown(draft.name)}: `interval` means something for periodic services only",
+                f"service {shown(draft.name)}: `interval` means something for periodic services "
+                "without a schedule only",
                 draft.node.members["interval"],
                 service=draft.name,
             )
+
+    def _leave_unplanned(self, draft: _Service) -> None:
+        draft.body["type"] = "once"
+        draft.body["enabled"] = False
+        self._note(
+            Severity.WARNING,
+            "periodic.unplanned",
+            f"service {shown(draft.name)} is periodic and says no `interval`; it is not started",
+            draft.node.members["type"],
+            'give it an interval in seconds, or a schedule like "0 3 * * *"',
+            draft.name,
+        )
 
     def _restart(self, draft: _Service) -> None:
         if "restart_on_failure" not in draft.body:

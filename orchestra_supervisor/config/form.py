@@ -26,6 +26,7 @@ from orchestra_supervisor.config.form_parts import (
     StopForm,
 )
 from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
+from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
     CommandLine,
@@ -52,10 +53,15 @@ class ServiceForm(Form):
     title: Text | None = Field(None, description="What people read. Default: the service's id.")
     name: Text | None = Field(None, description="The same as title.")
     description: Text | None = Field(None, description="One sentence on what it is for.")
-    kind: Literal["daemon", "once"] | None = Field(
-        None, description="daemon runs until stopped; once runs to its end. Default: daemon."
+    kind: Literal["daemon", "once", "periodic"] | None = Field(
+        None,
+        description="daemon runs until stopped; once runs to its end; periodic does so by a schedule. "
+        "Default: periodic where there is a schedule, else daemon.",
     )
-    type: Literal["daemon", "once"] | None = Field(None, description="The same as kind.")
+    type: Literal["daemon", "once", "periodic"] | None = Field(None, description="The same as kind.")
+    schedule: ScheduleOrText | None = Field(
+        None, description='When the runs of a periodic service are planned: "5m", "0 3 * * *", or an object.'
+    )
     command: CommandLine = Field(
         description="An argument vector, run without a shell, or a text that /bin/sh -c runs."
     )
@@ -167,6 +173,16 @@ class ServiceForm(Form):
                 msg = f"unknown resource {name!r}; known: {', '.join(RLIMIT_NAMES)}"
                 raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _is_periodic_by_schedule(self) -> Self:
+        kind = self.kind or self.type
+        if kind == "periodic" and self.schedule is None:
+            raise ValueError('must have a schedule like "5m" or "0 3 * * *", for it is periodic')
+        if self.schedule is not None and kind not in {None, "periodic"}:
+            msg = f"must not have a schedule, for its kind is {kind}; periodic services have one"
+            raise ValueError(msg)
+        return self
 
 
 class TemplateForm(ServiceForm):

@@ -20,6 +20,7 @@ from orchestra_supervisor.config.form_parts import (
     StopForm,
     StopStepForm,
 )
+from orchestra_supervisor.config.form_schedule import to_schedule
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.replicas import place_replica
 from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
@@ -284,7 +285,7 @@ def _given(form: BaseModel | None) -> dict[str, Any]:
 
 def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileScope) -> dict[str, Any]:
     defaults = file.defaults
-    kind = Kind(form.kind or form.type or "daemon")
+    kind = Kind(form.kind or form.type or ("daemon" if form.schedule is None else "periodic"))
     values: dict[str, Any] = {key: value for key, value in _given(form).items() if key in _SAME}
     timeout = form.startup_timeout if form.startup_timeout is not None else defaults.startup_timeout
     if timeout is not None:
@@ -293,6 +294,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "name": name,
         "title": form.title or form.name or "",
         "kind": kind,
+        "schedule": to_schedule(form.schedule, file.environ),
         "argv": tuple(form.command),
         "cwd": os.path.normpath(file.reading.source.directory / (form.cwd or ".")),
         "env": env,
@@ -342,7 +344,7 @@ def _restart(form: ServiceForm, default: RestartForm | None, kind: Kind) -> Rest
     if "success_exit_codes" in values:
         values["success_exit_codes"] = tuple(values["success_exit_codes"])
     backoff.setdefault("cap", max(BackoffSpec().cap, backoff.get("initial", 0.0)))
-    values.setdefault("policy", "never" if kind is Kind.ONCE else "on-failure")
+    values.setdefault("policy", "on-failure" if kind is Kind.DAEMON else "never")
     return RestartSpec(**values, backoff=BackoffSpec(**backoff))
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from orchestra_supervisor.model.spec import SERVICE_NAME_PATTERN
 
 __all__ = [
+    "DURATION_PATTERN",
     "RLIMIT_NAMES",
     "SHELL",
     "UNLIMITED",
@@ -44,7 +45,9 @@ RLIMIT_NAMES = tuple(sorted(name[7:].lower() for name in dir(resource) if name.s
 UNLIMITED = -1
 """Stands for "unlimited" restarts between reading and resolving."""
 
-_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|m|min|h|d)?\s*", re.ASCII)
+DURATION_PATTERN = r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|m|min|h|d)?\s*"
+"""What a duration looks like as text."""
+_DURATION = re.compile(DURATION_PATTERN, re.ASCII)
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"\s*([0-9]+)\s*([kmg]?)(?:i?b)?\s*", re.ASCII | re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}

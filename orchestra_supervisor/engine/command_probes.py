@@ -8,7 +8,7 @@ from orchestra_supervisor.model.errors import SecretError
 from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ServiceSpec, StopSpec, TcpCheck
 from orchestra_supervisor.probes.outcome import ProbeOutcome, judge_exit
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, slot_of
-from orchestra_supervisor.rules.inputs import Exited, Gone, ProbeKind, Spawned, SpawnRefused, Stuck
+from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, ProbeKind, Spawned, SpawnRefused, Stuck
 
 __all__ = ["CheckCarrier"]
 
@@ -101,7 +101,7 @@ class CheckCarrier:
                 await running.gone.wait()
         self._running.pop(run, None)
 
-    def deliver(self, run: str, event: Spawned | SpawnRefused | Exited | Gone | Stuck) -> None:
+    def deliver(self, run: str, event: Spawned | SpawnRefused | Notified | Exited | Gone | Stuck) -> None:
         """Take the keeper's news about a probe's command."""
         running = self._running.get(run)
         match event:
@@ -120,7 +120,7 @@ class CheckCarrier:
                 if running is not None:
                     running.ended.set()
                     running.gone.set()
-            case Spawned() | Stuck():
+            case Spawned() | Notified() | Stuck():
                 pass
 
 

@@ -60,6 +60,12 @@ class Launcher:
             rlimits=spec.rlimits,
             nice=spec.nice,
             oom_score_adj=spec.oom_score_adj,
+            before=spec.pre_start,
+            after=spec.post_stop,
+            sockets=spec.sockets,
+            notify=spec.notify,
+            watchdog=spec.watchdog,
+            limits=spec.limits,
         )
 
     def probe_order(self, spec: ServiceSpec, check: CommandCheck, slot: str, run: str) -> SpawnOrder:

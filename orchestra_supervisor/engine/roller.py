@@ -74,6 +74,11 @@ class Roller:
         """Return the roll of a name that goes on, else the latest one that is over."""
         return self._rolls.get(group) or self._last.get(group)
 
+    def fault_of(self, group: str) -> str:
+        """Return why the latest roll of a name stopped; empty where it did not."""
+        roll = self.roll_of(group)
+        return roll.text if roll is not None and roll.failed else ""
+
     def report(self, group: str) -> dict[str, object] | None:
         """Return the JSON form of what `roll_of` returns."""
         roll = self.roll_of(group)

@@ -13,6 +13,7 @@ from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.command_probes import CheckCarrier
 from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX, Roller
@@ -30,7 +31,7 @@ from orchestra_supervisor.process.orders import (
     Snapshot,
     slot_of,
 )
-from orchestra_supervisor.rules.fleet import failed_required, steady_at, still_up, unsettled
+from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
@@ -74,6 +75,7 @@ class Outside:
         secrets: Resolves secret references of an environment.
         on_reload: Called when SIGHUP asks for a reload.
         on_run: Called with all news of services' runs, for the journal's ledger.
+        on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
         keep: Makes a fleet the applied one, where a roll changes it; raises ConflictError.
     """
 
@@ -85,6 +87,7 @@ class Outside:
     secrets: SecretResolver
     on_reload: Callable[[], None]
     on_run: Callable[[RunNews], None]
+    on_plan: Callable[[str, float | None], None]
     keep: Callable[[Fleet], None] = lambda _: None
 
 
@@ -121,6 +124,7 @@ class Supervisor:
             network=outside.network,
             secrets=outside.secrets,
         )
+        self._plans = PlanLedger(outside.on_plan)
         self._prober = Prober(clock=outside.clock, check=self._checks.run, post=self.core.post)
         self.roller = Roller(
             self, keeper=outside.keeper, clock=outside.clock, bus=outside.bus, keep=outside.keep
@@ -142,6 +146,7 @@ class Supervisor:
         snapshot: Snapshot,
         *,
         down: Mapping[str, DownReason],
+        reached: Mapping[str, float] | None = None,
         task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> Phase:
         """Take over what the keeper holds and run the fleet until it is down or replaced.
@@ -149,6 +154,7 @@ class Supervisor:
         Args:
             snapshot: What the keeper holds.
             down: Services that a fresh start leaves down, and why.
+            reached: How far earlier fleets came with the schedules of services, as `on_plan` was told.
             task_status: Told when the first orders have been decided.
 
         Returns:
@@ -159,6 +165,7 @@ class Supervisor:
         """
         async with anyio.create_task_group() as task_group:
             self._task_group = task_group
+            self._plans.begin(reached or {}, self.fleet.services)
             self._take_over(snapshot, down)
             self.taken_over.set()
             task_group.start_soon(self._listen)
@@ -184,7 +191,7 @@ class Supervisor:
             resumed = resume(spec, note, slots.get(name, ()), self.core.moment(name), rest)
             if resumed is None:
                 self.core.put(Service(spec))
-                inputs.append((name, Boot(rest)))
+                inputs.append((name, Boot(rest, self._plans.reached(name))))
                 continue
             self.core.put(resumed.service)
             self._carrier.holds(from_note(spec, note))
@@ -232,6 +239,7 @@ class Supervisor:
             if service is not None:
                 self._prober.reconcile(service, self._task_group)
                 self._carrier.leave_note(service)
+                self._plans.look(service)
         self._watch_phase(touched)
         if touched:
             self.core.wake()
@@ -313,6 +321,7 @@ class Supervisor:
         self.core.drop(name)
         self._prober.forget(name)
         self._carrier.forget(name)
+        self._plans.forget(name)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services
@@ -325,7 +334,7 @@ class Supervisor:
                 return
             self.phase = Phase.RUNNING
             self._keeper.note(FLEET_SLOT, Phase.RUNNING)
-            ready = sum(service.state in {State.READY, State.COMPLETED} for service in services.values())
+            ready = sum(is_well(service) for service in services.values())
             data: dict[str, object] = {"ready": ready, "services": len(services)}
             self._bus.publish("fleet.ready", f"{ready} of {len(services)} services are ready", data=data)
         elif self.phase is Phase.STOPPING:

@@ -13,7 +13,7 @@ from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules.diff import diff_fleets, needs_restart
 from orchestra_supervisor.rules.graph import above, below, stop_ranks
-from orchestra_supervisor.rules.inputs import Boot, Respec, Restart, Start, Stop
+from orchestra_supervisor.rules.inputs import Boot, Respec, Restart, RunNow, Start, Stop
 from orchestra_supervisor.rules.moves import begin_after
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.rules.updates import staged
@@ -72,6 +72,25 @@ class Verbs:
     @staticmethod
     def _is_down(service: Service) -> bool:
         return service.desired is Desired.DOWN or service.state is State.FAILED
+
+    def run(self, names: Iterable[str], why: str, *, planned: float) -> list[str]:
+        """Run services to their end now: a periodic one beside its schedule, any other as `start` does.
+
+        Args:
+            names: Services.
+            why: For people.
+            planned: Wall instant at which they are asked to.
+
+        Returns:
+            Everyone concerned, dependencies first.
+        """
+        wanted = set(names)
+        specs = self._supervisor.fleet.services
+        periodic = {name for name in wanted if specs[name].schedule is not None}
+        concerned = self.start(wanted - periodic, why)
+        for name in self._by_rank(periodic):
+            self._core.post(name, RunNow(planned, why))
+        return [*concerned, *self._by_rank(periodic)]
 
     def stop(self, names: Iterable[str], why: str, *, with_dependents: bool) -> list[str]:
         """Stop services; with their dependents, those come first.

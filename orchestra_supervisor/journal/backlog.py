@@ -1,7 +1,7 @@
 """What waits to be written: bounded, ordered, and honest about what it had to drop.
 
 Pure: no I/O, no clock. Events beyond the bound push out the oldest event that is not audit;
-holds and runs are states, of which only the latest counts, so they need no queue.
+the rest are states, of which only the latest counts, so they need no queue.
 """
 
 from collections import deque
@@ -27,17 +27,19 @@ class Batch:
         events: In no particular order; each has its seq.
         holds: By service; None: cleared.
         runs: By run id.
+        plans: By service; None: forgotten.
         durable: Whether somebody waits for it to be safe against loss of power.
     """
 
     events: list[Event] = field(default_factory=list[Event])
     holds: dict[str, Hold | None] = field(default_factory=dict[str, Hold | None])
     runs: dict[str, RunRow] = field(default_factory=dict[str, RunRow])
+    plans: dict[str, float | None] = field(default_factory=dict[str, float | None])
     durable: bool = False
 
 
 class Backlog:
-    """Events, holds and runs on their way to the disk."""
+    """Events, holds, runs and plans on their way to the disk."""
 
     def __init__(self, event_limit: int = EVENT_LIMIT, audit_limit: int = AUDIT_LIMIT) -> None:
         self._event_limit = event_limit
@@ -46,6 +48,7 @@ class Backlog:
         self._audit: deque[Event] = deque()
         self._holds: dict[str, Hold | None] = {}
         self._runs: dict[str, RunRow] = {}
+        self._plans: dict[str, float | None] = {}
         self._in_flight: Batch | None = None
         self.durable = False
         """Whether somebody waits for what is here."""
@@ -55,7 +58,7 @@ class Backlog:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._events or self._audit or self._holds or self._runs)
+        return not (self._events or self._audit or self._holds or self._runs or self._plans)
 
     @property
     def is_audit_full(self) -> bool:
@@ -80,12 +83,17 @@ class Backlog:
         """Take the latest word on a run."""
         self._runs[row.run] = row
 
+    def add_plan(self, service: str, reached: float | None) -> None:
+        """Take the latest word on how far a service has come with its schedule."""
+        self._plans[service] = reached
+
     def take(self) -> Batch:
         """Return all that is here as one batch; it stays visible in `pending` until `done` or `put_back`."""
-        batch = Batch([*self._events, *self._audit], self._holds, self._runs, self.durable)
+        events = [*self._events, *self._audit]
+        batch = Batch(events, self._holds, self._runs, self._plans, self.durable)
         self._events.clear()
         self._audit.clear()
-        self._holds, self._runs, self.durable = {}, {}, False
+        self._holds, self._runs, self._plans, self.durable = {}, {}, {}, False
         self._in_flight = batch
         return batch
 
@@ -110,6 +118,7 @@ class Backlog:
             self.add(event)
         self._holds = batch.holds | self._holds
         self._runs = batch.runs | self._runs
+        self._plans = batch.plans | self._plans
 
     def pending(self) -> Iterator[Event]:
         """Yield every event that is not known to be written."""

@@ -1,4 +1,4 @@
-"""The durable record: events and audit, stops by hand, runs.
+"""The durable record: events and audit, stops by hand, plans of schedules, runs.
 
 One task writes; all that waits is one transaction. Engine code hands over events without
 waiting and sees their seq at once; who needs certainty (audit, stops by hand) waits for the
@@ -57,6 +57,7 @@ class Journal:
         self._last_seq = 0
         self._holds: dict[str, Hold] = {}
         self._runs: dict[str, RunRow] = {}
+        self._plans: dict[str, float] = {}
         self._generation = 0
         """Counts the files: two who find the same damage replace it once."""
         self._trouble = ""
@@ -207,6 +208,19 @@ class Journal:
             self._backlog.add_run(replace(row, ended_wall=ended_wall, exit=exit_text))
             self._wake.set()
 
+    def set_plan(self, service: str, reached: float | None) -> None:
+        """Remember up to which wall instant planned runs have been dealt with; None: forget. Never waits."""
+        if reached is None:
+            self._plans.pop(service, None)
+        else:
+            self._plans[service] = reached
+        self._backlog.add_plan(service, reached)
+        self._wake.set()
+
+    def plans(self) -> Mapping[str, float]:
+        """Return how far periodic services have come with their schedules, by service."""
+        return dict(self._plans)
+
     def open_runs(self) -> list[RunRow]:
         """Return the runs that have not ended, those of earlier daemons included."""
         return list(self._runs.values())
@@ -301,6 +315,7 @@ class Journal:
                 moved, reason = set_aside(self._path, self._wall), str(damage)
                 opened = self._store.open()
             self._last_seq, self._holds, self._runs = opened.last_seq, opened.holds, opened.runs
+            self._plans = opened.plans
             return moved, reason
 
         try:
@@ -337,6 +352,8 @@ class Journal:
                 self._backlog.add_hold(hold.service, hold)
             for row in self._runs.values():
                 self._backlog.add_run(row)
+            for service, reached in self._plans.items():
+                self._backlog.add_plan(service, reached)
             try:
                 moved = await to_thread.run_sync(work, limiter=self._writing)
             except (JournalError, DamagedFile):

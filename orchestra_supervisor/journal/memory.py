@@ -24,6 +24,7 @@ class MemoryJournal:
         self._last_seq = 0
         self._holds: dict[str, Hold] = {}
         self._runs: dict[str, RunRow] = {}
+        self._plans: dict[str, float] = {}
 
     def record_nowait(self, event: Event) -> Event:
         """Take an event and return it with its seq."""
@@ -68,6 +69,17 @@ class MemoryJournal:
     def run_ended(self, run: str, ended_wall: float, exit_text: str) -> None:  # noqa: ARG002 - ended runs are not kept
         """Forget a run: nothing of it is left."""
         self._runs.pop(run, None)
+
+    def set_plan(self, service: str, reached: float | None) -> None:
+        """Remember up to which wall instant planned runs have been dealt with; None: forget."""
+        if reached is None:
+            self._plans.pop(service, None)
+        else:
+            self._plans[service] = reached
+
+    def plans(self) -> Mapping[str, float]:
+        """Return how far periodic services have come with their schedules, by service."""
+        return dict(self._plans)
 
     def open_runs(self) -> list[RunRow]:
         """Return the runs that have not ended."""

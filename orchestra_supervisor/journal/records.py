@@ -1,4 +1,4 @@
-"""What the journal holds beside events: stops by hand, and runs for finding leftovers."""
+"""What the journal holds beside events: stops by hand, plans of schedules, runs for finding leftovers."""
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
@@ -129,6 +129,14 @@ class AnyJournal(Protocol):
 
     def run_ended(self, run: str, ended_wall: float, exit_text: str) -> None:
         """Remember that nothing of a run is left. Never waits; an unknown run is ignored."""
+        ...
+
+    def set_plan(self, service: str, reached: float | None) -> None:
+        """Remember up to which wall instant planned runs have been dealt with; None: forget. Never waits."""
+        ...
+
+    def plans(self) -> Mapping[str, float]:
+        """Return how far periodic services have come with their schedules, by service."""
         ...
 
     def open_runs(self) -> list[RunRow]:

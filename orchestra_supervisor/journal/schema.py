@@ -34,6 +34,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX runs_by_end ON runs (ended_wall)",
     ),
+    ("CREATE TABLE plans (service TEXT PRIMARY KEY, reached REAL NOT NULL) WITHOUT ROWID",),
 )
 """Entry n turns a file of version n into one of version n + 1. Entries are never changed, only added."""
 
@@ -44,6 +45,7 @@ _COLUMNS = (
     "SELECT seq, at, kind, service, run, message, data FROM events LIMIT 0",
     "SELECT service, since, who, reason FROM holds LIMIT 0",
     "SELECT run, service, pid, start_ticks, boot_id, started_wall, ended_wall, exit FROM runs LIMIT 0",
+    "SELECT service, reached FROM plans LIMIT 0",
 )
 
 

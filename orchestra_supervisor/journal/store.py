@@ -29,6 +29,7 @@ CHECKED_BYTES = 16 * 1024 * 1024
 _INSERT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)"
 _INSERT_HOLD = "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?)"
 _INSERT_RUN = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_PLAN = "INSERT OR REPLACE INTO plans VALUES (?, ?)"
 _SIDE_FILES = ("", "-wal", "-shm")
 
 
@@ -38,11 +39,12 @@ class DamagedFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What was in the file when it was opened: the greatest seq, all holds, the runs not ended."""
+    """What was in the file when it was opened: the greatest seq, all holds and plans, the runs not ended."""
 
     last_seq: int
     holds: dict[str, Hold]
     runs: dict[str, RunRow]
+    plans: dict[str, float]
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -153,6 +155,11 @@ class Store:
                     row = (_text(hold.service), hold.since, _text(hold.who), _text(hold.reason))
                     connection.execute(_INSERT_HOLD, row)
             connection.executemany(_INSERT_RUN, [_run_row(row) for row in batch.runs.values()])
+            for service, reached in batch.plans.items():
+                if reached is None:
+                    connection.execute("DELETE FROM plans WHERE service = ?", (_text(service),))
+                else:
+                    connection.execute(_INSERT_PLAN, (_text(service), reached))
             self._trim(connection, len(batch.events) + len(batch.runs))
             connection.execute("COMMIT")
         except sqlite3.Error:
@@ -224,7 +231,12 @@ class Store:
                 "FROM runs WHERE ended_wall IS NULL"
             )
         ]
-        return Opened(int(last or 0), {hold.service: hold for hold in holds}, {row.run: row for row in runs})
+        plans = {
+            str(name): float(at) for name, at in connection.execute("SELECT service, reached FROM plans")
+        }
+        return Opened(
+            int(last or 0), {hold.service: hold for hold in holds}, {row.run: row for row in runs}, plans
+        )
 
     def _trim(self, connection: sqlite3.Connection, written: int) -> None:
         self._untrimmed += written

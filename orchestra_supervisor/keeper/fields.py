@@ -5,7 +5,17 @@ from typing import TypeVar, cast
 
 from orchestra_supervisor.wire.frames import Message
 
-__all__ = ["BadMessage", "list_of", "optional_flag", "optional_int", "seconds", "take_text", "to_bytes"]
+__all__ = [
+    "BadMessage",
+    "account",
+    "known_account",
+    "list_of",
+    "optional_flag",
+    "optional_int",
+    "seconds",
+    "take_text",
+    "to_bytes",
+]
 
 _T = TypeVar("_T")
 
@@ -101,3 +111,29 @@ def to_bytes(key: str, value: object) -> bytes:
     if data is None or b"\0" in data:  # the value is not shown: it may be a secret
         raise BadMessage(f"{key}: a value is not text, or holds a NUL")
     return data
+
+
+def account(key: str, value: object) -> str | int | None:
+    """Return a user or group as a name or a number, or None.
+
+    Raises:
+        BadMessage: It is neither.
+    """
+    return None if value is None else known_account(key, value)
+
+
+def known_account(key: str, value: object) -> str | int:
+    """Return a user or group as a name or a number.
+
+    Raises:
+        BadMessage: It is neither.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise BadMessage(f"{key}: {value!r} is neither a name nor a number")
+    if isinstance(value, str):
+        to_bytes(key, value)
+        if not value.isdecimal():
+            return value
+    if not 0 <= int(value) < 2**32 - 1:
+        raise BadMessage(f"{key}: {value!r} is not a valid id")
+    return int(value)

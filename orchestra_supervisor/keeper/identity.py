@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestra_supervisor.keeper.request import SpawnRequest
 
-__all__ = ["Identity", "SpawnFailure", "resolve_identity"]
+__all__ = ["Identity", "SpawnFailure", "group_number", "resolve_identity", "user_number"]
 
 
 class SpawnFailure(Exception):
@@ -47,14 +47,14 @@ def resolve_identity(request: SpawnRequest) -> Identity:
         uid = entry.pw_uid if entry else int(request.user)
         gid = entry.pw_gid if entry else None
     if request.group is not None:
-        gid = _gid(request.group)
+        gid = group_number(request.group)
     elif uid is not None and gid is None:
         raise SpawnFailure(
             "group", errno.ENOENT, f"user {uid} has no entry that names a group: give the group"
         )
     groups: list[int] | None = None
     if request.groups is not None:
-        groups = [_gid(group) for group in request.groups]
+        groups = [group_number(group) for group in request.groups]
     elif entry is not None and gid is not None:
         groups = os.getgrouplist(entry.pw_name, gid)
     elif uid is not None and gid is not None:
@@ -82,7 +82,22 @@ def _passwd(user: str | int) -> pwd.struct_passwd | None:
         raise SpawnFailure("user", errno.ENOENT, f"there is no user {user!r}") from error
 
 
-def _gid(group: str | int) -> int:
+def user_number(user: str | int) -> int:
+    """Return the id of a user.
+
+    Raises:
+        SpawnFailure: At stage user: there is no such name.
+    """
+    entry = _passwd(user)
+    return entry.pw_uid if entry else int(user)
+
+
+def group_number(group: str | int) -> int:
+    """Return the id of a group.
+
+    Raises:
+        SpawnFailure: At stage group: there is no such name.
+    """
     try:
         return group if isinstance(group, int) else grp.getgrnam(group).gr_gid
     except KeyError as error:

@@ -7,6 +7,8 @@ from typing import cast
 
 from orchestra_supervisor.keeper.fields import (
     BadMessage,
+    account,
+    known_account,
     list_of,
     optional_flag,
     optional_int,
@@ -131,11 +133,11 @@ def parse_spawn(message: Message) -> SpawnRequest:
         env=dict(_env_entry(name, value) for name, value in cast("dict[object, object]", env).items()),
         cwd=None if cwd is None else to_bytes("cwd", cwd),
         umask=optional_int(message, "umask", 0, 0o777),
-        user=_account("user", message.get("user")),
-        group=_account("group", message.get("group")),
+        user=account("user", message.get("user")),
+        group=account("group", message.get("group")),
         groups=None
         if groups is None
-        else [_known("groups", item) for item in list_of(message, "groups", str, int)],
+        else [known_account("groups", item) for item in list_of(message, "groups", str, int)],
         rlimits=_rlimits(message.get("rlimits")),
         nice=optional_int(message, "nice", -20, 19),
         oom_score_adj=optional_int(message, "oom_score_adj", -1000, 1000),
@@ -280,22 +282,6 @@ def _limit(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise BadMessage(f"rlimits: {name} is {value!r}, not a number or null for unlimited")
     return value
-
-
-def _account(key: str, value: object) -> str | int | None:
-    return None if value is None else _known(key, value)
-
-
-def _known(key: str, value: object) -> str | int:
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
-        raise BadMessage(f"{key}: {value!r} is neither a name nor a number")
-    if isinstance(value, str):
-        to_bytes(key, value)
-        if not value.isdecimal():
-            return value
-    if not 0 <= int(value) < 2**32 - 1:
-        raise BadMessage(f"{key}: {value!r} is not a valid id")
-    return int(value)
 
 
 def _env_entry(name: object, value: object) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 from typing import cast
 
-from orchestra_supervisor.keeper.fields import BadMessage, optional_int, take_text
+from orchestra_supervisor.keeper.fields import BadMessage, account, optional_int, take_text
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["ListenSpec", "parse_sockets"]
@@ -36,8 +36,8 @@ class ListenSpec:
     path: str = ""
     backlog: int = 4096
     mode: int = 0o600
-    user: int | None = None
-    group: int | None = None
+    user: str | int | None = None
+    group: str | int | None = None
 
     @property
     def address(self) -> str:
@@ -78,8 +78,8 @@ def _socket(given: Message) -> ListenSpec:
             "unix",
             path=take_text(given, "path"),
             mode=0o600 if given.get("mode") is None else optional_int(given, "mode", 0, 0o777) or 0,
-            user=optional_int(given, "user", 0, 2**32 - 2),
-            group=optional_int(given, "group", 0, 2**32 - 2),
+            user=account("user", given.get("user")),
+            group=account("group", given.get("group")),
             backlog=backlog,
         )
     host = take_text(given, "host")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from orchestra_supervisor.keeper.identity import SpawnFailure
+from orchestra_supervisor.keeper.identity import SpawnFailure, group_number, user_number
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.socket_request import ListenSpec
 from orchestra_supervisor.wire.frames import Message
@@ -157,7 +157,8 @@ def _bind_path(one: socket.socket, spec: ListenSpec) -> None:
     finally:
         os.umask(before)
     if spec.user is not None or spec.group is not None:
-        os.chown(spec.path, -1 if spec.user is None else spec.user, -1 if spec.group is None else spec.group)
+        user = -1 if spec.user is None else user_number(spec.user)
+        os.chown(spec.path, user, -1 if spec.group is None else group_number(spec.group))
 
 
 def _close(spec: ListenSpec, one: socket.socket) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 
-__all__ = ["ExitReport", "ServiceReport", "VerbResult"]
+__all__ = ["ExitReport", "RunReport", "ServiceReport", "VerbResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,27 @@ class ExitReport:
     code: int | None
     signal: str | None
     at_wall: float
+    success: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How the last planned run of a periodic service went.
+
+    Attributes:
+        planned: Wall seconds for which it was planned, or at which somebody asked for it.
+        started: Wall seconds of its last start, or None: no process came to be.
+        ended: Wall seconds at which it was over.
+        lasted: Seconds of its last start.
+        success: True when it counts as a success.
+        text: For people, as in `ExitReport`.
+    """
+
+    planned: float
+    started: float | None
+    ended: float
+    lasted: float
     success: bool
     text: str
 
@@ -53,6 +74,9 @@ class ServiceReport:
     probe_error: str
     depends_on: tuple[str, ...]
     tags: tuple[str, ...]
+    last_run: RunReport | None
+    next_run: float | None
+    """When the next planned run of a periodic service is due."""
     group: str | None = None
     """The name it shares with its replicas, or None."""
     replica: int | None = None
@@ -62,6 +86,7 @@ class ServiceReport:
         # Field by field: status of a thousand services must not wait for the deep copies of asdict.
         report: dict[str, object] = {name: getattr(self, name) for name in _FIELDS}
         report["exit"] = None if self.exit is None else asdict(self.exit)
+        report["last_run"] = None if self.last_run is None else asdict(self.last_run)
         return report
 
 

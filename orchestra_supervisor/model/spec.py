@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
 
 __all__ = [
@@ -189,6 +190,8 @@ class ServiceSpec(_Spec):
     title: str = ""
     description: str = ""
     kind: Kind = Kind.DAEMON
+    schedule: ScheduleSpec | None = None
+    """Of a periodic service; others have none."""
     argv: Annotated[tuple[NoNul, ...], Field(min_length=1)]
     cwd: NoNul
     env: dict[NoNul, NoNul] = Field(default_factory=dict)

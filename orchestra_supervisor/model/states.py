@@ -12,6 +12,8 @@ class Kind(StrEnum):
     """Runs until stopped."""
     ONCE = "once"
     """Runs to its end, once a fleet start."""
+    PERIODIC = "periodic"
+    """Runs to its end, again and again by a schedule."""
 
 
 class State(StrEnum):
@@ -20,7 +22,7 @@ class State(StrEnum):
     STOPPED = "stopped"
     """Not wanted, and nothing of it runs."""
     WAITING = "waiting"
-    """Wanted; waits for a dependency or for its start delay."""
+    """Wanted; waits for a dependency, for its start delay, or for the first run of its schedule."""
     STARTING = "starting"
     """Being spawned, or spawned and its startup probe has not passed."""
     RUNNING = "running"
@@ -77,4 +79,4 @@ class Condition(StrEnum):
     READY = "ready"
     """The dependency is ready (a `once` service: completed)."""
     COMPLETED = "completed"
-    """The dependency ended with success."""
+    """The dependency ended with success (a `periodic` service: its last run did)."""

@@ -6,30 +6,32 @@ travels in one write. Source: docs/keeper-protocol.md.
 
 import os
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from dataclasses import replace
 
 import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint
 
+from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.spec import LogSpec, StopSpec
-from orchestra_supervisor.process.groups import RunGroups
+from orchestra_supervisor.process.news import (
+    to_fleet_news,
+    to_held_run,
+    to_held_sockets,
+    to_refused_spawn,
+    to_run_news,
+    to_slot_news,
+    to_snapshot,
+)
 from orchestra_supervisor.process.orders import (
-    FleetNews,
     HeldRun,
-    LoggerNews,
+    HeldSockets,
+    ListenRefused,
     News,
-    ReloadAsked,
-    ReplaceAsked,
-    RoleNews,
-    RunNews,
-    ShutdownAsked,
     Snapshot,
     SpawnOrder,
-    slot_of,
 )
-from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
 from orchestra_supervisor.wire.frames import VERSION, FrameDecoder, Message, WireError, encode_frame
 
 __all__ = ["REPLY_TIMEOUT", "KeeperClient"]
@@ -49,6 +51,8 @@ class KeeperClient:
         self._sending = anyio.Lock()
         self._next_id = 0
         self._replies: dict[int, tuple[anyio.Event, list[Message]]] = {}
+        self._listening: dict[int, str] = {}
+        """Slots whose `listen` has not been answered."""
         self._early: list[Message] = []
 
     @classmethod
@@ -67,14 +71,17 @@ class KeeperClient:
         welcome: Message | None = None
         runs: list[HeldRun] = []
         notes: dict[str, object] = {}
+        sockets: list[HeldSockets] = []
         async for message in self._messages():
             match message["type"]:
                 case "welcome":
                     welcome = message
                 case "run":
-                    runs.append(_held_run(message))
+                    runs.append(to_held_run(message))
                 case "slot_note":
                     notes[str(message["slot"])] = message["note"]
+                case "sockets":
+                    sockets.append(to_held_sockets(message))
                 case "snapshot_end":
                     break
                 case "error":
@@ -83,7 +90,7 @@ class KeeperClient:
                     self._early.append(message)
         if welcome is None:
             raise KeeperLost("the keeper sent no welcome")
-        return _snapshot(welcome, runs, notes)
+        return replace(to_snapshot(welcome, runs, notes), sockets=tuple(sockets))
 
     async def news(self) -> AsyncIterator[News]:
         """Yield what happens, in order.
@@ -100,17 +107,20 @@ class KeeperClient:
                 yield item
 
     def _take(self, message: Message) -> News | None:
-        run_news = _run_news(message)
+        run_news = to_run_news(message)
         if run_news is not None:
             return run_news
         reply_to = message.get("re")
         if isinstance(reply_to, int):
+            slot = self._listening.pop(reply_to, None)
+            if slot is not None and message["type"] == "error":
+                return ListenRefused(slot, str(message.get("message")))
             waiting = self._replies.pop(reply_to, None)
             if waiting is not None:
                 waiting[1].append(message)
                 waiting[0].set()
-            return _refused_spawn(message)
-        return _fleet_news(message)
+            return to_refused_spawn(message)
+        return to_slot_news(message) or to_fleet_news(message)
 
     async def _messages(self) -> AsyncIterator[Message]:
         data = b""  # what came in one piece with the end of the snapshot waits in the decoder
@@ -148,6 +158,12 @@ class KeeperClient:
                 "log": None if log is None else {"path": log.path, **_rotation(log.rotation)},
                 "stop": _plan(order.stop),
                 "stop_order": order.stop_order,
+                "before": _commands(order.before),
+                "after": _commands(order.after),
+                "sockets": _sockets(order.sockets),
+                "notify": order.notify,
+                "watchdog": order.watchdog or None,
+                "limits": _limits(order.limits),
                 "note": note,
             }
         )
@@ -166,6 +182,22 @@ class KeeperClient:
     def note(self, slot: str, note: object) -> None:
         """Leave a note for the next daemon; None deletes it."""
         self._send({"type": "note", "slot": slot, "note": note})
+
+    def limits(self, run: str, limits: LimitsSpec) -> None:
+        """Change the limits of a run, where control groups hold them."""
+        self._send({"type": "limits", "id": self._new_id(), "run": run, "limits": _limits(limits)})
+
+    def listen(self, slot: str, sockets: tuple[SocketSpec, ...]) -> None:
+        """Open the sockets of a slot and be told of the first connection."""
+        number = self._new_id()
+        self._listening[number] = slot
+        self._send(
+            {"type": "listen", "id": number, "slot": slot, "sockets": _sockets(sockets), "watch": True}
+        )
+
+    def unlisten(self, slot: str) -> None:
+        """Close the sockets of a slot."""
+        self._send({"type": "unlisten", "slot": slot})
 
     def log_config(self, path: str, rotation: LogSpec) -> None:
         """Change the rotation of a log file that is being written."""
@@ -242,105 +274,29 @@ class KeeperClient:
 
 
 def _plan(stop: StopSpec) -> dict[str, object]:
-    return {"steps": [[step.signal, step.wait] for step in stop.steps], "scope": stop.scope}
+    steps: list[list[object]] = [[step.signal, step.wait] for step in stop.steps]
+    if stop.command is not None:
+        steps.insert(0, [list(stop.command.argv), stop.command.timeout])
+    return {"steps": steps, "scope": stop.scope}
+
+
+def _commands(hooks: tuple[HookSpec, ...]) -> list[Message]:
+    return [{"argv": list(hook.argv), "timeout": hook.timeout} for hook in hooks]
+
+
+def _limits(limits: LimitsSpec) -> Message | None:
+    return {**limits.named} or None
+
+
+def _sockets(sockets: tuple[SocketSpec, ...]) -> list[Message]:
+    return [{"name": one.name, "kind": one.kind, "backlog": one.backlog, **_address(one)} for one in sockets]
+
+
+def _address(one: SocketSpec) -> Message:
+    if one.kind == "unix":
+        return {"path": one.path, "mode": one.mode, "user": one.user, "group": one.group}
+    return {"host": one.host, "port": one.port}
 
 
 def _rotation(log: LogSpec) -> dict[str, object]:
     return {"max_bytes": log.max_bytes, "backups": log.backups, "compress": log.compress}
-
-
-def _snapshot(welcome: Message, runs: list[HeldRun], notes: dict[str, object]) -> Snapshot:
-    held = cast("dict[str, Any]", welcome)
-    return Snapshot(
-        keeper_pid=int(held["keeper_pid"]),
-        logger_pid=held.get("logger_pid"),
-        started_wall=float(held["started_wall"]),
-        daemon_starts=int(held["daemon_starts"]),
-        shutdown=bool(held["shutdown"]),
-        runs=tuple(runs),
-        notes=notes,
-        groups=_groups(held.get("cgroups") or {}),
-    )
-
-
-def _groups(held: dict[str, Any]) -> RunGroups:
-    bases = tuple(str(base) for base in held.get("bases", ()))
-    return RunGroups(held.get("version"), bases, str(held.get("mark", "")), str(held.get("key", "")))
-
-
-def _held_run(message: Message) -> HeldRun:
-    held = cast("dict[str, Any]", message)
-    told: list[Spawned | Exited | Gone] = []
-    if held["phase"] != "exec":
-        told.append(_spawned(held))
-    if held["phase"] in {"exited", "gone"}:
-        told.append(_exited(held))
-    if held["phase"] == "gone":
-        told.append(Gone(held["run"]))
-    return HeldRun(held["run"], held["slot"], bool(held["stopping"]), tuple(told))
-
-
-def _spawned(held: dict[str, Any]) -> Spawned:
-    return Spawned(
-        run=held["run"],
-        pid=int(held["pid"]),
-        started_mono=float(held["started_mono"]),
-        started_wall=float(held["started_wall"]),
-        start_ticks=int(held.get("start_ticks") or 0),
-    )
-
-
-def _exited(held: dict[str, Any]) -> Exited:
-    return Exited(
-        run=held["run"],
-        code=held.get("code"),
-        signal=held.get("signal"),
-        at_mono=float(held["at_mono"]),
-        at_wall=float(held["at_wall"]),
-        remaining=len(held.get("remaining") or ()),
-    )
-
-
-def _run_news(message: Message) -> RunNews | None:
-    held = cast("dict[str, Any]", message)
-    match held["type"]:
-        case "spawned":
-            news = _spawned(held)
-        case "spawn_failed":
-            news = SpawnRefused(held["run"], held["stage"], int(held["errno"]), held["message"])
-        case "exit":
-            news = _exited(held)
-        case "gone":
-            news = Gone(held["run"])
-        case "stop_stuck":
-            news = Stuck(held["run"], tuple(held["pids"]))
-        case _:
-            return None
-    return RunNews(slot_of(news.run), news)
-
-
-def _refused_spawn(message: Message) -> RunNews | None:
-    """An error that names a run answers its spawn: the service must hear of it."""
-    run = message.get("run")
-    if message["type"] != "error" or not isinstance(run, str) or message.get("request") != "spawn":
-        return None
-    text = f"{message.get('message')} ({message.get('code')})"
-    return RunNews(slot_of(run), SpawnRefused(run, "keeper", 0, text))
-
-
-def _fleet_news(message: Message) -> FleetNews | None:
-    held = cast("dict[str, Any]", message)
-    match held["type"]:
-        case "shutdown":
-            return ShutdownAsked(bool(held.get("hurry")))
-        case "reload":
-            return ReloadAsked()
-        case "replace":
-            return ReplaceAsked()
-        case "role":
-            return RoleNews(held["role"], held["event"], held.get("pid"), str(held.get("text", "")))
-        case "logger":
-            data = {key: value for key, value in held.items() if key not in {"type", "kind", "path"}}
-            return LoggerNews(str(held["kind"]), str(held.get("path", "")), data)
-        case _:
-            return None

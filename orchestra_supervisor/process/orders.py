@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass, field
 
+from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
 from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec
 from orchestra_supervisor.process.groups import NO_GROUPS, RunGroups
-from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
+from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, Spawned, SpawnRefused, Stuck
 
 __all__ = [
     "PROBE_SLOT_PREFIX",
     "RUN_SUFFIX_LENGTH",
+    "CommandNews",
     "FleetNews",
     "HeldRun",
+    "HeldSockets",
+    "ListenRefused",
     "LogTarget",
     "LoggerNews",
     "News",
@@ -19,10 +23,14 @@ __all__ = [
     "RoleNews",
     "RunNews",
     "ShutdownAsked",
+    "SlotCalled",
+    "SlotNews",
     "Snapshot",
     "SpawnOrder",
     "slot_of",
 ]
+
+NO_LIMITS = LimitsSpec()
 
 RUN_SUFFIX_LENGTH = 13
 """Characters of a run id after its slot: a dash and 12 hex digits."""
@@ -62,6 +70,12 @@ class SpawnOrder:
     rlimits: dict[str, RlimitSpec] = field(default_factory=dict[str, RlimitSpec])
     nice: int | None = None
     oom_score_adj: int | None = None
+    before: tuple[HookSpec, ...] = ()
+    after: tuple[HookSpec, ...] = ()
+    sockets: tuple[SocketSpec, ...] = ()
+    notify: bool = False
+    watchdog: float = 0.0
+    limits: LimitsSpec = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,22 @@ class HeldRun:
     run: str
     slot: str
     stopping: bool
-    told: tuple[Spawned | Exited | Gone, ...]
+    told: tuple[Spawned | Notified | Exited | Gone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSockets:
+    """The listening sockets of a slot.
+
+    Attributes:
+        slot: Whose.
+        watched: The first connection will be told.
+        called: Name of the socket on which one came that nobody has answered for yet, or empty.
+    """
+
+    slot: str
+    watched: bool
+    called: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +115,7 @@ class Snapshot:
     runs: tuple[HeldRun, ...]
     notes: dict[str, object]
     groups: RunGroups = NO_GROUPS
+    sockets: tuple[HeldSockets, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +123,7 @@ class RunNews:
     """Something happened to the run in a slot."""
 
     slot: str
-    input: Spawned | SpawnRefused | Exited | Gone | Stuck
+    input: Spawned | SpawnRefused | Notified | Exited | Gone | Stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,5 +162,32 @@ class LoggerNews:
     data: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class SlotCalled:
+    """A connection came to a socket of a slot that waited for one."""
+
+    slot: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenRefused:
+    """The sockets of a slot could not be opened."""
+
+    slot: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandNews:
+    """A command beside a run failed: its stop command, or one that follows its end."""
+
+    slot: str
+    run: str
+    command: str
+    text: str
+
+
 FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | RoleNews | LoggerNews
-News = RunNews | FleetNews
+SlotNews = SlotCalled | ListenRefused | CommandNews
+News = RunNews | SlotNews | FleetNews

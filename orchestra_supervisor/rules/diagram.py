@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
     ProbeSet,
@@ -34,6 +35,7 @@ from orchestra_supervisor.rules.inputs import (
     Proceed,
     Respec,
     Restart,
+    RunNow,
     Spawn,
     Spawned,
     SpawnRefused,
@@ -84,6 +86,16 @@ def _specs() -> Iterator[ServiceSpec]:
     yield ServiceSpec(
         name="s", argv=("x",), cwd="/", kind=Kind.ONCE, restart=RestartSpec(policy="never", max_restarts=0)
     )
+    for overlap in ("skip", "queue", "replace"):
+        yield ServiceSpec(
+            name="s",
+            argv=("x",),
+            cwd="/",
+            kind=Kind.PERIODIC,
+            schedule=ScheduleSpec(every=_LONG, overlap=overlap),
+            depends_on={"kept": DependencySpec()} if overlap == "queue" else {},
+            restart=RestartSpec(policy="on-failure" if overlap == "replace" else "never", max_restarts=1),
+        )
 
 
 def possible_inputs(service: Service) -> Iterator[Input]:
@@ -91,13 +103,19 @@ def possible_inputs(service: Service) -> Iterator[Input]:
     yield from (Start("by hand"), Stop(DownReason.OPERATOR, "by hand"), Stop(DownReason.SHUTDOWN, "down"))
     yield from (Stop(DownReason.OPERATOR, "by hand", ("above",)), Restart("by hand"))
     yield from (Restart("by hand", ("above",)), Respec(service.spec))
-    if service.state is State.STOPPED and service.desired is Desired.DOWN and service.exit is None:
+    if (
+        service.state is State.STOPPED
+        and service.desired is Desired.DOWN
+        and service.exit is service.last is None
+    ):
         yield from (Boot(DownReason.NONE), Boot(DownReason.DISABLED))
     if service.spec.depends_on:
         yield from (Dependencies(()), Dependencies((("stops", LEAVING),)))
         yield from (Dependencies(((name, "failed"),)) for name in service.spec.depends_on)
     if service.deadline is not None:
         yield Due()
+    if service.plan is not None:
+        yield RunNow(0.0)
     if service.ending is not None and service.ending.after:
         yield Proceed()
     yield Gone("stale")
@@ -129,6 +147,7 @@ def _key(service: Service) -> tuple[object, ...]:
     """Return what the next decision can depend on, counts and instants told apart as far as they matter."""
     run, ending = service.run, service.ending
     last = service.exit if run is not None and run.leader_ended else None
+    plan = service.plan
     return (
         repr(service.spec),  # it holds dicts and cannot be hashed
         service.state,
@@ -141,6 +160,8 @@ def _key(service: Service) -> tuple[object, ...]:
         len(service.recent) == service.spec.restart.max_restarts,
         service.next_start is None,
         last and last.success,
+        plan and (plan.current is None, len(plan.waiting)),
+        service.last and service.last.success,
     )
 
 
@@ -183,6 +204,7 @@ _MEANINGS: dict[type[Input], str] = {
     Start: "somebody wants it up",
     Stop: "somebody wants it down, perhaps after its dependents",
     Restart: "somebody wants a new run, perhaps after its dependents are down",
+    RunNow: "somebody wants a run of a periodic service now",
     Proceed: "the dependents that a stop waited for are down",
     Dependencies: "what its dependencies do not meet has changed",
     Spawned: "the keeper: the program runs",
@@ -190,7 +212,7 @@ _MEANINGS: dict[type[Input], str] = {
     Exited: "the keeper: the leader ended",
     Gone: "the keeper: nothing of the run is left",
     Stuck: "the keeper: SIGKILL was sent and something is still there",
-    Due: "its deadline has come: start delay, backoff, startup timeout",
+    Due: "its deadline has come: start delay, backoff, startup timeout, a look at its schedule",
     Probed: "a probe's verdict, thresholds counted",
     ProbeSaw: "a probe failed with new words; no verdict changed",
     Respec: "the configuration changed in ways that need no new run",

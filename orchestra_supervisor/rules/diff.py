@@ -17,6 +17,7 @@ _LIVE_FIELDS = frozenset(
         "start_delay",
         "required_for_system",
         "depends_on",
+        "schedule",
         "restart",
         "stop",
         "probes",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["STEADY", "failed_required", "steady_at", "still_up", "unsettled"]
+__all__ = ["STEADY", "failed_required", "is_well", "steady_at", "still_up", "unsettled"]
 
 STEADY = 1.0
 """Seconds that a required service without a readiness or startup probe has to live before the fleet
@@ -19,8 +19,8 @@ def unsettled(services: Mapping[str, Service], now: float) -> list[str]:
     """Return the wanted services that are still on their way somewhere.
 
     Settled are: ready (a required one without probes: for `STEADY` seconds), unhealthy, completed, failed,
-    a `once` service that runs is not; and a service that waits only for dependencies that are at a dead
-    end themselves (it is blocked).
+    a `once` service that runs is not; a periodic one between its runs, or past its first; and a service
+    that waits only for dependencies that are at a dead end themselves (it is blocked).
     """
     blocked: dict[str, bool] = {}
     return [
@@ -39,31 +39,45 @@ def steady_at(service: Service) -> float | None:
 
 
 def _is_settled(name: str, services: Mapping[str, Service], blocked: dict[str, bool], now: float) -> bool:
-    state = services[name].state
+    service, state = services[name], services[name].state
+    if service.is_idle or service.last is not None:
+        return True
     if state is State.READY:
-        steady = steady_at(services[name])
+        steady = steady_at(service)
         return steady is None or steady <= now
     if state in {State.UNHEALTHY, State.COMPLETED, State.FAILED, State.STOPPED}:
         return True
     return state is State.WAITING and _is_blocked(name, services, blocked)
 
 
-def _is_blocked(name: str, services: Mapping[str, Service], blocked: dict[str, bool]) -> bool:
-    """Return whether any unmet dependency is at a dead end, or itself blocked by one."""
+def _is_blocked(
+    name: str, services: Mapping[str, Service], blocked: dict[str, bool], *, for_good: bool = False
+) -> bool:
+    """Return whether any unmet dependency is at a dead end, or itself blocked by one.
+
+    A periodic service between its runs is one for the time being, and not `for_good`.
+    """
     if name in blocked:
         return blocked[name]
     blocked[name] = False
-    blocked[name] = any(_is_dead_end(dependency, services, blocked) for dependency, _ in services[name].unmet)
+    blocked[name] = any(
+        _is_dead_end(dependency, services, blocked, for_good=for_good)
+        for dependency, _ in services[name].unmet
+    )
     return blocked[name]
 
 
-def _is_dead_end(name: str, services: Mapping[str, Service], blocked: dict[str, bool]) -> bool:
+def _is_dead_end(
+    name: str, services: Mapping[str, Service], blocked: dict[str, bool], *, for_good: bool
+) -> bool:
     service = services.get(name)
     if service is None:
         return True
+    if service.is_idle and service.desired is Desired.UP:
+        return not for_good
     if service.state in _DEAD_ENDS:
         return service.ending is None
-    return service.state is State.WAITING and _is_blocked(name, services, blocked)
+    return service.state is State.WAITING and _is_blocked(name, services, blocked, for_good=for_good)
 
 
 def failed_required(services: Mapping[str, Service]) -> list[str]:
@@ -76,9 +90,15 @@ def failed_required(services: Mapping[str, Service]) -> list[str]:
         and service.desired is Desired.UP
         and (
             service.state is State.FAILED
-            or (service.state is State.WAITING and _is_blocked(name, services, blocked))
+            or (service.state is State.WAITING and _is_blocked(name, services, blocked, for_good=True))
         )
     ]
+
+
+def is_well(service: Service) -> bool:
+    """Return whether a service does or has done what it is for; a periodic one may wait for its first run."""
+    is_planned = service.state is State.WAITING and service.is_idle
+    return service.state in {State.READY, State.COMPLETED} or is_planned
 
 
 def still_up(services: Mapping[str, Service]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from orchestra_supervisor.model.spec import ServiceSpec
-from orchestra_supervisor.model.states import Condition, Kind, State
+from orchestra_supervisor.model.states import Condition, Desired, Kind, State
 from orchestra_supervisor.rules.service import Service
 
 __all__ = [
@@ -111,6 +111,11 @@ def stop_ranks(specs: Mapping[str, ServiceSpec]) -> dict[str, int]:
 
 def is_met(condition: Condition, dependency: Service) -> bool:
     """Return whether a dependency meets a condition now. One that leaves or has ended meets nothing."""
+    if (
+        dependency.spec.schedule is not None
+    ):  # it runs again and again: whatever is asked, its last run counts
+        last = dependency.last
+        return dependency.desired is Desired.UP and last is not None and last.success
     if dependency.ending is not None or (dependency.run is not None and dependency.run.leader_ended):
         return False
     state, once = dependency.state, dependency.spec.kind is Kind.ONCE

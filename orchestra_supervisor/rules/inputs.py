@@ -9,6 +9,7 @@ from orchestra_supervisor.model.states import DownReason
 __all__ = [
     "Ack",
     "Boot",
+    "Called",
     "Dependencies",
     "Due",
     "Effect",
@@ -16,12 +17,16 @@ __all__ = [
     "Exited",
     "Gone",
     "Input",
+    "Listen",
+    "ListenFailed",
+    "Notified",
     "ProbeKind",
     "ProbeSaw",
     "Probed",
     "Proceed",
     "Respec",
     "Restart",
+    "RunNow",
     "Spawn",
     "SpawnRefused",
     "Spawned",
@@ -29,6 +34,7 @@ __all__ = [
     "Stop",
     "StopRun",
     "Stuck",
+    "Unlisten",
 ]
 
 
@@ -45,9 +51,13 @@ class ProbeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """The fleet starts; `down_reason` is why this service stays down, or NONE: it is wanted up."""
+    """The fleet starts; `down_reason` is why this service stays down, or NONE: it is wanted up.
+
+    `reached` is the wall instant up to which an earlier fleet dealt with its schedule, if any did.
+    """
 
     down_reason: DownReason
+    reached: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,14 @@ class Restart:
 
     why: str = ""
     after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunNow:
+    """Somebody wants a run of a periodic service now; `planned` is the wall instant at which they ask."""
+
+    planned: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +136,39 @@ class Exited:
     at_mono: float
     at_wall: float
     remaining: int
+    out_of_memory: bool = False
+    """The kernel ended a process of it for want of memory within its limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The run has said something of itself (sd_notify).
+
+    Attributes:
+        run: Which run.
+        fields: The words by key: READY, STATUS, MAINPID, RELOADING, STOPPING, WATCHDOG (trigger), ...
+        beat_mono: When it said that it is alive, or None: it did not.
+        at_mono: When it was heard.
+    """
+
+    run: str
+    fields: tuple[tuple[str, str], ...]
+    beat_mono: float | None
+    at_mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A connection came to a socket of the service, which waited for one."""
+
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenFailed:
+    """The sockets on which the service waits could not be opened."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +188,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The service's deadline has come."""
+    """The service's deadline has come, its schedule's among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +221,14 @@ Input = (
     | Start
     | Stop
     | Restart
+    | RunNow
     | Proceed
     | Dependencies
     | Spawned
     | SpawnRefused
+    | Notified
+    | Called
+    | ListenFailed
     | Exited
     | Gone
     | Stuck
@@ -209,6 +264,16 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Order the keeper to open the sockets of the spec and to tell of the first connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisten:
+    """Order the keeper to close the sockets of the service."""
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Tell the world; the engine adds time, service and run."""
 
@@ -217,4 +282,4 @@ class Emit:
     data: tuple[tuple[str, object], ...] = ()
 
 
-Effect = Spawn | StopRun | Ack | Emit
+Effect = Spawn | StopRun | Ack | Listen | Unlisten | Emit

@@ -15,6 +15,10 @@ While a run is being ended, `Ending` says what follows: stay down, start again, 
 policy decide. A stop may have to wait for dependents (`Ending.after`): then the state stays what it
 is, the service counts as leaving (nobody may start on top of it), and `Proceed` begins the stop.
 
+A periodic service has a *plan* besides. Between its planned runs it is idle: `waiting` before the first,
+then `completed` or `failed` as the last one went, and `begin` leaves it there. Its deadline is then the
+next look at its schedule; what that finds due, `begin` makes a run of (`planning`, `schedule`).
+
 `TABLE` has a rule for every pair of input and state. `_ignore` is written where nothing follows. The
 diagram in docs/lifecycle.md is drawn by running this table.
 """
@@ -25,6 +29,7 @@ from dataclasses import replace
 from orchestra_supervisor.model.errors import IllegalTransition
 from orchestra_supervisor.model.report import ExitReport
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.due import due_while_stopping, due_while_up, due_without_run, run_now
 from orchestra_supervisor.rules.graph import LEAVING
 from orchestra_supervisor.rules.inputs import (
     Ack,
@@ -40,13 +45,23 @@ from orchestra_supervisor.rules.inputs import (
     Proceed,
     Respec,
     Restart,
+    RunNow,
     Spawned,
     SpawnRefused,
     Start,
     Stop,
     Stuck,
 )
-from orchestra_supervisor.rules.moves import Step, after_run, begin, end, enter, enter_running, settle_down
+from orchestra_supervisor.rules.moves import (
+    Step,
+    after_run,
+    begin,
+    end,
+    enter,
+    enter_running,
+    settle_down,
+)
+from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 from orchestra_supervisor.rules.verdicts import probe_saw, probed
@@ -88,13 +103,20 @@ def _boot(service: Service, event: Input, now: Moment) -> Step:
         return settle_down(service, now)
     delay = service.spec.start_delay
     service = replace(service, desired=Desired.UP, next_start=now.mono + delay if delay else None)
-    return begin(service, now)
+    kept = keep_time(with_plan(service, now, event.reached), now)
+    service, schedule, plan = kept.service, kept.service.spec.schedule, kept.service.plan
+    if schedule is not None and plan is not None and schedule.on_start and not plan.waiting:
+        service = admit(service, (now.wall,)).service
+    begun = begin(service, now)
+    return Step(begun.service, (*kept.effects, *begun.effects))
 
 
 def _start_from_rest(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Start)
     service = replace(
         service,
+        # What came due while it was not wanted was not missed.
+        plan=service.plan if service.desired is Desired.UP else None,
         desired=Desired.UP,
         down_reason=DownReason.NONE,
         attempts=0,
@@ -271,28 +293,12 @@ def _stuck(service: Service, event: Input, now: Moment) -> Step:
     return Step(replace(service, reason=text), (Emit("service.stuck", text, (("pids", event.pids),)),))
 
 
-def _due_at_rest(service: Service, event: Input, now: Moment) -> Step:
-    del event
-    deadline = service.deadline
-    if deadline is None or deadline > now.mono:
-        return Step(service)
-    return begin(service, now)
-
-
-def _due_while_up(service: Service, event: Input, now: Moment) -> Step:
-    del event
-    deadline = service.startup_deadline
-    if deadline is None or deadline > now.mono or service.ending is not None:
-        return Step(service)
-    limit = f"not ready within {service.spec.startup_timeout:g} s"
-    why = f"{limit}: {service.probe_error}" if service.probe_error else limit
-    return end(service, Ending(Then.POLICY, why, failed=True), now)
-
-
 def _respec(service: Service, event: Input, now: Moment) -> Step:
     del now
     assert isinstance(event, Respec)
-    return Step(replace(service, spec=event.spec))
+    if event.spec.schedule is None:
+        return Step(replace(service, spec=event.spec, plan=None, last=None))
+    return Step(replace(service, spec=event.spec, look=0.0))
 
 
 _REST = (State.STOPPED, State.COMPLETED, State.FAILED)
@@ -328,6 +334,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
         (_UP, _restart_while_up),
         (_STOPPING, _restart_while_stopping),
     ),
+    RunNow: _row((_ALL, run_now)),
     Proceed: _row((_UP, _proceed), (_NO_RUN, _ignore), (_STOPPING, _ignore)),
     Dependencies: _row(
         (_WAITING, _dependencies_while_waiting),
@@ -340,7 +347,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     Exited: _row((_WITH_RUN, _exited), (_NO_RUN, _ignore)),
     Gone: _row((_ALL, _gone)),
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
-    Due: _row((_HELD, _due_at_rest), (_UP, _due_while_up), ((*_REST, *_STOPPING), _ignore)),
+    Due: _row((_NO_RUN, due_without_run), (_UP, due_while_up), (_STOPPING, due_while_stopping)),
     Probed: _row((_UP, probed), ((*_NO_RUN, *_STOPPING), _ignore)),
     ProbeSaw: _row((_UP, probe_saw), ((*_NO_RUN, *_STOPPING), _ignore)),
     Respec: _row((_ALL, _respec)),

@@ -9,7 +9,9 @@ from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.inputs import Effect, Spawn, StopRun
+from orchestra_supervisor.rules.planning import REPLACED, finish, next_up, with_plan
 from orchestra_supervisor.rules.restart import GiveUp, decide_restart, wants_restart
+from orchestra_supervisor.rules.schedule import first_text
 from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "end",
     "enter",
     "enter_running",
+    "make_room",
     "settle_down",
 ]
 
@@ -46,7 +49,9 @@ def _waiting_reason(unmet: tuple[tuple[str, str], ...]) -> str:
 def begin(service: Service, now: Moment, why: str = "") -> Step:
     """Start now if dependencies and delay allow, else wait. The only place that spawns."""
     assert service.run is None, "a run must be gone before the next begins"
-    service = replace(service, ending=None, refresh=False, probe_error="")
+    service = next_up(with_plan(replace(service, ending=None, refresh=False, probe_error=""), now))
+    if service.is_idle:
+        return Step(_rest(service, now))
     if service.unmet:
         return Step(enter(service, State.WAITING, _waiting_reason(service.unmet), now))
     if service.next_start is not None and service.next_start > now.mono:
@@ -55,6 +60,29 @@ def begin(service: Service, now: Moment, why: str = "") -> Step:
     run = Run(id=now.run_id, ordered_mono=now.mono, ordered_wall=now.wall, digest=digest)
     service = replace(service, run=run, next_start=None)
     return Step(enter(service, State.STARTING, why or "starting", now), (Spawn(run.id),))
+
+
+def _rest(service: Service, now: Moment) -> Service:
+    """Come to rest until the next planned run: as the last one went, or waiting for the first."""
+    schedule, plan, last = service.spec.schedule, service.plan, service.last
+    if last is not None:
+        return enter(service, State.COMPLETED if last.success else State.FAILED, last.text, now)
+    assert schedule is not None
+    assert plan is not None
+    return enter(service, State.WAITING, first_text(schedule, plan), now)
+
+
+def make_room(service: Service, now: Moment) -> Step:
+    """Let the planned run that is in the works go, for the one that waits."""
+    if service.run is None:
+        backoff_ends = service.state is State.BACKOFF  # it was that of the run that goes
+        service = finish(service, now, run=None, lasted=0.0, success=False, text=REPLACED)
+        return begin(replace(service, next_start=None) if backoff_ends else service, now)
+    if service.ending is None:
+        return end(service, Ending(Then.NEXT, REPLACED), now)
+    if service.ending.then is Then.POLICY:
+        return Step(replace(service, ending=replace(service.ending, then=Then.NEXT)))
+    return Step(service)  # it is ended for another reason, and what waits begins after that
 
 
 def end(service: Service, ending: Ending, now: Moment, reason: str = "") -> Step:
@@ -76,15 +104,24 @@ def settle_down(service: Service, now: Moment) -> Step:
         DownReason.SHUTDOWN: "the fleet goes down",
         DownReason.REMOVED: "removed from the configuration",
     }.get(service.down_reason, "stopped")
-    return Step(enter(replace(service, ending=None, next_start=None, refresh=False), State.STOPPED, why, now))
+    plan = service.plan and replace(service.plan, current=None, waiting=())
+    service = replace(service, ending=None, next_start=None, refresh=False, plan=plan)
+    return Step(enter(service, State.STOPPED, why, now))
 
 
 def enter_running(service: Service, now: Moment) -> Step:
     """Enter `running`, or `ready` at once where nothing has to be shown first."""
     assert service.run is not None
-    if service.spec.probes.readiness is not None or service.spec.kind is Kind.ONCE:
+    if service.spec.probes.readiness is not None or service.spec.kind is not Kind.DAEMON:
         return Step(enter(service, State.RUNNING, "running", now))
     return Step(enter(replace(service, run=replace(service.run, was_ready=True)), State.READY, "ready", now))
+
+
+def _after_all(service: Service, state: State, why: str, now: Moment) -> Step:
+    """Come to rest after a run that policy does not follow with another; what waits begins at once."""
+    if service.plan is not None and service.plan.waiting:
+        return begin(service, now)
+    return Step(enter(service, state, why, now))
 
 
 def begin_anew(service: Service, now: Moment) -> Service:
@@ -118,27 +155,33 @@ def begin_after(spec: ServiceSpec, run: str, now: Moment) -> Service:
 def after_run(service: Service, now: Moment, *, lasted: float, success: bool) -> Step:
     """Decide what follows a run that is over."""
     assert service.run is not None
-    seed, ending = service.run.id, service.ending
+    run, ending = service.run, service.ending
     service = replace(service, run=None, ending=None)
-    if service.desired is Desired.DOWN or (ending is not None and ending.then is Then.DOWN):
-        return settle_down(service, now)
-    if ending is not None and ending.then is Then.AGAIN:
-        return begin(replace(service, restarts=service.restarts + 1, next_start=None), now, ending.why)
     last = service.exit.text if service.exit is not None else "ended"
     why = ending.why if ending is not None and ending.failed else last
+    if service.desired is Desired.DOWN or (ending is not None and ending.then is Then.DOWN):
+        service = finish(service, now, run=run, lasted=lasted, success=success, text=why)
+        return settle_down(service, now)
+    if ending is not None and ending.then is Then.NEXT:
+        service = finish(service, now, run=run, lasted=lasted, success=False, text=REPLACED)
+        return begin(replace(service, next_start=None), now)
+    if ending is not None and ending.then is Then.AGAIN:
+        return begin(replace(service, restarts=service.restarts + 1, next_start=None), now, ending.why)
     if not wants_restart(service.spec.restart, service.spec.kind, success=success):
-        state = State.COMPLETED if success else State.FAILED
-        return Step(enter(service, state, why, now))
+        service = finish(service, now, run=run, lasted=lasted, success=success, text=why)
+        return _after_all(service, State.COMPLETED if success else State.FAILED, why, now)
     verdict = decide_restart(
         service.spec.restart,
         attempts=service.attempts,
         recent=service.recent,
         lasted=lasted,
         now=now.mono,
-        seed=seed,
+        seed=run.id,
     )
     if isinstance(verdict, GiveUp):
-        return Step(enter(service, State.FAILED, f"{why}; {verdict.why}", now))
+        text = f"{why}; {verdict.why}"
+        service = finish(service, now, run=run, lasted=lasted, success=False, text=text)
+        return _after_all(service, State.FAILED, text, now)
     service = replace(
         service, attempts=verdict.attempts, recent=verdict.recent, restarts=service.restarts + 1
     )

@@ -38,11 +38,11 @@ def is_success(spec: RestartSpec, code: int | None) -> bool:
 
 
 def wants_restart(spec: RestartSpec, kind: Kind, *, success: bool) -> bool:
-    """Return whether policy wants another run. Success ends a `once` service."""
+    """Return whether policy wants another run. Success ends what is no daemon."""
     if spec.policy == "never":
         return False
     if success:
-        return spec.policy == "always" and kind is not Kind.ONCE
+        return spec.policy == "always" and kind is Kind.DAEMON
     return True
 
 

@@ -16,12 +16,14 @@ from orchestra_supervisor.rules.inputs import (
     Exited,
     Gone,
     Input,
+    Notified,
     Restart,
     Spawned,
     Stop,
     StopRun,
 )
 from orchestra_supervisor.rules.moves import begin_after, begin_anew
+from orchestra_supervisor.rules.planning import with_plan
 from orchestra_supervisor.rules.service import Moment, Run, Service, from_note
 
 __all__ = ["Held", "Resumed", "resume", "resume_strangers"]
@@ -33,7 +35,7 @@ class Held:
 
     run: str
     stopping: bool
-    told: tuple[Spawned | Exited | Gone, ...]
+    told: tuple[Spawned | Notified | Exited | Gone, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def resume(
     service = from_note(spec, note)
     run = service.run
     if run is None:
+        if service.desired is Desired.UP:
+            service = with_plan(service, now)  # where a reload that made it periodic was not finished
         return Resumed(service, _forget(held))
     mine = next((record for record in held if record.run == run.id), None)
     others = _forget(tuple(record for record in held if record.run != run.id))

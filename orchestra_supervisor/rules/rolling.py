@@ -119,12 +119,12 @@ def patience_of(spec: ServiceSpec) -> float:
 
 def available_at(service: Service) -> float | None:
     """Return the instant from which a service as it stands counts as ready, or None: it is not."""
-    if service.state is State.COMPLETED and service.desired is Desired.UP:
+    if service.desired is Desired.UP and (service.state is State.COMPLETED or service.is_idle):
         return 0.0
     run, spec = service.run, service.spec
     if service.state is not State.READY or service.ending is not None or run is None or run.leader_ended:
         return None
-    if spec.probes.readiness is not None or spec.probes.startup is not None:
+    if spec.probes.readiness is not None or spec.probes.startup is not None or spec.notify:
         return 0.0
     return run.ordered_mono + min(STEADY, spec.restart.stable_after)
 

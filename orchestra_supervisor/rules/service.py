@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
-from orchestra_supervisor.model.report import ExitReport, ServiceReport
+from orchestra_supervisor.model.report import ExitReport, RunReport, ServiceReport
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.schedule import Clocks, Plan, next_planned
 
 __all__ = ["Ending", "Moment", "Run", "Service", "Then", "from_note", "to_note", "to_report"]
 
@@ -22,13 +23,18 @@ class Moment:
 
     Attributes:
         mono: Seconds of CLOCK_MONOTONIC.
-        wall: Seconds since the epoch, for people only; no decision depends on it.
+        wall: Seconds since the epoch, for people; of decisions, those on a cron schedule alone depend on it.
         run_id: A fresh run id; its random digits also seed the jitter, so rules need no dice.
     """
 
     mono: float
     wall: float
     run_id: str
+
+    @property
+    def clocks(self) -> Clocks:
+        """The instant, for those who go by a schedule."""
+        return Clocks(self.mono, self.wall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class Then(StrEnum):
     """Start again as soon as the dependencies allow; not a failure, not counted."""
     POLICY = "policy"
     """The restart policy decides."""
+    NEXT = "next"
+    """The planned run is over, and the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,17 @@ class Service:
     refresh: bool = False
     """A dependency with `on_failure: restart` was lost: restart when it is back."""
     probe_error: str = ""
+    plan: Plan | None = None
+    """Of a periodic service: how far it has come with its schedule."""
+    last: RunReport | None = None
+    """Of a periodic service: its last planned run."""
+    look: float = 0.0
+    """Instant of the next look at the schedule; not in the note, for a new daemon looks at once."""
+
+    @property
+    def is_idle(self) -> bool:
+        """True for a periodic service of which no planned run is in the works."""
+        return self.plan is not None and self.plan.current is None
 
     @property
     def is_leaving(self) -> bool:
@@ -122,11 +141,20 @@ class Service:
         return run.ordered_mono + self.spec.startup_timeout
 
     @property
-    def deadline(self) -> float | None:
-        """Instant of the next `Due` input, or None: derived, so that no timer is ever forgotten."""
+    def begin_at(self) -> float | None:
+        """Instant at which a run that only waits for time is to begin, or None."""
+        if self.is_idle:
+            return None
         if self.state is State.BACKOFF or (self.state is State.WAITING and not self.unmet):
             return 0.0 if self.next_start is None else self.next_start
-        return self.startup_deadline
+        return None
+
+    @property
+    def deadline(self) -> float | None:
+        """Instant of the next `Due` input, or None: derived, so that no timer is ever forgotten."""
+        look = self.look if self.plan is not None and self.desired is Desired.UP else None
+        instants = (self.begin_at, self.startup_deadline, look)
+        return min((at for at in instants if at is not None), default=None)
 
 
 _NOTE_FIELDS = (
@@ -150,6 +178,8 @@ def to_note(service: Service) -> dict[str, object]:
     note["run"] = asdict(service.run) if service.run else None
     note["ending"] = asdict(service.ending) if service.ending else None
     note["exit"] = asdict(service.exit) if service.exit else None
+    note["plan"] = asdict(service.plan) if service.plan else None
+    note["last"] = asdict(service.last) if service.last else None
     return note
 
 
@@ -159,7 +189,10 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
         return Service(spec)
     held = cast("dict[str, Any]", note)
     try:
-        run, ending, last = held["run"], held["ending"], held["exit"]
+        run, ending, ended = held["run"], held["ending"], held["exit"]
+        # A note may be older than the configuration, or than this program; only a schedule has a plan.
+        planned = held if spec.schedule is not None else {}
+        plan, last = planned.get("plan"), planned.get("last")
         return Service(
             spec=spec,
             state=State(held["state"]),
@@ -172,10 +205,12 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
             restarts=int(held["restarts"]),
             attempts=int(held["attempts"]),
             recent=tuple(float(at) for at in held["recent"]),
-            exit=ExitReport(**last) if last else None,
+            exit=ExitReport(**ended) if ended else None,
             next_start=None if held["next_start"] is None else float(held["next_start"]),
             refresh=bool(held["refresh"]),
             probe_error=str(held["probe_error"]),
+            plan=_plan(plan) if plan else None,
+            last=RunReport(**last) if last else None,
         )
     except (KeyError, TypeError, ValueError):
         return Service(spec)
@@ -186,10 +221,17 @@ def _ending(held: dict[str, Any]) -> Ending:
     return replace(ending, then=Then(ending.then), after=tuple(ending.after))
 
 
+def _plan(held: dict[str, Any]) -> Plan:
+    plan = Plan(**held)
+    return replace(plan, waiting=tuple(float(at) for at in plan.waiting))
+
+
 def to_report(service: Service, moment: Moment) -> ServiceReport:
     """Return the frozen view of a service for people and programs."""
     spec, run = service.spec, service.run
-    next_start = service.deadline if service.state in {State.BACKOFF, State.WAITING} else None
+    next_start, next_run = service.begin_at, None
+    if spec.schedule is not None and service.plan is not None and service.desired is Desired.UP:
+        next_run = next_planned(spec.schedule, spec.name, service.plan, moment.clocks)
     return ServiceReport(
         name=spec.name,
         title=spec.title,
@@ -215,4 +257,6 @@ def to_report(service: Service, moment: Moment) -> ServiceReport:
         tags=spec.tags,
         group=spec.replica.group if spec.replica else None,
         replica=spec.replica.number if spec.replica else None,
+        last_run=service.last,
+        next_run=next_run,
     )

@@ -30,6 +30,7 @@ from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.surfaces.requests import (
     ReloadRequest,
     RestartRequest,
+    RunRequest,
     ScaleRequest,
     ShutdownRequest,
     SignalRequest,
@@ -84,6 +85,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/restart", _guarded(api.restart, known), methods=["POST"]),
         Route("/v1/scale", _guarded(api.scale, known), methods=["POST"]),
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
+        Route("/v1/run", _guarded(api.run, known), methods=["POST"]),
         Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
         Route("/v1/reload", _guarded(api.reload, known), methods=["POST"]),
         Route("/v1/shutdown", _guarded(api.shutdown, known), methods=["POST"]),
@@ -237,6 +239,12 @@ class _Api:
         who, body = _principal(request, self._control), await _body(request, ScaleRequest)
         ask = Ask(body.wait != "none", body.timeout, body.reason)
         results = await self._control.scale(who, body.replicas, ask)
+        return _Json({"results": [result.to_dict() for result in results]})
+
+    async def run(self, request: Request) -> Response:
+        who, body = _principal(request, self._control), await _body(request, RunRequest)
+        ask = Ask(body.wait != "none", body.timeout, body.reason)
+        results = await self._control.run(who, body.names, ask)
         return _Json({"results": [result.to_dict() for result in results]})
 
     async def signal(self, request: Request) -> Response:

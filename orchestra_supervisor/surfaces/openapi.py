@@ -8,6 +8,7 @@ from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
     ReloadRequest,
     RestartRequest,
+    RunRequest,
     ScaleRequest,
     ShutdownRequest,
     SignalRequest,
@@ -22,6 +23,7 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/stop": ("Stop services; they stay down", VerbRequest),
     "/v1/restart": ("Give services a new run", RestartRequest),
     "/v1/scale": ("Have other numbers of replicas", ScaleRequest),
+    "/v1/run": ("Run periodic and once services now, beside their schedules", RunRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
     "/v1/reload": ("Read the configuration anew; a bad file changes nothing", ReloadRequest),

@@ -9,6 +9,7 @@ from orchestra_supervisor.model.replicas import MAX_REPLICAS
 __all__ = [
     "ReloadRequest",
     "RestartRequest",
+    "RunRequest",
     "ScaleRequest",
     "ShutdownRequest",
     "SignalRequest",
@@ -51,6 +52,16 @@ class ScaleRequest(_Request):
     replicas: Annotated[dict[str, int], Field(min_length=1, max_length=1_000)]
     """Name to number."""
     wait: Literal["ready", "none"] = "ready"
+    timeout: Timeout = 60.0
+    reason: str = ""
+
+
+class RunRequest(_Request):
+    """Run periodic and once services now."""
+
+    names: Names
+    wait: Literal["completed", "none"] = "none"
+    """`completed` waits for the end of the run."""
     timeout: Timeout = 60.0
     reason: str = ""
 

@@ -25,6 +25,8 @@ STDLIB_ONLY = {
     "unix_http": set[str](),
 }
 """Rooms that import the standard library, and of ours these alone."""
+CALENDAR = "orchestra_supervisor.rules.cron"
+"""The rule that reckons with dates (ADR-0010): it is told the time like the others."""
 WALL_CLOCK = {"daemon.py"}
 """Modules that may ask for the time of day; the two stdlib processes may as well."""
 
@@ -83,7 +85,15 @@ def test_the_rooms_that_start_alone_import_the_standard_library_only(room: str) 
 )
 def test_rules_are_pure(banned: str) -> None:
     for name in in_room("rules"):
+        if banned == "datetime" and name == CALENDAR:
+            continue
         assert banned not in {imported.split(".")[0] for imported in imports_of(name)}, name
+
+
+def test_the_calendar_asks_for_no_time_of_day() -> None:
+    for node in ast.walk(tree_of(CALENDAR)):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in {"now", "utcnow", "today"}, f"line {node.lineno}"
 
 
 def test_rules_await_nothing_and_open_nothing() -> None:
@@ -198,7 +208,12 @@ def test_every_error_has_a_code_of_the_table_and_every_code_its_line_in_the_docs
 
 def test_every_module_of_the_pure_core_has_a_test_of_its_own() -> None:
     tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
-    covered_by = {"moves": "test_lifecycle", "verdicts": "test_lifecycle", "inputs": "test_lifecycle_laws"}
+    covered_by = {
+        "moves": "test_lifecycle",
+        "verdicts": "test_lifecycle",
+        "inputs": "test_lifecycle_laws",
+        "due": "test_planning",
+    }
     for name in in_room("rules"):
         stem = name.split(".")[-1]
         if stem != "rules":

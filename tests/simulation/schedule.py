@@ -1,6 +1,7 @@
 """One random schedule: a fleet, faults, operators, daemon deaths; then peace, and the reckoning."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from orchestra_supervisor.engine.supervisor import Outside, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     DependencySpec,
@@ -41,14 +43,15 @@ PEACE = 900.0
 
 
 class _Clock:
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, wall: float) -> None:
         self._rng = rng
+        self._wall = wall
 
     def mono(self) -> float:
         return anyio.current_time()
 
     def wall(self) -> float:
-        return 1_000_000.0 + anyio.current_time()
+        return self._wall + anyio.current_time()
 
     def run_digits(self) -> str:
         return f"{self._rng.getrandbits(48):012x}"
@@ -84,7 +87,7 @@ def draw_fleet(rng: random.Random) -> Fleet:
 
 
 def _condition(rng: random.Random, kind: Kind) -> Condition:
-    if kind is Kind.ONCE:
+    if kind is not Kind.DAEMON:
         return rng.choice([Condition.READY, Condition.COMPLETED])
     return rng.choice([Condition.STARTED, Condition.READY, Condition.READY])
 
@@ -98,11 +101,12 @@ def _draw_service(
         timeout=1.0,
         failure_threshold=rng.choice([1, 3]),
     )
-    kind = rng.choice([Kind.DAEMON, Kind.DAEMON, Kind.DAEMON, Kind.ONCE])
+    kind = rng.choice([Kind.DAEMON] * 6 + [Kind.ONCE] * 2 + [Kind.PERIODIC])
     wanted = rng.choice(["", "r", "r", "rl", "srl"]) if kind is Kind.DAEMON else ""
     return ServiceSpec(
         name=name,
         kind=kind,
+        schedule=_draw_schedule(rng) if kind is Kind.PERIODIC else None,
         argv=("x",),
         cwd="/",
         enabled=rng.random() < 0.9,
@@ -128,14 +132,31 @@ def _draw_service(
     )
 
 
-class Schedule:
-    """Plays one seed."""
+def _draw_schedule(rng: random.Random) -> ScheduleSpec:
+    return ScheduleSpec(
+        every=None if (is_cron := rng.random() < 0.3) else rng.choice([10.0, 20.0, 120.0]),
+        cron="* * * * *" if is_cron else None,
+        jitter=rng.choice([0.0, 0.0, 3.0]),
+        overlap=rng.choice(["skip", "queue", "replace"]),
+        missed=rng.choice(["skip", "once", "all"]),
+        on_start=rng.random() < 0.3,
+    )
 
-    def __init__(self, seed: int) -> None:
+
+class Schedule:
+    """Plays one seed.
+
+    Args:
+        seed: Of the dice.
+        fleet: What is played with; None: one that the dice make.
+        wall: Wall seconds at the beginning.
+    """
+
+    def __init__(self, seed: int, fleet: Fleet | None = None, wall: float = 1_000_000.0) -> None:
         self.rng = random.Random(seed)
-        self.fleet = draw_fleet(self.rng)
+        self.fleet = fleet or draw_fleet(self.rng)
         self.world = World(self.rng, self.fleet)
-        self.clock = _Clock(self.rng)
+        self.clock = _Clock(self.rng, wall)
         self.supervisor: Supervisor | None = None
         self.verbs: Verbs | None = None
         self._scope: anyio.CancelScope | None = None
@@ -151,6 +172,18 @@ class Schedule:
             self.world.faults = False
             await self._settle(tasks)
             await self._end(tasks)
+            tasks.cancel_scope.cancel()
+
+    async def play_through(self, deaths: list[float], span: float) -> None:
+        """Let a span of seconds pass without faults, but for a daemon that dies at these instants of it."""
+        self.world.faults = False
+        async with anyio.create_task_group() as tasks:
+            self.world.tasks = tasks
+            await self._start_daemon(tasks)
+            for death in deaths:
+                await anyio.sleep_until(death)
+                await self._kill_daemon(tasks)
+            await anyio.sleep_until(span)
             tasks.cancel_scope.cancel()
 
     def close(self) -> None:
@@ -173,6 +206,7 @@ class Schedule:
                 on_reload=lambda: None,
                 on_run=lambda _: None,
                 keep=self._keep,
+                on_plan=lambda _name, _reached: None,
             ),
         )
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)
@@ -218,6 +252,7 @@ class Schedule:
             lambda: verbs.start(some, "by hand"),
             lambda: verbs.stop(some, "by hand", with_dependents=both),
             lambda: verbs.restart(some, "by hand", with_dependents=both),
+            lambda: verbs.run([n for n in some if self._is_planned(n)], "by hand", planned=self.clock.wall()),
             lambda: self._crash(some[0]),
         ]
         choice = self.rng.randint(0, len(actions) + 1)
@@ -231,6 +266,9 @@ class Schedule:
         if self.rng.random() < 0.2:
             await self._kill_daemon(tasks)
 
+    def _is_planned(self, name: str) -> bool:
+        return self.world.fleet.services[name].schedule is not None
+
     def _crash(self, name: str) -> None:
         record = self.world.live(name)
         if record is not None:
@@ -239,17 +277,20 @@ class Schedule:
     async def _settle(self, tasks: anyio.abc.TaskGroup) -> None:
         """Without faults the fleet comes to rest, stays there, and a new daemon sees the same."""
         await anyio.sleep(PEACE)
+        began, planned = anyio.current_time(), Counter[str]()
+        for name, starts in self.world.spawns.items():
+            planned[name] -= len(starts)
         assert self.supervisor is not None
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
-        orders = self.world.orders
-        view = {name: to_note(service) for name, service in self.supervisor.services.items()}
+        orders = self.world.orders.copy()
+        view = self._view()
         await anyio.sleep(PEACE / 3)
         if self.world.orders != orders:
-            raise Violation(f"{self.world.orders - orders} orders although nothing happened")
+            raise Violation(f"orders although nothing happened: {self.world.orders - orders}")
         await self._kill_daemon(tasks)
         await anyio.sleep(5.0)
-        after = {name: to_note(service) for name, service in self.supervisor.services.items()}
+        after = self._view()
         if after != view:
             changed = {name: (view[name], after[name]) for name in view if view[name] != after[name]}
             raise Violation(f"the next daemon sees something else: {changed}")
@@ -257,13 +298,37 @@ class Schedule:
             service = self.supervisor.services[name]
             if service.run is None or service.run.id != record.run:
                 raise Violation(f"a run nobody accounts for: {record}")
+        for name, starts in self.world.spawns.items():
+            planned[name] += len(starts)
+        for name in filter(self._is_planned, self.fleet.services):
+            self._check_planned(name, planned[name], anyio.current_time() - began)
         self._check_restarts()
+
+    def _view(self) -> dict[str, dict[str, object]]:
+        """Return what the daemon knows of the services that are at rest when nothing happens."""
+        assert self.supervisor is not None
+        services = self.supervisor.services.items()
+        return {name: to_note(service) for name, service in services if not self._is_planned(name)}
+
+    def _check_planned(self, name: str, runs: int, span: float) -> None:
+        """Every planned run of peaceful times begins once, daemon's death or not."""
+        assert self.supervisor is not None
+        service, schedule = self.supervisor.services[name], self.fleet.services[name].schedule
+        assert schedule is not None
+        wanted = span / (schedule.every or 60.0) if service.desired is Desired.UP else 0.0
+        if service.plan is not None and service.plan.current is not None and service.unmet:
+            wanted = 0.0
+        if abs(runs - wanted) > 1.5:
+            raise Violation(f"{name}: {runs} runs in {span:.1f} s, {wanted:.1f} were planned")
 
     def _check_rest(self, name: str, state: State, desired: Desired) -> None:
         assert self.supervisor is not None
         service = self.supervisor.services[name]
         calm = {State.READY, State.COMPLETED, State.FAILED} if desired is Desired.UP else {State.STOPPED}
-        if state in calm:
+        if service.spec.schedule is not None and desired is Desired.UP:
+            if service.last is not None and service.last.success:
+                return  # its last run, since none fails in peace
+        elif state in calm:
             return
         if state is State.WAITING and service.unmet:
             return
@@ -277,7 +342,7 @@ class Schedule:
         """By policy alone, no window holds more starts than the limit and the first one allow."""
         for name, starts in self.world.spawns.items():
             policy = self.world.fleet.services[name].restart
-            if policy.max_restarts is None:
+            if policy.max_restarts is None or self._is_planned(name):
                 continue
             for first in starts:
                 inside = [at for at in starts if first <= at < first + policy.window]

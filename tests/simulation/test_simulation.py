@@ -11,12 +11,16 @@ import pytest
 from orchestra_supervisor.engine import prober
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.rules import graph, moves
+from orchestra_supervisor.rules import due, graph, moves
+from orchestra_supervisor.rules import schedule as schedule_rules
+from orchestra_supervisor.rules import service as service_rules
 from orchestra_supervisor.rules.health import Tally
 from orchestra_supervisor.rules.inputs import Exited, Gone
 from orchestra_supervisor.rules.lifecycle import TABLE, step
 from orchestra_supervisor.rules.moves import Step
+from orchestra_supervisor.rules.planning import Kept
 from orchestra_supervisor.rules.restart import decide_restart
+from orchestra_supervisor.rules.schedule import Clocks, Plan
 from orchestra_supervisor.rules.service import Moment, Service
 from tests.simulation.schedule import replay, violation_of
 
@@ -118,6 +122,28 @@ def no_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Core, "watch_deadline", nothing)
 
 
+def no_memory_of_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_rules, "_plan", nothing_read)
+
+
+def nothing_read(_held: object) -> None:
+    pass
+
+
+def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asleep(service: Service, _now: Moment) -> Kept:
+        return Kept(replace(service, look=1e9))
+
+    monkeypatch.setattr(due, "keep_time", asleep)
+
+
+def nothing_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stays(_schedule: object, plan: Plan, _reached: float, _now: Clocks) -> Plan:
+        return plan
+
+    monkeypatch.setattr(schedule_rules, "_moved", stays)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
@@ -130,6 +156,9 @@ def no_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
         exit_taken_for_the_end,
         no_memory_of_being_unhealthy,
         no_deadlines,
+        no_memory_of_plans,
+        no_looks,
+        nothing_dealt_with,
     ],
 )
 def test_a_fault_is_found_by_some_schedule(

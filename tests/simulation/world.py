@@ -6,6 +6,7 @@ always hold.
 
 import errno
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -78,10 +79,12 @@ class World:
     quit_status: int | None = None
     link: "Link | None" = None
     tasks: anyio.abc.TaskGroup | None = None
-    orders: int = 0
+    orders: Counter[str] = field(default_factory=Counter[str])
+    """By slot, periodic services aside: those are never at rest."""
     spawns: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     interventions: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     completed: set[str] = field(default_factory=set[str])
+    ever_completed: set[str] = field(default_factory=set[str])
     log: list[str] = field(default_factory=list[str])
     untold: dict[str, SpawnRefused] = field(default_factory=dict[str, SpawnRefused])
     next_pid: int = 100
@@ -102,8 +105,13 @@ class World:
 
     # Orders from a daemon.
 
+    def count(self, slot: str) -> None:
+        spec = self.fleet.services.get(slot)
+        if spec is None or spec.schedule is None:
+            self.orders[slot] += 1
+
     def spawn(self, order: SpawnOrder, note: object) -> None:
-        self.orders += 1
+        self.count(order.slot)
         now = anyio.current_time()
         self.say(f"spawn {order.run}")
         if self.live(order.slot) is not None:
@@ -122,6 +130,10 @@ class World:
         """Hold an order against what the daemon that gives it has been told so far."""
         for name, wanted in self.fleet.services[slot].depends_on.items():
             spec = self.fleet.services[name]
+            if spec.schedule is not None:
+                if name not in self.ever_completed:
+                    self.fail(f"{slot} started although no run of {name} has completed")
+                continue
             if wanted.condition is Condition.COMPLETED or (
                 spec.kind is Kind.ONCE and wanted.condition is Condition.READY
             ):
@@ -140,8 +152,8 @@ class World:
                 self.fail(f"{slot} started although {name} was never ready in this run")
 
     def stop(self, run: str, stop: StopSpec | None) -> None:
-        self.orders += 1
         record = self.records.get(run)
+        self.count("" if record is None else record.slot)
         if record is None or record.phase == "gone":
             return
         self.say(f"stop {run}")
@@ -159,8 +171,8 @@ class World:
                 self.fail(f"{slot} is stopped in the shutdown before its dependent {name}")
 
     def ack(self, run: str) -> None:
-        self.orders += 1
         record = self.records.get(run)
+        self.count("" if record is None else record.slot)
         if record is not None:
             if record.phase != "gone":
                 self.fail(f"{run} acknowledged while it lives")
@@ -171,7 +183,7 @@ class World:
     def draw_nature(self, slot: str) -> Nature:
         rng, spec = self.rng, self.fleet.services[slot]
         nature = Nature(exec_delay=rng.choice([0.0005, 0.002, 0.01]))
-        if spec.kind is Kind.ONCE:
+        if spec.kind is not Kind.DAEMON:
             nature.lifetime = rng.uniform(0.01, 3.0)
         if not self.faults:
             return nature
@@ -217,6 +229,7 @@ class World:
         record.exited = Exited(record.run, code, signal, now, now, left)
         if code == 0:
             self.completed.add(record.slot)
+            self.ever_completed.add(record.slot)
         else:
             self.completed.discard(record.slot)
         self.tell(record.slot, record.exited)
@@ -401,7 +414,7 @@ class Link:
             case ("ack", str(run)):
                 world.ack(run)
             case ("note", str(slot), note):
-                world.orders += 1
+                world.count(slot)
                 if note is None:
                     world.notes.pop(slot, None)
                 else:

@@ -48,6 +48,9 @@ def one(name: str, *needs: str, **fields: object) -> ServiceSpec:
     )
 
 
+JOB = one("job", kind="periodic", schedule={"every": 3600}, restart={"policy": "never"})
+
+
 @dataclass
 class Room:
     desk: Desk
@@ -97,6 +100,7 @@ OPERATING: dict[str, Verb] = {
     "start": lambda control, who: control.start(who, ["web"], QUICK),
     "stop": lambda control, who: control.stop(who, ["web"], QUICK),
     "restart": lambda control, who: control.restart(who, ["web"], QUICK),
+    "run": lambda control, who: control.run(who, ["job"], QUICK),
     "signal": lambda control, who: control.signal(who, ["web"], "SIGHUP", "leader"),
     "roll": lambda control, who: control.roll(who, ["web"], QUICK, 1),
 }
@@ -108,7 +112,7 @@ ADMINISTRATING: dict[str, Verb] = {
 
 @pytest.mark.parametrize("verb", [*OPERATING, *ADMINISTRATING])
 async def test_a_viewer_changes_nothing(verb: str) -> None:
-    async with a_room(one("web")) as room:
+    async with a_room(one("web"), JOB) as room:
         orders = list(room.desk.keeper.orders)
         with pytest.raises(
             ControlDenied, match=r"victor \(uid 1001, pid 3\) is viewer, this needs"
@@ -122,7 +126,7 @@ async def test_a_viewer_changes_nothing(verb: str) -> None:
 @pytest.mark.parametrize("verb", OPERATING)
 @pytest.mark.parametrize("who", [OPERATOR, ADMIN])
 async def test_an_operator_and_an_admin_operate(verb: str, who: Principal) -> None:
-    async with a_room(one("web")) as room:
+    async with a_room(one("web"), JOB) as room:
         await OPERATING[verb](room.control, who)
         assert who.name in str((await room.audit())[-1].data["who"])
 
@@ -405,3 +409,88 @@ async def test_names_with_replicas_stand_in_reports_with_group_and_number() -> N
     async with replicas(2) as room:
         found = [(report.group, report.replica) for report in room.control.reports(["web"])]
         assert found == [("web", 1), ("web", 2)]
+
+
+# Runs that are asked for.
+
+
+async def test_a_run_is_waited_for_to_its_end_and_its_success_is_the_answer() -> None:
+    async with a_room(JOB) as room, anyio.create_task_group() as tasks:
+        answers: list[tuple[bool, str]] = []
+
+        async def ask() -> None:
+            (result,) = await room.control.run(OPERATOR, ["job"], Ask(reason="now"))
+            answers.append((result.ok, result.after))
+
+        for code in (0, 3):
+            tasks.start_soon(ask)
+            await room.desk.until("job", State.RUNNING)
+            assert "run by olga" in str(
+                room.desk.journal.last_seq() and [e.message for e in await starts(room)]
+            )
+            room.desk.keeper.end(room.desk.run("job"), code)
+            await settle()
+        assert answers == [(True, "completed"), (False, "failed")]
+
+
+async def starts(room: Room) -> list[Event]:
+    return await room.desk.journal.events(EventQuery(kind_prefix="service.starting"))
+
+
+async def test_a_run_does_not_move_the_schedule() -> None:
+    async with a_room(JOB) as room:
+        (before,) = room.control.reports()
+        await anyio.sleep(100)
+        await room.control.run(OPERATOR, ["job"], Ask(wait=False))
+        (after,) = room.control.reports()
+        assert after.next_run == before.next_run
+
+
+async def test_a_daemon_one_that_is_stopped_and_one_that_skips_overlap_refuse_and_nothing_is_run() -> None:
+    off = JOB.model_copy(update={"name": "off"})
+    async with a_room(JOB, off, one("web")) as room:
+        await room.control.stop(OPERATOR, ["off"], QUICK)
+        for name, error, text in (
+            ("web", InvalidRequest, "web is a daemon"),
+            ("off", ConflictError, "off is stopped"),
+        ):
+            with pytest.raises(error, match=text) as caught:
+                await room.control.run(OPERATOR, ["job", name], QUICK)
+            assert caught.value.hint
+        assert room.desk.keeper.slots() == ["web"]
+        await room.control.run(OPERATOR, ["job"], Ask(wait=False))
+        with pytest.raises(ConflictError, match="a run of job is not over"):
+            await room.control.run(OPERATOR, ["job"], QUICK)
+
+
+@pytest.mark.parametrize(("overlap", "runs"), [("queue", 2), ("replace", 2)])
+async def test_a_run_that_overlaps_waits_or_replaces_as_the_schedule_says(overlap: str, runs: int) -> None:
+    spec = one(
+        "job", kind="periodic", schedule={"every": 3600, "overlap": overlap}, restart={"policy": "never"}
+    )
+    async with a_room(spec) as room:
+        for _ in range(2):
+            await room.control.run(OPERATOR, ["job"], Ask(wait=False))
+            await settle()
+        assert len(room.desk.keeper.of("stop")) == (1 if overlap == "replace" else 0)
+        if overlap == "queue":
+            room.desk.keeper.end(room.desk.run("job"))
+            await settle()
+        assert len(room.desk.keeper.slots()) == runs
+
+
+async def test_of_a_once_service_a_run_is_a_start() -> None:
+    async with a_room(one("setup", kind="once")) as room:
+        room.desk.keeper.end(room.desk.run("setup"))
+        await settle()
+        await room.control.run(OPERATOR, ["setup"], Ask(wait=False))
+        assert room.desk.keeper.slots() == ["setup", "setup"]
+
+
+async def test_a_periodic_service_that_is_started_or_restarted_goes_by_its_schedule_and_is_done_waiting() -> (
+    None
+):
+    async with a_room(JOB) as room:
+        for verb in (room.control.restart, room.control.start):
+            assert [result.ok for result in await verb(OPERATOR, ["job"], QUICK)] == [True]
+        assert room.desk.keeper.slots() == []

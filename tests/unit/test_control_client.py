@@ -145,6 +145,9 @@ def test_every_verb_sends_the_request_that_the_document_names(tmp_path: Path) ->
         assert server.last == ("POST", "/v1/stop", acted)
         client.restart(["a", "b"], wait="none", timeout=3, with_dependents=True, reason="why")
         assert server.last == ("POST", "/v1/restart", acted)
+        client.run(["a"], wait="completed", timeout=3, reason="now")
+        wanted = {"names": ["a"], "reason": "now", "wait": "completed", "timeout": 3}
+        assert server.last == ("POST", "/v1/run", wanted)
         client.signal(["a"], "SIGHUP", scope="tree")
         assert server.last == ("POST", "/v1/signal", {"names": ["a"], "signal": "SIGHUP", "scope": "tree"})
         client.wait(["a"], "ready", timeout=2)

@@ -29,6 +29,8 @@ def service(name: str, state: str = "ready", **fields: object) -> dict[str, obje
         "probe_error": "",
         "depends_on": [],
         "tags": [],
+        "last_run": None,
+        "next_run": None,
     }
     assert set(fields) <= set(row), set(fields) - set(row)
     return row | fields

@@ -11,7 +11,7 @@ from inline_snapshot import snapshot
 from orchestra_supervisor.cli.render import counts_text, event_line, note_of, result_line, status_lines
 from orchestra_supervisor.cli.shapes import EventView, ResultView, ServiceView, StatusView
 from orchestra_supervisor.cli.terminal import Terminal
-from orchestra_supervisor.cli.text import display_width
+from orchestra_supervisor.cli.text import display_width, format_instant
 from tests.e2e.cli import shapes
 
 NOW = shapes.STARTED + 125
@@ -55,6 +55,28 @@ orchestra 0.1.0  home /srv/.orchestra  keeper 123  daemon 124  logger 125  2 rea
 ✗ web       failed                          0                         killed by SIGSEGV; 10 restart…
 ○ old       stopped                         0                         stopped by hand\
 """)
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "note"),
+    [
+        ("waiting", {"reason": "next run at 2023-11-15 02:15 CET"}, "next {} (in 4h00m)"),
+        ("completed", {"exit": shapes.exit_report("exit code 0", 0)}, "next {} (in 4h00m)"),
+        ("failed", {"exit": shapes.exit_report("exit code 3")}, "exit code 3; next {} (in 4h00m)"),
+        ("running", {"reason": "running"}, "running; next {} (in 4h00m)"),
+        ("waiting", {"waiting_for": ["db"]}, "waiting for db; next {} (in 4h00m)"),
+    ],
+)
+def test_of_a_periodic_service_the_next_run_is_told(state: str, fields: dict[str, object], note: str) -> None:
+    at = NOW + 4 * 3_600
+    service = ServiceView(shapes.service("job", state, next_run=at, **fields))
+    assert note_of(service, NOW) == note.format(format_instant(at)[11:16])
+
+
+def test_a_run_that_is_a_day_away_is_told_with_its_day() -> None:
+    at = NOW + 36 * 3_600
+    service = ServiceView(shapes.service("job", "completed", next_run=at))
+    assert note_of(service, NOW) == f"next {format_instant(at)[:16]} (in 1d12h)"
 
 
 def test_a_narrow_terminal_gets_the_name_the_state_and_the_start_of_why() -> None:

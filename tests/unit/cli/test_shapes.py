@@ -25,6 +25,18 @@ def test_a_wanted_service_that_has_not_begun_is_unsettled() -> None:
     assert names(view(*rows).unsettled()) == ["due"]
 
 
+def test_one_that_waits_for_its_schedule_is_settled_and_well_and_its_dependents_wait_as_long() -> None:
+    rows = [
+        shapes.service("job", "waiting", next_run=shapes.STARTED + 60),
+        shapes.service("web", "waiting", waiting_for=["job"]),
+        shapes.service("held", "waiting", next_run=shapes.STARTED, next_start=shapes.STARTED),
+        shapes.service("due", "waiting", next_run=shapes.STARTED, waiting_for=["held"]),
+    ]
+    status = view(*rows)
+    assert names(status.unsettled()) == ["held", "due"]
+    assert names(status.shortfalls()) == ["web", "held", "due"]
+
+
 def test_waiting_for_what_will_not_come_is_settled() -> None:
     rows = [
         shapes.service("db", "failed"),

@@ -9,6 +9,7 @@ from orchestra_supervisor.config.draft import Source
 from orchestra_supervisor.config.findings import Finding
 from orchestra_supervisor.config.jsonc import parse
 from orchestra_supervisor.config.load import load_fleet
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import DependencySpec, HttpCheck
 from orchestra_supervisor.model.states import Kind
 from tests.unit.config.config_testing import codes, only
@@ -215,17 +216,11 @@ def test_the_older_autostart_form_is_read_in_full(load):
     assert services["api"].probes.liveness.check == HttpCheck(url="http://localhost:80/health")
     assert services["api"].priority == 999
     assert not services["off"].enabled
+    assert services["clean"].schedule == ScheduleSpec(every=60)
     restart = services["api"].restart
     assert (restart.max_restarts, restart.backoff.initial, restart.backoff.multiplier) == (4, 2, 1.5)
     assert codes(result).count("startup_delay.read_as") == 2
     assert codes(result).count("json.trailing_comma") == 2
-
-
-def test_a_periodic_service_is_kept_and_not_started_with_a_warning(load):
-    result = load(OLDER)
-    assert not result.fleet.services["clean"].enabled
-    finding = only(result, "periodic.unsupported")
-    assert (finding.severity, finding.service) == ("warning", "clean")
 
 
 def test_the_supervisor_form_is_read_in_full(load):

@@ -211,10 +211,11 @@ async def running(
     down: dict[str, DownReason] | None = None,
     check: Callable[[str], ProbeOutcome] = lambda _: PASS,
     secrets: Callable[[dict[str, str]], object] = _plain,
+    journal: MemoryJournal | None = None,
 ) -> AsyncGenerator[Desk]:
     """Run a fleet for the time of the block."""
     keeper = keeper or FakeKeeper()
-    clock, journal = VirtualClock(), MemoryJournal()
+    clock, journal = VirtualClock(), journal or MemoryJournal()
     bus = EventBus(journal, clock)
     checks: list[tuple[float, str]] = []
     kept: list[Fleet] = []
@@ -234,12 +235,15 @@ async def running(
         on_reload=lambda: None,
         on_run=lambda _: None,
         keep=kept.append,
+        on_plan=journal.set_plan,
     )
     supervisor = Supervisor(fleet, outside)
     desk = Desk(keeper, supervisor, Verbs(supervisor), journal, bus, clock, checks, kept)
 
     async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-        await supervisor.run(snapshot or keeper.snapshot(), down=down or {}, task_status=task_status)
+        await supervisor.run(
+            snapshot or keeper.snapshot(), down=down or {}, reached=journal.plans(), task_status=task_status
+        )
 
     try:
         async with anyio.create_task_group() as tasks:

@@ -95,6 +95,15 @@ async def test_a_run_is_open_until_it_ends(journal: AnyJournal) -> None:
     assert journal.open_runs() == [run(pid=2)]
 
 
+async def test_a_plan_is_where_it_was_last_until_it_is_forgotten(journal: AnyJournal) -> None:
+    journal.set_plan("nightly", 1000.0)
+    journal.set_plan("nightly", 2000.0)
+    journal.set_plan("hourly", 3000.0)
+    journal.set_plan("hourly", None)
+    journal.set_plan("never-planned", None)
+    assert dict(journal.plans()) == {"nightly": 2000.0}
+
+
 async def test_what_is_returned_cannot_change_the_journal(journal: AnyJournal) -> None:
     await journal.set_hold(Hold("web", 1.0, "me"))
     dict(journal.holds()).clear()

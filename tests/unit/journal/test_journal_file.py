@@ -59,7 +59,11 @@ async def test_everything_is_there_again_after_reopening(path: Path) -> None:
         kept = journal.record_nowait(event(port=8005, deep={"list": [1, None, "ü"]}))
         await journal.set_hold(HOLD)
         journal.run_started(RUN)
+        journal.set_plan("nightly", 900.5)
+        journal.set_plan("hourly", 900.5)
     async with Journal.open(path, now_wall=2000.0) as journal:
+        assert journal.plans() == {"nightly": 900.5, "hourly": 900.5}
+        journal.set_plan("hourly", None)
         assert await journal.events(EventQuery()) == [kept]
         assert journal.holds() == {"web": HOLD}
         assert journal.open_runs() == [RUN]
@@ -67,6 +71,7 @@ async def test_everything_is_there_again_after_reopening(path: Path) -> None:
         journal.run_ended(RUN.run, 2001.0, "exit code 3")
         await journal.clear_hold("web")
     async with Journal.open(path, now_wall=3000.0) as journal:
+        assert journal.plans() == {"nightly": 900.5}
         assert journal.open_runs() == []
         assert journal.holds() == {}
     assert rows(path, "SELECT ended_wall, exit FROM runs") == [(2001.0, "exit code 3")]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
     ProbeSet,
@@ -45,6 +46,7 @@ def spec_of(
     name: str = "a",
     *,
     kind: Kind = Kind.DAEMON,
+    schedule: ScheduleSpec | None = None,
     needs: Sequence[str] = (),
     probed: str = "",
     restart: RestartSpec | None = None,
@@ -56,7 +58,8 @@ def spec_of(
         name=name,
         argv=("x",),
         cwd="/",
-        kind=kind,
+        kind=kind if schedule is None else Kind.PERIODIC,
+        schedule=schedule,
         depends_on=depends_on or {need: DependencySpec() for need in needs},
         probes=probes(probed),
         restart=restart or RestartSpec(),

@@ -1,6 +1,7 @@
 import pytest
 
 from orchestra_supervisor.model.replicas import ReplicaSpec
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
     LogSpec,
@@ -40,6 +41,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "probes": (ProbeSet(readiness=PROBE), False),
     "startup_timeout": (1.0, False),
     "replica": (ReplicaSpec(group="a", number=1, count=2), False),
+    "schedule": (ScheduleSpec(every=60), False),
     "port": (80, True),
     "url": ("http://127.0.0.1/", False),
     "log": (LogSpec(backups=1), False),

@@ -1,12 +1,15 @@
 import itertools
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestra_supervisor.model.report import RunReport
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import ServiceSpec
-from orchestra_supervisor.model.states import Condition, Kind, State
+from orchestra_supervisor.model.states import Condition, Desired, Kind, State
 from orchestra_supervisor.rules.graph import (
     LEAVING,
     above,
@@ -123,6 +126,7 @@ MET = {
     (Kind.ONCE, Condition.READY): {State.COMPLETED},
     (Kind.ONCE, Condition.COMPLETED): {State.COMPLETED},
 }
+WENT_WELL = RunReport(0.0, 0.0, 1.0, 1.0, success=True, text="exit code 0")
 
 
 def service_in(state: State, kind: Kind = Kind.DAEMON) -> Service:
@@ -130,11 +134,23 @@ def service_in(state: State, kind: Kind = Kind.DAEMON) -> Service:
     return Service(spec_of(kind=kind), state=state, run=RUN if state in UP else None, ending=ending)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", [Kind.DAEMON, Kind.ONCE])
 @pytest.mark.parametrize("condition", list(Condition))
 def test_a_condition_is_met_in_these_states_and_no_others(kind: Kind, condition: Condition) -> None:
     met = {state for state in State if is_met(condition, service_in(state, kind))}
     assert met == MET[kind, condition]
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("condition", list(Condition))
+def test_of_a_periodic_service_the_last_run_counts_whatever_it_does_now(
+    condition: Condition, state: State
+) -> None:
+    service = replace(service_in(state), spec=spec_of(schedule=ScheduleSpec(every=60)), desired=Desired.UP)
+    assert not is_met(condition, service), "it has not run yet"
+    assert is_met(condition, replace(service, last=WENT_WELL))
+    assert not is_met(condition, replace(service, last=replace(WENT_WELL, success=False)))
+    assert not is_met(condition, replace(service, last=WENT_WELL, desired=Desired.DOWN))
 
 
 def test_a_program_that_does_not_run_yet_is_not_started() -> None:

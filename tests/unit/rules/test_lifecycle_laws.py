@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra_supervisor.model.errors import IllegalTransition
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import BackoffSpec, DependencySpec, RestartSpec, ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diagram import explore
@@ -26,6 +27,7 @@ from orchestra_supervisor.rules.inputs import (
     Proceed,
     Respec,
     Restart,
+    RunNow,
     Spawned,
     SpawnRefused,
     Start,
@@ -40,10 +42,17 @@ from tests.unit.rules.stage import Stage, check_step, moment, spec_of
 @st.composite
 def specs(draw: st.DrawFn) -> ServiceSpec:
     kind = draw(st.sampled_from(Kind))
+    schedule = ScheduleSpec(
+        every=draw(st.sampled_from([3.0, 50.0])),
+        overlap=draw(st.sampled_from(["skip", "queue", "replace"])),
+        missed=draw(st.sampled_from(["skip", "once", "all"])),
+        on_start=draw(st.booleans()),
+    )
     probed = draw(st.sampled_from(["", "r", "l", "rl", "s", "srl"]))
     on_failure = draw(st.sampled_from(["keep", "stop", "restart"]))
     return spec_of(
         kind=kind,
+        schedule=schedule if kind is Kind.PERIODIC else None,
         probed=probed if kind is Kind.DAEMON else "",
         startup_timeout=draw(st.sampled_from([0.0, 3.0, 60.0])),
         start_delay=draw(st.sampled_from([0.0, 0.0, 2.0])),
@@ -82,6 +91,7 @@ def anything(draw: st.DrawFn, service: Service, at: float) -> Input:
         Start("by hand"),
         Stop(draw(st.sampled_from([DownReason.OPERATOR, DownReason.SHUTDOWN])), "by hand", draw(AFTER)),
         Restart("by hand", draw(AFTER)),
+        RunNow(at),
         Proceed(),
         Dependencies(draw(UNMET)),
         Spawned(run, 7, at, at),
@@ -167,6 +177,8 @@ def test_whatever_has_happened_a_start_leads_to_a_run_once_dependencies_are_met(
 ) -> None:
     service, at = walk
     stage = Stage(service, at, count=1000).play(Start("by hand"))
+    if stage.service.is_idle:
+        stage.play(RunNow(stage.at))
     for _ in range(3):  # the present run may end first, and the next one begin after a backoff
         if stage.service.state is State.STARTING and stage.service.ending is None:
             break
@@ -195,7 +207,7 @@ def test_a_service_is_the_same_after_its_note_has_been_written_and_read(walk: tu
     service, _ = walk
     note = json.loads(json.dumps(to_note(service)))
     again = from_note(service.spec, note)
-    assert again == replace(service, unmet=()), "what is unmet is worked out anew"
+    assert again == replace(service, unmet=(), look=0.0), "what is unmet and due is worked out anew"
 
 
 JSON = st.recursive(

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import RestartSpec, ServiceSpec
 from orchestra_supervisor.model.states import DownReason, Kind, State
 from orchestra_supervisor.rules.diagram import possible_inputs
 from orchestra_supervisor.rules.inputs import (
     Ack,
     Boot,
+    Due,
     Effect,
     Exited,
     Gone,
@@ -85,8 +87,17 @@ def orders_of(service: Service, effects: tuple[Effect, ...]) -> list[Effect | di
 def lives(draw: st.DrawFn) -> tuple[Service, Keeper, Moment, list[Input]]:
     """Draw a service up to the death of its daemon: its record, what the keeper holds, and unheard news."""
     restart = RestartSpec(max_restarts=draw(st.sampled_from([None, 2])), stable_after=5.0)
-    kind = draw(st.sampled_from([Kind.DAEMON, Kind.DAEMON, Kind.ONCE]))
-    service = Service(spec_of(kind=kind, probed=draw(st.sampled_from(["", "r", "srl"])), restart=restart))
+    kind = draw(st.sampled_from([Kind.DAEMON, Kind.DAEMON, Kind.ONCE, Kind.PERIODIC]))
+    overlap = draw(st.sampled_from(["skip", "queue", "replace"]))
+    schedule = ScheduleSpec.model_validate({"every": 50, "overlap": overlap})
+    service = Service(
+        spec_of(
+            kind=kind,
+            probed=draw(st.sampled_from(["", "r", "srl"])) if kind is not Kind.PERIODIC else "",
+            restart=restart,
+            schedule=schedule if kind is Kind.PERIODIC else None,
+        )
+    )
     keeper, at = Keeper(), 0.0
     events: list[Input] = [Boot(DownReason.NONE)]
     for number in range(1, draw(st.integers(1, 15)) + 1):
@@ -134,7 +145,7 @@ def test_the_next_daemon_comes_to_what_a_survivor_would_have_come_to(
     assert resumed.inputs[len(replayed) :] == tuple(unheard)
     for event in replayed:  # what the last daemon had heard already changes nothing
         assert step(resumed.service, event, now).service == resumed.service
-    assert heir == replace(survivor, unmet=())
+    assert replace(heir, look=0.0) == replace(survivor, unmet=(), look=0.0)
     assert resumed.effects == (), "every order had reached the keeper"
 
 
@@ -201,6 +212,37 @@ def test_a_spawn_that_left_no_trace_is_begun_anew_and_counts_for_nothing() -> No
     assert resumed.service.deadline == 0.0
 
 
+def test_a_planned_run_whose_spawn_left_no_trace_is_begun_anew_and_is_still_that_run() -> None:
+    spec = spec_of(schedule=ScheduleSpec(every=50), restart=RestartSpec(policy="never"))
+    stage = Stage(Service(spec)).play(Boot(DownReason.NONE)).play(Due(), after=50.0)
+    resumed = resume(spec, to_note(stage.service), (), moment(52.0))
+    assert resumed is not None
+    heir = Stage(resumed.service, at=51.0).play(Due())
+    assert heir.state is State.STARTING
+    assert heir.service.plan == stage.service.plan
+
+
+def test_a_reload_that_was_not_finished_leaves_a_service_that_goes_by_what_it_is_now() -> None:
+    periodic = spec_of(schedule=ScheduleSpec(every=50), restart=RestartSpec(policy="never"))
+    failed = Stage(Service(spec_of(restart=RestartSpec(policy="never")))).up().ends(1)
+    became = resume(periodic, to_note(failed.service), (), moment(10.0))
+    assert became is not None
+    assert Stage(became.service, at=10.0).play(Due()).play(Due(), after=49.0).state is State.STARTING
+    waits = Stage(Service(periodic)).play(Boot(DownReason.NONE))
+    was = resume(spec_of(), to_note(waits.service), (), moment(10.0))
+    assert was is not None
+    assert was.service.plan is None
+    assert Stage(was.service, at=10.0).play(Due()).state is State.STARTING
+
+
+def test_a_note_of_a_program_that_knew_no_schedules_is_read() -> None:
+    stage = Stage(Service(spec_of())).up()
+    note = {key: value for key, value in to_note(stage.service).items() if key not in {"plan", "last"}}
+    resumed = resume(stage.service.spec, note, (), moment())
+    assert resumed is not None
+    assert resumed.service.run == stage.service.run
+
+
 def test_a_run_that_the_keeper_has_forgotten_ended_with_an_unknown_status() -> None:
     stage = Stage(Service(spec_of())).up()
     resumed = resume(stage.service.spec, to_note(stage.service), (), moment())
@@ -232,3 +274,28 @@ def test_runs_in_slots_that_the_fleet_does_not_know_are_stopped_or_forgotten() -
         "probe:a:readiness": (Held("probe-1", True, (Gone("probe-1"),)),),
     }
     assert resume_strangers(specs, held) == (StopRun("old-1"), Ack("probe-1"))
+
+
+def test_a_service_without_a_note_begins_when_what_ran_under_its_name_is_gone() -> None:
+    last = Held("a-1", stopping=True, told=(Spawned("a-1", 7, 1.0, 1.0),))
+    resumed = resume(spec_of(), None, (last,), moment(5.0))
+    assert resumed is not None
+    assert (resumed.service.state, resumed.effects, resumed.inputs) == (State.STOPPING, (StopRun("a-1"),), ())
+    after = step(resumed.service, Gone("a-1"), moment(6.0))
+    assert after.service.state is State.STARTING
+    assert [type(effect) for effect in after.effects] == [Spawn, Ack]
+
+
+def test_a_service_without_a_note_that_is_to_be_down_stays_so_when_what_ran_is_gone() -> None:
+    last = Held("a-1", stopping=True, told=())
+    resumed = resume(spec_of(), None, (last,), moment(5.0), DownReason.DISABLED)
+    assert resumed is not None
+    service = resumed.service
+    for event in (*resumed.inputs, Gone("a-1")):
+        service = step(service, event, moment(6.0)).service
+    assert (service.state, service.down_reason) == (State.STOPPED, DownReason.DISABLED)
+
+
+def test_a_record_that_is_over_holds_up_nobody() -> None:
+    over = Held("a-1", stopping=False, told=(Gone("a-1"),))
+    assert resume(spec_of(), None, (over,), moment(5.0)) is None

@@ -142,6 +142,13 @@ def test_one_that_shows_nothing_has_to_live_for_a_second_at_most() -> None:
     assert not is_available(hasty, 100.1)
 
 
+def test_one_that_says_itself_that_it_is_ready_is_believed_at_once() -> None:
+    service = ready("web@1", "new", since=100.0, probed="")
+    assert not is_available(service, 100.0)
+    spec = service.spec.model_copy(update={"notify": True})
+    assert is_available(replace(service, spec=spec), 100.0)
+
+
 def test_a_once_job_is_through_when_it_has_completed_again() -> None:
     job = Service(spec_of("web@1", kind=Kind.ONCE), state=State.COMPLETED, desired=Desired.UP)
     roll = Roll("web", "x", 1, (), (Turn("web@1", "", 200.0, 70.0, is_ordered=True),))

@@ -15,7 +15,7 @@ from orchestra_supervisor.control_client import ControlClient, ControlError, Sse
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.model.states import DownReason
+from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.surfaces import http_api
 from tests.unit.engine.desk import FakeKeeper, replicas_of, settle
@@ -138,6 +138,22 @@ async def test_a_wait_is_met_or_ends_with_408_and_the_results(folder: Path) -> N
         assert {one["name"]: one["ok"] for one in results} == {"web": True, "slow": False}
 
 
+async def test_a_run_is_asked_for_and_reported(folder: Path) -> None:
+    job = service("job", kind="periodic", schedule={"every": 3600}, restart={"policy": "never"})
+    async with api_of(folder, job) as api:
+        answer = await call(api.client.run, ["job"], reason="now")
+        (result,) = cast("list[dict[str, object]]", answer["results"])
+        assert (result["before"], result["ok"]) == ("waiting", True)
+        await api.desk.until("job", State.RUNNING)
+        api.desk.keeper.end(api.desk.run("job"), 3)
+        await api.desk.until("job", State.FAILED)
+        (row,) = cast("list[dict[str, object]]", (await call(api.client.status))["services"])
+        last = cast("dict[str, object]", row["last_run"])
+        assert set(last) == {"planned", "started", "ended", "lasted", "success", "text"}
+        assert (last["success"], last["text"]) == (False, "exit code 3")
+        assert isinstance(row["next_run"], float)
+
+
 async def test_a_signal_goes_to_the_run_and_needs_one(folder: Path) -> None:
     async with api_of(folder, service("web"), service("off"), down={"off": DownReason.DISABLED}) as api:
         await call(api.client.signal, ["web"], "HUP", scope="group")
@@ -198,6 +214,7 @@ BAD = [
     ("/v1/start", b"\xff\xfe", "body"),
     ("/v1/wait", b'{"names": ["web"], "for": "lunch"}', "for"),
     ("/v1/signal", b'{"names": ["web"], "signal": "rm -rf"}', "signal"),
+    ("/v1/run", b'{"names": ["web"], "wait": "ready"}', "wait"),
     ("/v1/shutdown", b'{"now": true}', "now"),
 ]
 
