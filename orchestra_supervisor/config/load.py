@@ -156,12 +156,11 @@ def load_fleet(
     for path in paths:
         intake.take(path, str(path))
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
-    known = {draft.name for scope in scopes for draft in scope.reading.services}
     merged = merge(to_candidates(scopes, live or {}, findings))
     services = spread_dependencies(merged.services, merged.groups)
     check_ports(services, findings)
     find_drift(services, merged.unused, findings)
-    check_dependencies(services, known, findings)
+    check_dependencies(services, intake.names, findings)
     fleet = Fleet(
         services={name: candidate.spec for name, candidate in services.items()},
         groups=merged.groups,
@@ -202,6 +201,7 @@ class _Intake:
         self.files: list[Path] = []
         self.shown: list[str] = []
         self.scopes: list[FileScope] = []
+        self.names: set[str] = set()
 
     def take(self, path: Path, shown_path: str) -> None:
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - no symlinks resolved
@@ -231,6 +231,7 @@ class _Intake:
             return
         reading = dialect.read(document.root, source)
         self._findings.extend(reading.findings)
+        self.names.update(draft.name for draft in reading.services)
         reading = lay_templates(reading, self._findings)
         scope = resolve_head(reading, self._environ, self._findings)
         self.scopes.append(scope)

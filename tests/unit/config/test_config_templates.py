@@ -164,3 +164,14 @@ def test_a_fault_of_a_value_names_the_line_of_the_template_and_of_the_service(lo
 def test_templates_that_are_no_objects_are_errors(load):
     assert only(load({"templates": [], "services": {}}), "value.type").field == "templates"
     assert only(load({"templates": {"a": 1}, "services": {}}), "value.type").field == "a"
+
+
+def test_a_service_that_a_fault_of_its_template_takes_out_is_known_to_those_who_need_it(load):
+    result = load(
+        fleet(
+            {"command": ["x"]},
+            one={"template": "worker", "values": {"q": "1"}},
+            two={"command": ["y"], "depends_on": ["one"]},
+        )
+    )
+    assert codes(result) == ["template.value_unused"]
