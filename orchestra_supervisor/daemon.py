@@ -208,7 +208,7 @@ class Daemon:
 
     async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
         try:
-            fleet = verbs.stage(await self._load(supervisor.fleet.groups))
+            fleet = verbs.stage(await self._load_as_scaled(supervisor))
         except OrchestraError as error:
             self._bus.publish("config.refused", f"nothing changed: {error.message}", data=error.to_dict())
             raise
@@ -224,6 +224,14 @@ class Daemon:
         self._bus.publish("config.reloaded", text)
         await verbs.forget_removed(done.removed)
         return done
+
+    async def _load_as_scaled(self, supervisor: Supervisor) -> Fleet:
+        """Return the fleet as the files say, with the numbers of replicas that hold once they are read."""
+        while True:
+            groups = supervisor.fleet.groups
+            fleet = await self._load(groups)
+            if supervisor.fleet.groups == groups:
+                return fleet
 
     async def _rescale(self, supervisor: Supervisor, verbs: Verbs, counts: Mapping[str, int]) -> Reloaded:
         old = supervisor.fleet
