@@ -26,7 +26,8 @@ from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
-from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
+from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal

@@ -49,6 +49,7 @@ __all__ = [
     "StopForm",
     "StopStepForm",
     "TcpForm",
+    "spell_out",
 ]
 
 

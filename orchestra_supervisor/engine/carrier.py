@@ -9,7 +9,16 @@ from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver
 from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.process.orders import SpawnOrder
-from orchestra_supervisor.rules.inputs import Ack, Effect, Input, Spawn, SpawnRefused, StopRun
+from orchestra_supervisor.rules.inputs import (
+    Ack,
+    Effect,
+    Input,
+    Listen,
+    Spawn,
+    SpawnRefused,
+    StopRun,
+    Unlisten,
+)
 from orchestra_supervisor.rules.service import Service, to_note
 
 __all__ = ["Carrier", "Inbox"]
@@ -66,6 +75,11 @@ class Carrier:
                     self._resolving.pop(run).cancel()
                     refused = SpawnRefused(run, "secret", 0, "stopped before its start")
                     self._inbox().post(service.spec.name, refused)
+                case Listen():
+                    self.leave_note(service)
+                    self._keeper.listen(service.spec.name, service.spec.sockets)
+                case Unlisten():
+                    self._keeper.unlisten(service.spec.name)
                 case StopRun() | Ack():
                     # The next daemon must know why before the keeper acts, and what was learnt from
                     # a run before the run is forgotten.

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import (
     HttpCheck,
@@ -44,6 +45,9 @@ class KeeperPort(Protocol):
 
     def spawn(self, order: SpawnOrder, note: object) -> None: ...  # noqa: D102  # documented there
     def stop(self, run: str, stop: StopSpec | None = None) -> None: ...  # noqa: D102
+    def limits(self, run: str, limits: LimitsSpec) -> None: ...  # noqa: D102
+    def listen(self, slot: str, sockets: tuple[SocketSpec, ...]) -> None: ...  # noqa: D102
+    def unlisten(self, slot: str) -> None: ...  # noqa: D102
     def ack(self, run: str) -> None: ...  # noqa: D102
     def note(self, slot: str, note: object) -> None: ...  # noqa: D102
     def log_config(self, path: str, rotation: LogSpec) -> None: ...  # noqa: D102

@@ -1,33 +1,35 @@
 """The supervisor: carries out what the rules decide, and offers the verbs that control calls."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.command_probes import CheckCarrier
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plans import PlanLedger
-from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX, Roller
+from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
     PROBE_SLOT_PREFIX,
+    CommandNews,
     FleetNews,
+    ListenRefused,
     LoggerNews,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
     RunNews,
     ShutdownAsked,
+    SlotCalled,
+    SlotNews,
     Snapshot,
     slot_of,
 )
@@ -35,15 +37,17 @@ from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
+    Called,
     Gone,
     Input,
+    ListenFailed,
     Stop,
     StopRun,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
 
-__all__ = ["FLEET_SLOT", "Outside", "Phase", "Supervisor"]
+__all__ = ["FLEET_SLOT", "Phase", "Supervisor"]
 
 _TOO_LATE = "stopped before its start"
 FLEET_SLOT = "fleet:"
@@ -60,35 +64,6 @@ class Phase(StrEnum):
     STOPPING = "stopping"
     DOWN = "down"
     REPLACED = "replaced"
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What the supervisor needs of the world.
-
-    Attributes:
-        keeper: Carries out orders and brings news.
-        clock: Time.
-        bus: Where events go.
-        launcher: Makes spawn orders.
-        network: Carries out http and tcp checks.
-        secrets: Resolves secret references of an environment.
-        on_reload: Called when SIGHUP asks for a reload.
-        on_run: Called with all news of services' runs, for the journal's ledger.
-        on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
-        keep: Makes a fleet the applied one, where a roll changes it; raises ConflictError.
-    """
-
-    keeper: KeeperPort
-    clock: Clock
-    bus: EventBus
-    launcher: Launcher
-    network: Checker
-    secrets: SecretResolver
-    on_reload: Callable[[], None]
-    on_run: Callable[[RunNews], None]
-    on_plan: Callable[[str, float | None], None]
-    keep: Callable[[Fleet], None] = lambda _: None
 
 
 class Supervisor:
@@ -203,6 +178,7 @@ class Supervisor:
             if slot not in self.fleet.services and not slot.startswith((FLEET_SLOT, ROLL_SLOT_PREFIX)):
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         self._send_strangers_away(slots)
+        hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
         for name, event in inputs:
             self.core.post(name, event)
@@ -258,7 +234,10 @@ class Supervisor:
     async def _listen(self) -> None:
         async for news in self._keeper.news():
             if not isinstance(news, RunNews):
-                self._fleet_news(news)
+                if isinstance(news, SlotCalled | ListenRefused | CommandNews):
+                    self._slot_news(news)
+                else:
+                    self._fleet_news(news)
                 continue
             if news.slot.startswith(PROBE_SLOT_PREFIX):
                 self._checks.deliver(news.input.run, news.input)
@@ -271,6 +250,18 @@ class Supervisor:
                 self.strangers.pop(news.slot, None)
                 self._keeper.ack(news.input.run)
                 self.core.wake()
+
+    def _slot_news(self, news: SlotNews) -> None:
+        match news:
+            case SlotCalled(slot, name):
+                self.core.post_news(slot, Called(name))
+            case ListenRefused(slot, message):
+                self.core.post_news(slot, ListenFailed(message))
+            case CommandNews(slot, run, command, text):
+                words = f"{command} command: {text}"
+                self._bus.publish(
+                    "service.command_failed", words, service=slot, run=run, data={"command": command}
+                )
 
     def _fleet_news(self, news: FleetNews) -> None:
         match news:

@@ -6,7 +6,6 @@ from orchestra_supervisor.keeper.fields import BadMessage, take_text
 from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.launch import Launcher
 from orchestra_supervisor.keeper.request import (
-    Command,
     parse_limits,
     parse_log,
     parse_plan,
@@ -97,8 +96,6 @@ class Orders:
         run = self._present(message)
         given = message.get("plan")
         plan = run.plan if given is None else parse_plan(given)
-        if run.request is None and any(isinstance(what, Command) for what, _ in plan.steps):
-            raise BadMessage("a plan with a command has to be given at spawn")
         if run.is_over:
             return {"type": "ok"}  # its last commands are bounded
         if not (self._shutdown.is_hurried and run.killing):  # what hurries is not slowed down again

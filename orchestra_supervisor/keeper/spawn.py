@@ -59,6 +59,7 @@ STAGES = (
 
 _PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while the logger is away; the usual limit for a user
 _RESERVE = 16
+_PROGRAMS_OWN = (b"LISTEN_FDS", b"LISTEN_FDNAMES", b"NOTIFY_SOCKET", b"WATCHDOG_USEC")
 _REPORT = struct.Struct("!BIB")  # stage, errno or how a command ended, index of the command
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
@@ -264,8 +265,10 @@ def _become(
         for stage, act in _steps(request, identity, bounds):  # noqa: B007  # the stage is reported below
             act()
         stage = "pre_start"
+        # Sockets and words are the program's.
+        plain = {name: value for name, value in env.items() if name not in _PROGRAMS_OWN}
         for index, command in enumerate(request.before):  # noqa: B007  # likewise
-            run_before(command, lambda argv: _execute(argv, env))
+            run_before(command, lambda argv: _execute(argv, plain))
         stage = "exec"
         if first > 3:
             for target in range(3, first):

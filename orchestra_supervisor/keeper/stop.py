@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from orchestra_supervisor.keeper.loop import Loop
+from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.reaper import open_pidfd
 from orchestra_supervisor.keeper.request import Command, Plan
 from orchestra_supervisor.keeper.runs import Killing, Run
@@ -91,6 +91,10 @@ class Stopper:
         number, wait = plan.steps[killing.next_step]
         killing.next_step += 1
         self._schedule(run, killing, wait)  # before anything that may fail: SIGKILL always follows
+        if isinstance(number, Command) and run.request is None:
+            say(f"{run.slot}: its stop command is newer than the run; going on with the next step")
+            self._schedule(run, killing, 0.0)
+            return
         if isinstance(number, Command):
             self._run_command(run, number, lambda is_ok: self._command_ended(run, killing, is_ok=is_ok))
             return

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from orchestra_supervisor.model.equipment import RecycleSpec, SocketSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
@@ -23,6 +24,7 @@ from orchestra_supervisor.rules.health import active_probes
 from orchestra_supervisor.rules.inputs import (
     Ack,
     Boot,
+    Called,
     Dependencies,
     Due,
     Effect,
@@ -30,6 +32,9 @@ from orchestra_supervisor.rules.inputs import (
     Exited,
     Gone,
     Input,
+    Listen,
+    ListenFailed,
+    Notified,
     Probed,
     ProbeSaw,
     Proceed,
@@ -43,6 +48,7 @@ from orchestra_supervisor.rules.inputs import (
     Stop,
     StopRun,
     Stuck,
+    Unlisten,
 )
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.service import Moment, Service
@@ -86,6 +92,24 @@ def _specs() -> Iterator[ServiceSpec]:
     yield ServiceSpec(
         name="s", argv=("x",), cwd="/", kind=Kind.ONCE, restart=RestartSpec(policy="never", max_restarts=0)
     )
+    yield ServiceSpec(
+        name="s",
+        argv=("x",),
+        cwd="/",
+        notify=True,
+        watchdog=1.0,
+        recycle=RecycleSpec(age=_LONG),
+        restart=RestartSpec(max_restarts=1),
+    )
+    yield ServiceSpec(
+        name="s",
+        argv=("x",),
+        cwd="/",
+        sockets=(SocketSpec(name="http", host="127.0.0.1", port=1),),
+        start_on="connection",
+        depends_on={"kept": DependencySpec()},
+        restart=RestartSpec(max_restarts=1),
+    )
     for overlap in ("skip", "queue", "replace"):
         yield ServiceSpec(
             name="s",
@@ -118,6 +142,8 @@ def possible_inputs(service: Service) -> Iterator[Input]:
         yield RunNow(0.0)
     if service.ending is not None and service.ending.after:
         yield Proceed()
+    if service.listening:
+        yield from (Called("http"), ListenFailed("Address already in use"))
     yield Gone("stale")
     yield from _news(service)
 
@@ -137,6 +163,11 @@ def _news(service: Service) -> Iterator[Input]:
         yield Spawned(run.id, 1, run.ordered_mono, 0.0)
         yield SpawnRefused(run.id, "exec", 2, "No such file")
     else:
+        if service.spec.notify:
+            at = run.ordered_mono + _SHORT
+            words = (("READY", "1"), ("STATUS", "x"), ("WATCHDOG", "1"), ("WATCHDOG", "trigger"))
+            for key, value in words:
+                yield Notified(run.id, ((key, value),), at if key == "WATCHDOG" else None, at)
         ended = run.ordered_mono + _SHORT
         yield from (Exited(run.id, 0, None, ended, 0.0, 0), Exited(run.id, 0, None, ended, 0.0, 2))
         yield from (Exited(run.id, 1, None, ended, 0.0, 0), Exited(run.id, None, "SIGSEGV", ended, 0.0, 2))
@@ -160,6 +191,9 @@ def _key(service: Service) -> tuple[object, ...]:
         len(service.recent) == service.spec.restart.max_restarts,
         service.next_start is None,
         last and last.success,
+        service.listening,
+        service.called,
+        service.beat is None,
         plan and (plan.current is None, len(plan.waiting)),
         service.last and service.last.success,
     )
@@ -212,13 +246,23 @@ _MEANINGS: dict[type[Input], str] = {
     Exited: "the keeper: the leader ended",
     Gone: "the keeper: nothing of the run is left",
     Stuck: "the keeper: SIGKILL was sent and something is still there",
-    Due: "its deadline has come: start delay, backoff, startup timeout, a look at its schedule",
+    Notified: "the keeper: the run said something of itself (READY, WATCHDOG, STATUS, ...)",
+    Called: "the keeper: a connection came to a socket of it",
+    ListenFailed: "the keeper: its sockets could not be opened",
+    Due: "its deadline has come: a delay, backoff, startup timeout, watchdog, age, a look at its schedule",
     Probed: "a probe's verdict, thresholds counted",
     ProbeSaw: "a probe failed with new words; no verdict changed",
     Respec: "the configuration changed in ways that need no new run",
 }
 
-_ORDERS: dict[type[Effect], str] = {Spawn: "spawn", StopRun: "stop the run", Ack: "acknowledge", Emit: ""}
+_ORDERS: dict[type[Effect], str] = {
+    Spawn: "spawn",
+    StopRun: "stop the run",
+    Ack: "acknowledge",
+    Listen: "listen",
+    Unlisten: "close its sockets",
+    Emit: "",
+}
 
 
 def render() -> str:

@@ -25,6 +25,9 @@ _LIVE_FIELDS = frozenset(
         "url",
         "log",
         "tags",
+        "limits",
+        "recycle",
+        "reload",
         "replica",
     }
 )

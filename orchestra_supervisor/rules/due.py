@@ -60,8 +60,21 @@ def due_while_up(service: Service, event: Input, now: Moment) -> Step:
     """Look at the schedule, and end a run that is not ready in time."""
     del event
     taken = _take_on(keep_time(service, now), now)
-    late = _not_ready_in_time(taken.service, now)
+    late = _out_of_time(taken.service, now)
     return Step(late.service, (*taken.effects, *late.effects))
+
+
+def _out_of_time(service: Service, now: Moment) -> Step:
+    """End a run that did not show in time that it is ready or alive, or that has become old."""
+    if service.ending is not None:
+        return Step(service)
+    beat_by, fresh_until = service.watchdog_deadline, service.recycle_deadline
+    if beat_by is not None and beat_by <= now.mono:
+        why = f"watchdog: it has not said for {beat_by - (service.beat or 0.0):g} s that it is alive"
+        return end(service, Ending(Then.POLICY, why, failed=True), now)
+    if fresh_until is not None and fresh_until <= now.mono:
+        return end(service, Ending(Then.AGAIN, f"recycled: older than {service.spec.recycle.age:g} s"), now)
+    return _not_ready_in_time(service, now)
 
 
 def _not_ready_in_time(service: Service, now: Moment) -> Step:

@@ -33,14 +33,15 @@ def unsettled(services: Mapping[str, Service], now: float) -> list[str]:
 def steady_at(service: Service) -> float | None:
     """Return the instant from which a ready service counts as started, or None: at once."""
     probes, run = service.spec.probes, service.run
-    if not service.spec.required_for_system or probes.readiness or probes.startup or run is None:
+    shows = service.spec.notify or probes.readiness or probes.startup
+    if not service.spec.required_for_system or shows or run is None:
         return None
     return run.ordered_mono + STEADY
 
 
 def _is_settled(name: str, services: Mapping[str, Service], blocked: dict[str, bool], now: float) -> bool:
     service, state = services[name], services[name].state
-    if service.is_idle or service.last is not None:
+    if service.is_idle or service.listening or service.last is not None:
         return True
     if state is State.READY:
         steady = steady_at(service)
@@ -98,7 +99,7 @@ def failed_required(services: Mapping[str, Service]) -> list[str]:
 def is_well(service: Service) -> bool:
     """Return whether a service does or has done what it is for; a periodic one may wait for its first run."""
     is_planned = service.state is State.WAITING and service.is_idle
-    return service.state in {State.READY, State.COMPLETED} or is_planned
+    return service.state in {State.READY, State.COMPLETED} or is_planned or service.listening
 
 
 def still_up(services: Mapping[str, Service]) -> list[str]:

@@ -13,7 +13,7 @@ Goal = Callable[[Service], bool | None]
 
 def is_ready(service: Service) -> bool | None:
     """Return whether a service is up, or has done what it is for; a periodic one: goes by its schedule."""
-    if service.is_idle and service.desired is Desired.UP:
+    if (service.is_idle and service.desired is Desired.UP) or service.listening:
         return True
     if service.state in {State.READY, State.COMPLETED} and service.ending is None:
         return True

@@ -21,6 +21,7 @@ __all__ = [
 LEAVING = "leaving"
 """What `unmet_of` calls a dependency that is up and stops as soon as its dependents are down: nobody
 starts on top of it, but it is not lost yet."""
+_ON_ITS_WAY = frozenset({State.STARTING, State.RUNNING})
 _STARTED = frozenset({State.RUNNING, State.READY, State.UNHEALTHY})
 
 
@@ -116,6 +117,8 @@ def is_met(condition: Condition, dependency: Service) -> bool:
     ):  # it runs again and again: whatever is asked, its last run counts
         last = dependency.last
         return dependency.desired is Desired.UP and last is not None and last.success
+    if dependency.listening or (dependency.spec.start_on == "connection" and dependency.state in _ON_ITS_WAY):
+        return condition is not Condition.COMPLETED  # whoever connects waits, and is served
     if dependency.ending is not None or (dependency.run is not None and dependency.run.leader_ended):
         return False
     state, once = dependency.state, dependency.spec.kind is Kind.ONCE

@@ -34,12 +34,15 @@ from orchestra_supervisor.rules.graph import LEAVING
 from orchestra_supervisor.rules.inputs import (
     Ack,
     Boot,
+    Called,
     Dependencies,
     Due,
     Emit,
     Exited,
     Gone,
     Input,
+    ListenFailed,
+    Notified,
     Probed,
     ProbeSaw,
     Proceed,
@@ -61,6 +64,7 @@ from orchestra_supervisor.rules.moves import (
     enter_running,
     settle_down,
 )
+from orchestra_supervisor.rules.notified import called, listen_failed, notified
 from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
@@ -122,6 +126,7 @@ def _start_from_rest(service: Service, event: Input, now: Moment) -> Step:
         attempts=0,
         recent=(),
         next_start=None,
+        called=True,
     )
     return begin(service, now, event.why)
 
@@ -184,6 +189,8 @@ def _restart_while_stopping(service: Service, event: Input, now: Moment) -> Step
 
 def _restart_from_rest(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Restart)
+    if service.listening:
+        return begin(service, now)  # it waits on, with the sockets that are configured now
     return _start_from_rest(service, Start(event.why), now)
 
 
@@ -228,7 +235,7 @@ def _spawned(service: Service, event: Input, now: Moment) -> Step:
     run = replace(run, pid=event.pid, ordered_mono=event.started_mono, ordered_wall=event.started_wall)
     service = replace(service, run=run)
     emit = Emit("service.spawned", f"pid {event.pid}", (("pid", event.pid),))
-    if service.state is State.STOPPING or service.spec.probes.startup is not None:
+    if service.state is State.STOPPING or service.spec.probes.startup is not None or service.spec.notify:
         return Step(service, (emit,))
     after = enter_running(service, now)
     return Step(after.service, (emit, *after.effects))
@@ -267,7 +274,7 @@ def _exited(service: Service, event: Input, now: Moment) -> Step:
 
 def _exit_text(event: Exited) -> str:
     if event.signal is not None:
-        return f"killed by {event.signal}"
+        return f"killed by {event.signal}" + (": out of memory" if event.out_of_memory else "")
     return "exit status unknown" if event.code is None else f"exit code {event.code}"
 
 
@@ -346,6 +353,9 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     SpawnRefused: _row((_WITH_RUN, _spawn_refused), (_NO_RUN, _ignore)),
     Exited: _row((_WITH_RUN, _exited), (_NO_RUN, _ignore)),
     Gone: _row((_ALL, _gone)),
+    Notified: _row((_WITH_RUN, notified), (_NO_RUN, _ignore)),
+    Called: _row((_WAITING, called), ((*_REST, *_BACKOFF, *_WITH_RUN), _ignore)),
+    ListenFailed: _row((_WAITING, listen_failed), ((*_REST, *_BACKOFF, *_WITH_RUN), _ignore)),
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
     Due: _row((_NO_RUN, due_without_run), (_UP, due_while_up), (_STOPPING, due_while_stopping)),
     Probed: _row((_UP, probed), ((*_NO_RUN, *_STOPPING), _ignore)),

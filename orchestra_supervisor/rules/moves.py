@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diff import run_digest
-from orchestra_supervisor.rules.inputs import Effect, Spawn, StopRun
+from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Unlisten
 from orchestra_supervisor.rules.planning import REPLACED, finish, next_up, with_plan
 from orchestra_supervisor.rules.restart import GiveUp, decide_restart, wants_restart
 from orchestra_supervisor.rules.schedule import first_text
@@ -49,17 +49,30 @@ def _waiting_reason(unmet: tuple[tuple[str, str], ...]) -> str:
 def begin(service: Service, now: Moment, why: str = "") -> Step:
     """Start now if dependencies and delay allow, else wait. The only place that spawns."""
     assert service.run is None, "a run must be gone before the next begins"
-    service = next_up(with_plan(replace(service, ending=None, refresh=False, probe_error=""), now))
+    service = next_up(with_plan(_fresh(service), now))
     if service.is_idle:
         return Step(_rest(service, now))
     if service.unmet:
         return Step(enter(service, State.WAITING, _waiting_reason(service.unmet), now))
     if service.next_start is not None and service.next_start > now.mono:
         return Step(enter(service, State.WAITING, "waiting for its start delay", now))
+    if service.spec.start_on == "connection" and not service.called:
+        service = enter(replace(service, listening=True), State.WAITING, "waiting for a connection", now)
+        return Step(service, (Listen(),))
     digest = run_digest(service.spec)
     run = Run(id=now.run_id, ordered_mono=now.mono, ordered_wall=now.wall, digest=digest)
     service = replace(service, run=run, next_start=None)
     return Step(enter(service, State.STARTING, why or "starting", now), (Spawn(run.id),))
+
+
+def _fresh(service: Service) -> Service:
+    """Forget what was said of the last run."""
+    return replace(service, ending=None, refresh=False, probe_error="", listening=False, said="", beat=None)
+
+
+def _closed(service: Service) -> tuple[Effect, ...]:
+    """Return what closes the sockets of a service that comes to rest, if it has any."""
+    return (Unlisten(),) if service.spec.sockets else ()
 
 
 def _rest(service: Service, now: Moment) -> Service:
@@ -105,8 +118,8 @@ def settle_down(service: Service, now: Moment) -> Step:
         DownReason.REMOVED: "removed from the configuration",
     }.get(service.down_reason, "stopped")
     plan = service.plan and replace(service.plan, current=None, waiting=())
-    service = replace(service, ending=None, next_start=None, refresh=False, plan=plan)
-    return Step(enter(service, State.STOPPED, why, now))
+    service = replace(_fresh(service), next_start=None, called=False, plan=plan)
+    return Step(enter(service, State.STOPPED, why, now), _closed(service))
 
 
 def enter_running(service: Service, now: Moment) -> Step:
@@ -121,7 +134,9 @@ def _after_all(service: Service, state: State, why: str, now: Moment) -> Step:
     """Come to rest after a run that policy does not follow with another; what waits begins at once."""
     if service.plan is not None and service.plan.waiting:
         return begin(service, now)
-    return Step(enter(service, state, why, now))
+    if service.spec.start_on == "connection" and state is State.COMPLETED:
+        return begin(replace(service, called=False), now)  # and waits for the next connection
+    return Step(enter(service, state, why, now), _closed(service))
 
 
 def begin_anew(service: Service, now: Moment) -> Service:

@@ -49,6 +49,12 @@ class Run:
     leader_ended: bool = False
     ended_mono: float = 0.0
     was_ready: bool = False
+    main_pid: int | None = None
+    """The process that it has named its main one, where that is not the leader."""
+    extended_until: float | None = None
+    """Instant up to which it has asked for time to start."""
+    watchdog: float | None = None
+    """Seconds within which it wants to say that it is alive, where it has asked for other than configured."""
     digest: str = ""
     """Of the spec it was started from (`rules.diff.run_digest`)."""
 
@@ -109,6 +115,14 @@ class Service:
     refresh: bool = False
     """A dependency with `on_failure: restart` was lost: restart when it is back."""
     probe_error: str = ""
+    listening: bool = False
+    """It waits for the first connection to its sockets."""
+    called: bool = False
+    """One came, or somebody started it by hand: the next run need not wait for one."""
+    said: str = ""
+    """Its own status text; not in the note, for the keeper keeps it."""
+    beat: float | None = None
+    """Instant at which the run last said that it is alive; likewise."""
     plan: Plan | None = None
     """Of a periodic service: how far it has come with its schedule."""
     last: RunReport | None = None
@@ -120,6 +134,11 @@ class Service:
     def is_idle(self) -> bool:
         """True for a periodic service of which no planned run is in the works."""
         return self.plan is not None and self.plan.current is None
+
+    @property
+    def is_at_rest(self) -> bool:
+        """True when nothing of it runs and nothing is about to by itself."""
+        return self.state in {State.STOPPED, State.COMPLETED, State.FAILED}
 
     @property
     def is_leaving(self) -> bool:
@@ -136,14 +155,33 @@ class Service:
         run, probes = self.run, self.spec.probes
         if run is None or run.was_ready or run.leader_ended or self.ending is not None:
             return None
-        if not self.spec.startup_timeout or (probes.startup is None and probes.readiness is None):
+        shows = probes.startup is not None or probes.readiness is not None or self.spec.notify
+        if not self.spec.startup_timeout or not shows:
             return None
-        return run.ordered_mono + self.spec.startup_timeout
+        return max(run.ordered_mono + self.spec.startup_timeout, run.extended_until or 0.0)
+
+    @property
+    def watchdog_deadline(self) -> float | None:
+        """Instant by which the present run must have said again that it is alive, or None."""
+        run = self.run
+        if run is None or run.leader_ended or self.ending is not None or self.beat is None:
+            return None
+        if not self.spec.watchdog or self.state not in {State.RUNNING, State.READY, State.UNHEALTHY}:
+            return None
+        return self.beat + (self.spec.watchdog if run.watchdog is None else run.watchdog)
+
+    @property
+    def recycle_deadline(self) -> float | None:
+        """Instant at which the present run is old enough to be replaced, or None."""
+        run, age = self.run, self.spec.recycle.age
+        if run is None or age is None or run.leader_ended or self.ending is not None:
+            return None
+        return run.ordered_mono + age if self.state in {State.READY, State.UNHEALTHY} else None
 
     @property
     def begin_at(self) -> float | None:
         """Instant at which a run that only waits for time is to begin, or None."""
-        if self.is_idle:
+        if self.is_idle or self.listening:
             return None
         if self.state is State.BACKOFF or (self.state is State.WAITING and not self.unmet):
             return 0.0 if self.next_start is None else self.next_start
@@ -153,7 +191,13 @@ class Service:
     def deadline(self) -> float | None:
         """Instant of the next `Due` input, or None: derived, so that no timer is ever forgotten."""
         look = self.look if self.plan is not None and self.desired is Desired.UP else None
-        instants = (self.begin_at, self.startup_deadline, look)
+        instants = (
+            self.begin_at,
+            self.startup_deadline,
+            self.watchdog_deadline,
+            self.recycle_deadline,
+            look,
+        )
         return min((at for at in instants if at is not None), default=None)
 
 
@@ -169,6 +213,8 @@ _NOTE_FIELDS = (
     "next_start",
     "refresh",
     "probe_error",
+    "listening",
+    "called",
 )
 
 
@@ -209,6 +255,8 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
             next_start=None if held["next_start"] is None else float(held["next_start"]),
             refresh=bool(held["refresh"]),
             probe_error=str(held["probe_error"]),
+            listening=bool(held.get("listening", False)),
+            called=bool(held.get("called", False)),
             plan=_plan(plan) if plan else None,
             last=RunReport(**last) if last else None,
         )

@@ -15,7 +15,8 @@ import trio.testing
 
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
-from orchestra_supervisor.engine.supervisor import Outside, Supervisor
+from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.events import Event

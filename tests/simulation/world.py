@@ -382,6 +382,15 @@ class Link:
     def note(self, slot: str, note: object) -> None:
         self.buffer.append(("note", slot, note))
 
+    def limits(self, run: str, limits: object) -> None:
+        raise AssertionError
+
+    def listen(self, slot: str, sockets: object) -> None:
+        raise AssertionError
+
+    def unlisten(self, slot: str) -> None:
+        raise AssertionError
+
     def log_config(self, path: str, rotation: LogSpec) -> None:
         raise AssertionError
 

@@ -9,9 +9,11 @@ import anyio
 
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
-from orchestra_supervisor.engine.supervisor import Outside, Supervisor
+from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.memory import MemoryJournal
+from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, LogSpec, ServiceSpec, StopSpec
 from orchestra_supervisor.model.states import DownReason, State
@@ -105,6 +107,15 @@ class FakeKeeper:
             self.notes.pop(slot, None)
         else:
             self.notes[slot] = note
+
+    def limits(self, run: str, limits: LimitsSpec) -> None:
+        self.orders.append(("limits", run, limits))
+
+    def listen(self, slot: str, sockets: tuple[SocketSpec, ...]) -> None:
+        self.orders.append(("listen", slot, sockets))
+
+    def unlisten(self, slot: str) -> None:
+        self.orders.append(("unlisten", slot))
 
     def log_config(self, path: str, rotation: LogSpec) -> None:
         self.orders.append(("log_config", path, rotation))

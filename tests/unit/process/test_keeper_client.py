@@ -11,12 +11,15 @@ from anyio.abc import SocketStream, UNIXSocketStream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec, StopStep
 from orchestra_supervisor.process import keeper_client
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import (
+    CommandNews,
     HeldRun,
+    ListenRefused,
     LoggerNews,
     LogTarget,
     News,
@@ -25,9 +28,10 @@ from orchestra_supervisor.process.orders import (
     RoleNews,
     RunNews,
     ShutdownAsked,
+    SlotCalled,
     SpawnOrder,
 )
-from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
+from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, Spawned, SpawnRefused, Stuck
 from orchestra_supervisor.wire.frames import VERSION, FrameDecoder, Message, encode_frame
 
 pytestmark = pytest.mark.anyio
@@ -248,6 +252,15 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
         rlimits={"nofile": RlimitSpec(soft=1, hard=None)},
         nice=4,
         oom_score_adj=5,
+        before=(HookSpec(argv=("migrate",), timeout=30),),
+        after=(HookSpec(argv=("sweep",)),),
+        sockets=(
+            SocketSpec(name="http", host="127.0.0.1", port=80),
+            SocketSpec(name="ctl", kind="unix", path="/run/s", mode=0o660, group="adm", backlog=5),
+        ),
+        notify=True,
+        watchdog=2.5,
+        limits=LimitsSpec(memory=1 << 20, cpu=0.5),
     )
     async with connected() as (client, peer):
         client.spawn(order, {"n": 1})
@@ -277,6 +290,23 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "log": {"path": "/l/web.log", "max_bytes": 1, "backups": 2, "compress": False},
             "stop": {"steps": [["SIGINT", 1.5]], "scope": "leader"},
             "stop_order": 3,
+            "before": [{"argv": ["migrate"], "timeout": 30}],
+            "after": [{"argv": ["sweep"], "timeout": 60}],
+            "sockets": [
+                {"name": "http", "kind": "tcp", "backlog": 4096, "host": "127.0.0.1", "port": 80},
+                {
+                    "name": "ctl",
+                    "kind": "unix",
+                    "backlog": 5,
+                    "path": "/run/s",
+                    "mode": 0o660,
+                    "user": None,
+                    "group": "adm",
+                },
+            ],
+            "notify": True,
+            "watchdog": 2.5,
+            "limits": {"memory": 1 << 20, "cpu": 0.5},
             "note": {"n": 1},
         }
         rest = [await peer.next() for _ in range(7)]
@@ -294,6 +324,54 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
         assert (rest[3]["note"], rest[6]["status"]) == (None, 3)
         numbers = [message["id"] for message in (spawn, *rest) if "id" in message]
         assert len(set(numbers)) == 3
+
+
+async def test_a_stop_command_is_the_first_step_of_the_plan() -> None:
+    stop = StopSpec(command=HookSpec(argv=("app", "stop"), timeout=20), steps=(StopStep(wait=1),))
+    async with connected() as (client, peer):
+        client.stop(RUN, stop)
+        await client.flush()
+        told = await peer.next()
+        assert told["plan"] == {"steps": [[["app", "stop"], 20], ["SIGTERM", 1]], "scope": "group"}
+
+
+async def test_sockets_that_cannot_be_opened_are_news_for_their_service() -> None:
+    async with connected() as (client, peer):
+        client.listen("web", (SocketSpec(name="http", host="127.0.0.1", port=80),))
+        client.listen("api", (SocketSpec(name="http", host="127.0.0.1", port=81),))
+        client.unlisten("old")
+        client.limits(RUN, LimitsSpec(pids=5))
+        await client.flush()
+        web, api, old, limits = [await peer.next() for _ in range(4)]
+        assert (web["type"], web["slot"], web["watch"]) == ("listen", "web", True)
+        assert (old["type"], old["slot"]) == ("unlisten", "old")
+        assert (limits["type"], limits["limits"]) == ("limits", {"pids": 5})
+        await peer.send(
+            {"type": "ok", "re": web["id"]},
+            {"type": "error", "re": api["id"], "code": "listen_failed", "message": "in use"},
+        )
+        assert await hear(client, 1) == [ListenRefused("api", "in use")]
+
+
+async def test_what_services_say_and_who_calls_are_news() -> None:
+    async with connected() as (client, peer):
+        await peer.send(
+            {
+                "type": "notify",
+                "run": RUN,
+                "slot": "web",
+                "fields": {"READY": "1"},
+                "beat_mono": None,
+                "at_mono": 5.0,
+            },
+            {"type": "connection", "slot": "web", "name": "http"},
+            {"type": "command_failed", "run": RUN, "slot": "web", "command": "stop", "text": "exit code 1"},
+        )
+        assert await hear(client, 3) == [
+            RunNews("web", Notified(RUN, (("READY", "1"),), None, 5.0)),
+            SlotCalled("web", "http"),
+            CommandNews("web", RUN, "stop", "exit code 1"),
+        ]
 
 
 async def test_a_spawn_that_the_keeper_refuses_is_news_for_its_service() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
@@ -53,8 +54,10 @@ def spec_of(
     startup_timeout: float = 60.0,
     start_delay: float = 0.0,
     depends_on: dict[str, DependencySpec] | None = None,
+    **equipment: Any,
 ) -> ServiceSpec:
     return ServiceSpec(
+        **equipment,
         name=name,
         argv=("x",),
         cwd="/",
@@ -87,7 +90,8 @@ def check_service(service: Service) -> None:
         assert service.run.was_ready
         assert service.run.pid is not None
     if service.state is State.BACKOFF or (service.state is State.WAITING and not service.unmet):
-        assert service.deadline is not None, "nothing else would ever wake it"
+        assert service.deadline is not None or service.listening, "nothing else would ever wake it"
+    assert not service.listening or service.state is State.WAITING
     if service.desired is Desired.DOWN and service.run is None:
         kept = service.down_reason is DownReason.SHUTDOWN and service.state in {State.COMPLETED, State.FAILED}
         assert service.state is State.STOPPED or kept, service

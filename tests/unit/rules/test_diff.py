@@ -1,5 +1,6 @@
 import pytest
 
+from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.replicas import ReplicaSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
@@ -42,6 +43,15 @@ OTHER: dict[str, tuple[object, bool]] = {
     "startup_timeout": (1.0, False),
     "replica": (ReplicaSpec(group="a", number=1, count=2), False),
     "schedule": (ScheduleSpec(every=60), False),
+    "pre_start": ((HookSpec(argv=("y",)),), True),
+    "post_stop": ((HookSpec(argv=("y",)),), True),
+    "reload": (ReloadSpec(signal="SIGHUP"), False),
+    "sockets": ((SocketSpec(name="s", host="127.0.0.1", port=1),), True),
+    "start_on": ("connection", True),
+    "notify": (True, True),
+    "watchdog": (1.0, True),
+    "limits": (LimitsSpec(pids=1), False),
+    "recycle": (RecycleSpec(age=1), False),
     "port": (80, True),
     "url": ("http://127.0.0.1/", False),
     "log": (LogSpec(backups=1), False),
