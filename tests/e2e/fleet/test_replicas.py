@@ -1,6 +1,7 @@
 """Replicas as real servers: restarted one by one under a client, scaled, updated, under daemons that die."""
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -32,8 +33,8 @@ while True:
 
 
 def free_base(count: int) -> int:
-    """Return a port after which so many are free."""
-    for base in range(21_000, 29_000, count + 1):
+    """Return a port after which so many are free; processes that ask at one time get different ones."""
+    for base in range(21_000 + os.getpid() % 700 * 10, 29_000, 10):
         with suppress(OSError):
             for port in range(base + 1, base + 1 + count):
                 with socket.create_server(("127.0.0.1", port)):
