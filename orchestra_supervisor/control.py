@@ -12,6 +12,7 @@ import anyio
 
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
+from orchestra_supervisor.engine.roller import ROLL_PATIENCE
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Reloaded, Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
@@ -31,10 +32,7 @@ from orchestra_supervisor.rules.planning import check_run
 from orchestra_supervisor.rules.replicas import check_counts, group_of, members_of
 from orchestra_supervisor.rules.service import Service, to_report
 
-__all__ = ["ROLL_PATIENCE", "Ask", "Control", "Principal", "Role"]
-
-ROLL_PATIENCE = 90.0
-"""Seconds that the answer to a reload waits for rolling updates; they go on without it."""
+__all__ = ["Ask", "Control", "Principal", "Role"]
 
 
 class Role(IntEnum):
@@ -115,7 +113,10 @@ class Control:
         """Return the named services as they stand, or all."""
         chosen = self.resolve(names) if names else self._in_order()
         return [
-            to_report(self.supervisor.services[name], self.supervisor.core.moment(name)) for name in chosen
+            to_report(
+                self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
+            )
+            for name in chosen
         ]
 
     async def events(self, query: EventQuery) -> list[Event]:

@@ -290,7 +290,7 @@ class Daemon:
             "daemon_started": self._started,
             "daemon_starts": self._snapshot.daemon_starts,
             "phase": supervisor.phase.value,
-            "cgroups": {"version": groups.version, "bases": groups.bases},
+            "cgroups": {"version": groups.version, "bases": groups.bases, "limits": groups.limits},
             "files": supervisor.fleet.files,
             "log_directory": str(log_directory),
             "rolls": supervisor.roller.reports(),

@@ -62,6 +62,8 @@ class ServiceView:
         self.waiting_for = _texts(row, "waiting_for")
         self.next_start = _number(row, "next_start")
         self.probe_error = _text(row, "probe_error")
+        self.status_text = _text(row, "status_text")
+        self.is_listening = row.get("listening") is True
         self.next_run = _number(row, "next_run")
 
     @property
@@ -92,7 +94,7 @@ class ServiceView:
     @property
     def is_good(self) -> bool:
         """True when it does, or has done, what it is for."""
-        return self.state in {"ready", "completed"} or self.is_planned
+        return self.state in {"ready", "completed"} or self.is_planned or self.is_listening
 
 
 class DaemonView:
@@ -123,7 +125,9 @@ class StatusView:
         """
         by_name = {service.name: service for service in self.services}
         moving = [
-            one for one in self.services if (one.state not in SETTLED and not one.is_planned) or one.is_due
+            one
+            for one in self.services
+            if (one.state not in SETTLED and not one.is_planned and not one.is_listening) or one.is_due
         ]
         blocked: set[str] = set()
         while True:

@@ -21,8 +21,10 @@ from orchestra_supervisor.rules.replicas import group_of, members_of
 from orchestra_supervisor.rules.rolling import Roll, advance, roll_from_note, roll_to_note
 from orchestra_supervisor.rules.updates import digest_of, fallbacks, groups_of, reached
 
-__all__ = ["ROLL_SLOT_PREFIX", "Ground", "Roller"]
+__all__ = ["ROLL_PATIENCE", "ROLL_SLOT_PREFIX", "Ground", "Roller"]
 
+ROLL_PATIENCE = 90.0
+"""Seconds that the answer to a reload waits for rolling updates; they go on without it."""
 ROLL_SLOT_PREFIX = "roll:"
 """Slots of the notes about rolls; a service's name has no colon."""
 

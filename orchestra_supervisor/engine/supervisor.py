@@ -80,6 +80,8 @@ class Supervisor:
         self.logger_pid: int | None = None
         self.strangers: dict[str, str] = {}
         """Runs of services that are no longer configured and have been told to stop, by slot."""
+        self.limits_held: frozenset[str] = frozenset()
+        """Limits that control groups hold; others are watched, or not held."""
         self._out = outside
         self._keeper = outside.keeper
         self._bus = outside.bus
@@ -153,6 +155,7 @@ class Supervisor:
         self.logger_pid = snapshot.logger_pid
         self.fleet = self.roller.take_over(self.fleet, snapshot.notes)
         self._carrier.ranks = stop_ranks(self.fleet.services)
+        self.limits_held = frozenset(snapshot.groups.limits)
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))

@@ -72,6 +72,14 @@ class ServiceReport:
     waiting_for: tuple[str, ...]
     next_start: float | None
     probe_error: str
+    listening: bool
+    """It waits for the first connection to its sockets."""
+    status_text: str
+    """What it says of itself (STATUS= of sd_notify), or empty."""
+    sockets: tuple[str, ...]
+    """Addresses that are held for it."""
+    limits: dict[str, dict[str, object]]
+    """Limit name to `{"value", "held"}`; held is `cgroup`, `watched` or `no`."""
     depends_on: tuple[str, ...]
     tags: tuple[str, ...]
     last_run: RunReport | None

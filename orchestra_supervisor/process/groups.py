@@ -22,12 +22,14 @@ class RunGroups:
         bases: The directories below which runs have theirs.
         mark: Names the home.
         key: Names the keeper.
+        limits: Of `cpu`, `memory` and `pids`, those that they hold.
     """
 
     version: int | None = None
     bases: tuple[str, ...] = ()
     mark: str = ""
     key: str = ""
+    limits: tuple[str, ...] = ()
 
     def left_behind(self) -> Iterator[tuple[int, str, str]]:
         """Yield (pid, service, name of the group) of what is in groups of earlier keepers of this home.

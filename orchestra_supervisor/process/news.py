@@ -50,7 +50,8 @@ def to_snapshot(welcome: Message, runs: list[HeldRun], notes: dict[str, object])
 
 def _groups(held: dict[str, Any]) -> RunGroups:
     bases = tuple(str(base) for base in held.get("bases", ()))
-    return RunGroups(held.get("version"), bases, str(held.get("mark", "")), str(held.get("key", "")))
+    limits = tuple(str(name) for name in held.get("limits", ()))
+    return RunGroups(held.get("version"), bases, str(held.get("mark", "")), str(held.get("key", "")), limits)
 
 
 def to_held_run(message: Message) -> HeldRun:

@@ -5,6 +5,7 @@ The record is a value: a step takes one and returns another. What must outlive t
 a boot, so a note means the same to the next daemon.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
@@ -201,6 +202,8 @@ class Service:
         return min((at for at in instants if at is not None), default=None)
 
 
+_UNGROUPED = {"memory": "watched", "cpu": "no", "pids": "no"}
+"""How limits are held where control groups do not."""
 _NOTE_FIELDS = (
     "state",
     "desired",
@@ -274,8 +277,14 @@ def _plan(held: dict[str, Any]) -> Plan:
     return replace(plan, waiting=tuple(float(at) for at in plan.waiting))
 
 
-def to_report(service: Service, moment: Moment) -> ServiceReport:
-    """Return the frozen view of a service for people and programs."""
+def to_report(service: Service, moment: Moment, by_group: Collection[str] = ()) -> ServiceReport:
+    """Return the frozen view of a service for people and programs.
+
+    Args:
+        service: The service.
+        moment: Now.
+        by_group: Limits that control groups hold here.
+    """
     spec, run = service.spec, service.run
     next_start, next_run = service.begin_at, None
     if spec.schedule is not None and service.plan is not None and service.desired is Desired.UP:
@@ -289,7 +298,7 @@ def to_report(service: Service, moment: Moment) -> ServiceReport:
         down_reason=service.down_reason,
         reason=service.reason,
         since=service.since_wall,
-        pid=run.pid if run and not run.leader_ended else None,
+        pid=(run.main_pid or run.pid) if run and not run.leader_ended else None,
         run=run.id if run else None,
         started=run.ordered_wall if run and run.pid else None,
         restarts=service.restarts,
@@ -301,6 +310,13 @@ def to_report(service: Service, moment: Moment) -> ServiceReport:
         waiting_for=tuple(name for name, _ in service.unmet) if service.state is State.WAITING else (),
         next_start=None if next_start is None else moment.wall + max(0.0, next_start - moment.mono),
         probe_error=service.probe_error,
+        listening=service.listening,
+        status_text=service.said,
+        sockets=tuple(one.address for one in spec.sockets),
+        limits={
+            name: {"value": value, "held": "cgroup" if name in by_group else _UNGROUPED[name]}
+            for name, value in spec.limits.named.items()
+        },
         depends_on=tuple(spec.depends_on),
         tags=spec.tags,
         group=spec.replica.group if spec.replica else None,

@@ -175,7 +175,7 @@ def test_what_only_its_control_group_gives_away_is_found_and_stopped(fleet: Flee
         fleet.until_log("web", "here")
         until(lambda: count(fleet, "hidden") == 1, "the hidden one is there")
         hidden, web = next(iter(marked(f"{fleet.path}/hidden"))), fleet.pid("web")
-        assert fleet.daemon()["cgroups"] == {"version": 2, "bases": [str(base)]}
+        assert fleet.daemon()["cgroups"] == {"version": 2, "bases": [str(base)], "limits": []}
         daemon = fleet.daemon()["pid"]
         fleet.kill(fleet.keeper)
         until(lambda: not alive(daemon), "the daemon ends by itself")
