@@ -5,16 +5,20 @@ waiting and the audit exist once.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 
 import anyio
 
+from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.meter import Meter
+from orchestra_supervisor.engine.outcome import wait_outcome
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
 from orchestra_supervisor.engine.roller import ROLL_PATIENCE
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
-from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
 from orchestra_supervisor.model.errors import (
     ConflictError,
@@ -29,6 +33,7 @@ from orchestra_supervisor.model.states import Desired
 from orchestra_supervisor.rules.goals import Goal, has_run, is_completed, is_down, is_ready
 from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.rules.planning import check_run
+from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import check_counts, group_of, members_of
 from orchestra_supervisor.rules.service import Service, to_report
 
@@ -94,8 +99,11 @@ class Control:
         journal: Where the audit goes.
         bus: Where events go.
         clock: Time.
-        load: Reads the configuration files anew and applies them; raises ConfigError.
+        load: Reads the configuration files anew and applies them, for whoever is named; raises ConfigError.
+        look: Returns what `load` would do, by these files or by those of the fleet; raises ConfigError.
         rescale: Goes over to other numbers of replicas; raises ConfigError, ConflictError.
+        watching: Returns what status says of a service's watch.
+        meter: Measures what the services use; None: nobody does.
     """
 
     supervisor: Supervisor
@@ -104,20 +112,25 @@ class Control:
     journal: AnyJournal
     bus: EventBus
     clock: Clock
-    load: Callable[[], Awaitable[Reloaded]]
-    rescale: Callable[[Mapping[str, int]], Awaitable[Reloaded]]
+    load: Callable[[str], Awaitable[PlanReport]]
+    look: Callable[[tuple[Path, ...]], Awaitable[PlanReport]]
+    rescale: Callable[[Mapping[str, int]], Awaitable[ReloadPlan]]
+    watching: Callable[[str], dict[str, object] | None] = lambda _: None
+    meter: Meter | None = None
 
     # Reading.
 
     def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
         """Return the named services as they stand, or all."""
         chosen = self.resolve(names) if names else self._in_order()
-        return [
+        reports = [
             to_report(
                 self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
             )
             for name in chosen
         ]
+        watched = {name: told for name in chosen if (told := self.watching(name)) is not None}
+        return [replace(one, watching=watched[one.name]) if one.name in watched else one for one in reports]
 
     async def events(self, query: EventQuery) -> list[Event]:
         """Return events from the journal."""
@@ -206,12 +219,13 @@ class Control:
         check_counts(counts, self.supervisor.fleet)
         before = self._states()
         done = await self.rescale(counts)
+        come, gone = done.names(Action.ADD), done.names(Action.REMOVE)
 
         def has_come_or_gone(service: Service) -> bool | None:
-            return is_down(service) if service.spec.name in done.removed else is_ready(service)
+            return is_down(service) if service.spec.name in gone else is_ready(service)
 
         words = " ".join(f"{name}={count}" for name, count in counts.items())
-        deed = _Deed(who, f"scale {words}", [*done.added, *done.removed], ask, before, has_come_or_gone)
+        deed = _Deed(who, f"scale {words}", [*come, *gone], ask, before, has_come_or_gone)
         return await self._carry(deed)
 
     async def run(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
@@ -258,7 +272,7 @@ class Control:
         if goal not in goals:
             raise InvalidRequest(f"cannot wait for {goal!r}", hint="ready, stopped or completed")
         chosen = self.resolve(names)
-        results = await self._results(chosen, self._states(), goals[goal], patience)
+        results = await self._outcome(chosen, self._states(), goals[goal], patience)
         if not all(result.ok for result in results):
             missing = ", ".join(f"{one.name} is {one.after}" for one in results if not one.ok)
             raise WaitTimeout(
@@ -268,13 +282,29 @@ class Control:
             )
         return results
 
-    async def reload(self, who: Principal) -> Reloaded:
+    async def plan(self, who: Principal, files: Iterable[str] = ()) -> PlanReport:
+        """Return what a reload would do, without doing it.
+
+        Raises:
+            ConfigError: A file is wrong.
+            ControlDenied: Files are named by somebody for whom they must not be read: it is the daemon
+                who reads them, and what it says of them quotes them.
+        """
+        paths = tuple(Path(file) for file in files)
+        if paths:
+            self._require(who, Role.ADMIN)
+        if not all(path.is_absolute() for path in paths):
+            raise InvalidRequest("files of a plan are named by absolute paths", hint="orchestra plan FILES")
+        return await self.look(paths)
+
+    async def reload(self, who: Principal) -> PlanReport:
         """Read the configuration anew and go over to it; a bad file changes nothing."""
         self._require(who, Role.ADMIN)
-        done = await self.load()
+        done = await self.load(who.name)
         with anyio.move_on_after(ROLL_PATIENCE):
             await self.supervisor.roller.wait_over(done.rolling)
-        await self._audit(who, "reload", (), "", asdict(done))
+        told: dict[str, object] = {note.name: note.action for note in done.services}
+        await self._audit(who, "reload", (), "", told)
         return done
 
     async def shutdown(self, who: Principal, reason: str) -> int:
@@ -316,7 +346,7 @@ class Control:
         self._announce(deed)
         await self.supervisor.commit()
         goal = deed.goal if deed.ask.wait else None
-        results = await self._results(deed.names, deed.before, goal, deed.ask.patience)
+        results = await self._outcome(deed.names, deed.before, goal, deed.ask.patience)
         told: dict[str, object] = {one.name: one.message for one in results}
         await self._audit(deed.who, deed.verb, deed.names, deed.ask.reason, told)
         return results
@@ -338,62 +368,14 @@ class Control:
             # The deed is done and the event waits in memory; the journal itself reports its trouble.
             return
 
-    async def _results(
-        self,
-        names: list[str],
-        before: dict[str, str],
-        goal: Goal | None,
-        patience: float,
+    async def _outcome(
+        self, names: list[str], before: dict[str, str], goal: Goal | None, patience: float
     ) -> list[VerbResult]:
-        began = self.clock.mono()
-        done: dict[str, VerbResult] = {}
-
-        def look(*, waited: bool) -> bool:
-            took = self.clock.mono() - began if waited else 0.0
-            for name in names:
-                if name not in done:
-                    result = self._judge(name, before.get(name, ""), goal, took)
-                    if result is not None:
-                        done[name] = result
-            return len(done) == len(names)
-
-        with anyio.move_on_after(patience):
-            found = look(waited=False)
-            while not found:
-                await self.supervisor.core.wait_changed()
-                found = look(waited=True)
-        took = self.clock.mono() - began
-        for name in names:
-            if name not in done:
-                done[name] = self._late(name, before.get(name, ""), took)
-        return [done[name] for name in names]
-
-    def _judge(self, name: str, before: str, goal: Goal | None, took: float) -> VerbResult | None:
-        service = self.supervisor.services.get(name)
-        if service is None:
-            return VerbResult(name, before, "removed", ok=True, changed=True, message="removed", took=took)
-        met = True if goal is None else goal(service)
-        if met is None:
-            return None
-        after = service.state.value
-        changed = after != before or took > 0 or service.ending is not None
-        return VerbResult(name, before, after, met, changed, _words(service), took)
-
-    def _late(self, name: str, before: str, took: float) -> VerbResult:
-        service = self.supervisor.services[name]
-        message = f"still {service.state} after {took:.1f} s: {_words(service)}"
-        return VerbResult(
-            name, before, service.state.value, ok=False, changed=True, message=message, took=took
-        )
+        return await wait_outcome(self.supervisor.core, self.clock, names, before, goal, patience)
 
     def is_stopping(self) -> bool:
         """Return whether the fleet goes down."""
         return self.supervisor.phase in {Phase.STOPPING, Phase.DOWN}
-
-
-def _words(service: Service) -> str:
-    pid = f" (pid {service.run.pid})" if service.run is not None and service.run.pid else ""
-    return f"{service.reason or service.state}{pid}"
 
 
 def _why(done: str, who: Principal, ask: Ask) -> str:

@@ -5,6 +5,7 @@ runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
 import argparse
+import logging
 import os
 import secrets
 import sys
@@ -19,22 +20,26 @@ import anyio.abc
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
-from orchestra_supervisor.config.load import load_fleet
-from orchestra_supervisor.config.secrets import SecretStore
+from orchestra_supervisor.config.credentials import credentials_for
+from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
+from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
 from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.plugins import PluginDesk
+from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
-from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.engine.verbs import Verbs
+from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
+from orchestra_supervisor.journald import ERROR, WARNING, with_priority
 from orchestra_supervisor.model.errors import (
     ConfigError,
-    ConflictError,
     JournalError,
     KeeperLost,
     OrchestraError,
@@ -42,7 +47,7 @@ from orchestra_supervisor.model.errors import (
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
-from orchestra_supervisor.probes.run import run_check
+from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
@@ -50,8 +55,10 @@ from orchestra_supervisor.rules.fleet import is_well
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
-from orchestra_supervisor.rules.replicas import check_scaled, members_of, rescaled
+from orchestra_supervisor.rules.reload import Action, ReloadPlan
+from orchestra_supervisor.rules.replicas import members_of
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
+from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
 
 __all__ = ["Daemon", "Options", "SystemClock", "main"]
@@ -97,7 +104,8 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = EventBus(journal, self._clock)
         self._started = self._clock.wall()
-        self._secrets = SecretStore(None)
+        self._fleet = Fleet()
+        self._plugins = PluginDesk(self._bus, lambda: self._fleet.services)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
@@ -118,20 +126,39 @@ class Daemon:
         self._apply(fleet)
         log_directory = self._home.log_directory(fleet)
         launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
+        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
         outside = Outside(
             keeper=self._keeper,
             clock=self._clock,
             bus=self._bus,
             launcher=launcher,
-            network=run_check,
-            secrets=self._resolve_secrets,
+            network=self._plugins.checks.run,
+            secrets=self._plugins.secrets.resolve,
             on_reload=self._ask_reload,
             on_run=self._note_run,
             keep=self._apply,
             on_plan=self._journal.set_plan,
         )
+        if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
+            for spec in fleet.services.values():
+                self._keeper.log_config(launcher.log_target(spec))
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
+        meter = self._meter(supervisor)
+        go_over = self._plugins.apply
+        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake, go_over)
+        reloader = Reloader(
+            supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
+        )
+        watch = WatchDesk(
+            supervisor=supervisor,
+            verbs=verbs,
+            reloader=reloader,
+            keeper=self._keeper,
+            bus=self._bus,
+            clock=self._clock,
+            private=(str(self._home.path), str(log_directory)),
+        )
         control = Control(
             supervisor=supervisor,
             verbs=verbs,
@@ -139,30 +166,44 @@ class Daemon:
             journal=self._journal,
             bus=self._bus,
             clock=self._clock,
-            load=partial(self._reload, supervisor, verbs),
-            rescale=partial(self._rescale, supervisor, verbs),
+            load=reloader.reload,
+            look=reloader.plan,
+            rescale=partial(self._rescale, reloader, verbs),
+            watching=watch.report,
+            meter=meter,
         )
         describe = partial(self._describe, supervisor, log_directory)
-        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path))
+        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path, self._plugins.host.reports))
         text = "started" if self._is_fresh else "took over"
-        self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
+            await tasks.start(self._plugins.run, fleet.settings)
+            self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
-            self._home.write_layout(fleet, socket)
-            tasks.start_soon(self._reload_on_signal, control)
+            self._tell(fleet)
+            tasks.start_soon(self._reload_on_signal, reloader)
+            tasks.start_soon(watch.run)
+            tasks.start_soon(meter.run)
+            tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
                 _say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
                 self._bus.publish("daemon.replaced", "the next daemon takes over")
+            await self._plugins.end()
             tasks.cancel_scope.cancel()
 
     async def _serve(self, app: object, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
         group = fleet.settings.control_group
         mode = 0o660 if group else 0o600
         await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)  # type: ignore[arg-type]
+
+    async def _feed_journald(self, supervisor: Supervisor) -> None:
+        def is_wanted() -> bool:
+            return supervisor.fleet.settings.journald
+
+        await feed_journald(self._bus, is_wanted=is_wanted, home=str(self._home.path), say=_say)
 
     # What the fleet is.
 
@@ -180,19 +221,27 @@ class Daemon:
         _say(text)
         return fleet
 
-    async def _load(self, live: Mapping[str, GroupSpec] | None = None) -> Fleet:
-        load = partial(load_fleet, self._options.files, environ=os.environ, live=live)
-        result = await to_thread.run_sync(load, limiter=self._limiter)
+    async def _load(self) -> Fleet:
+        result = await self._read((), {})
         result.raise_for_errors()
-        cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
-        if cycle:
-            raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
         return result.fleet
+
+    async def _read(self, files: tuple[Path, ...], live: Mapping[str, GroupSpec]) -> LoadResult:
+        """Read the fleet from these files, or from its own where none are named."""
+        source, named = self._plugins.host.loader, files or self._options.files
+        load = partial(load_fleet, named, environ=os.environ, plugins=source, live=live)
+        result = await to_thread.run_sync(load, limiter=self._limiter)
+        cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
+        if cycle and not result.errors:  # errors have a place and are told first
+            raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
+        return result
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
-        self._secrets = SecretStore(fleet.settings.secrets_file)
+        credentials = credentials_for(fleet.settings, os.environ)
+        self._fleet = fleet
+        self._plugins.secrets.use_file(fleet.settings.secrets_file, credentials)
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:
         """Return the services that a fresh start leaves down."""
@@ -207,65 +256,41 @@ class Daemon:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
 
-    async def _reload(self, supervisor: Supervisor, verbs: Verbs) -> Reloaded:
-        try:
-            fleet = verbs.stage(await self._load_as_scaled(supervisor))
-        except OrchestraError as error:
-            self._bus.publish("config.refused", f"nothing changed: {error.message}", data=error.to_dict())
-            raise
-        old = supervisor.fleet
-        self._apply(supervisor.roller.written(fleet))
-        done = verbs.reload(fleet, self._down(fleet))
-        await supervisor.commit()
-        self._home.write_layout(fleet, self._socket)
-        for name, spec in fleet.services.items():
-            if name in old.services and old.services[name].log != spec.log:
-                self._keeper.log_config(str(self._home.log_directory(fleet) / f"{name}.log"), spec.log)
-        text = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.restarted)} restarted"
-        self._bus.publish("config.reloaded", text)
-        await verbs.forget_removed(done.removed)
+    async def _rescale(self, reloader: Reloader, verbs: Verbs, counts: Mapping[str, int]) -> ReloadPlan:
+        done = await reloader.rescale(counts)
+        self._tasks.start_soon(verbs.forget_removed, done.names(Action.REMOVE))
         return done
 
-    async def _load_as_scaled(self, supervisor: Supervisor) -> Fleet:
-        """Return the fleet as the files say, with the numbers of replicas that hold once they are read."""
-        while True:
-            groups = supervisor.fleet.groups
-            fleet = await self._load(groups)
-            if supervisor.fleet.groups == groups:
-                return fleet
-
-    async def _rescale(self, supervisor: Supervisor, verbs: Verbs, counts: Mapping[str, int]) -> Reloaded:
-        old = supervisor.fleet
-        fleet = await self._load(rescaled(old, counts))
-        if old is not supervisor.fleet or old.coming:
-            raise ConflictError(
-                "the fleet is being changed otherwise", hint="wait for `orchestra reload` to end"
-            )
-        check_scaled(old, fleet, counts)
-        down = self._down(fleet)
-        self._apply(fleet)
-        done = verbs.reload(fleet, down)
-        await supervisor.commit()
+    def _tell(self, fleet: Fleet) -> None:
+        """Tell readers of the state directory where things are."""
         self._home.write_layout(fleet, self._socket)
-        self._tasks.start_soon(verbs.forget_removed, done.removed)
-        return done
 
     def _ask_reload(self) -> None:
         self._reload_asked.set()
 
-    async def _reload_on_signal(self, control: Control) -> None:
+    async def _reload_on_signal(self, reloader: Reloader) -> None:
         while True:
             await self._reload_asked.wait()
             self._reload_asked = anyio.Event()
             try:
-                await control.load()
+                await reloader.reload("SIGHUP")
             except OrchestraError as error:
                 _say(f"reload refused: {error.message}")
 
-    async def _resolve_secrets(self, env: dict[str, str]) -> dict[str, str]:
-        return await to_thread.run_sync(self._secrets.resolve, env, limiter=self._limiter)
-
     # Telling.
+
+    def _meter(self, supervisor: Supervisor) -> Meter:
+        def scene() -> Scene:
+            keeper, logger = self._snapshot.keeper_pid, supervisor.logger_pid
+            return scene_of(supervisor.services, {"daemon": os.getpid(), "keeper": keeper, "logger": logger})
+
+        return Meter(
+            sampler=ProcessSampler(self._snapshot.keeper_pid),
+            scene=scene,
+            period=lambda: supervisor.fleet.settings.figures_period,
+            clock=self._clock,
+            journal=self._journal,
+        )
 
     def _note_run(self, news: RunNews) -> None:
         """Keep the journal's ledger of runs: how a next fleet knows what this one left."""
@@ -330,7 +355,18 @@ async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Sn
 
 
 def _say(text: str) -> None:
-    print(f"orchestra: {text}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
+    priority = ERROR if text.startswith("error:") else WARNING
+    print(with_priority(f"orchestra: {text}", priority), file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
+
+
+def _log_to_stderr() -> None:
+    """Let plugins' logs through, and nobody else's."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("orchestra: %(name)s: %(message)s"))
+    ours = logging.getLogger("orchestra")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -342,6 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     only = tuple(name for names in given.only for name in names.split(",") if name)
     options = Options(given.home.absolute(), tuple(path.absolute() for path in given.files), only)
+    _log_to_stderr()
     try:
         return anyio.run(_run, options)
     except OrchestraError as error:

@@ -23,10 +23,17 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "up": Command("up", "[-c FILE] [--detach]", "start the fleet and watch it become ready"),
     "down": Command("down", "", "stop every service in order, then the fleet"),
-    "reload": Command("reload", "", "read the configuration again, apply what changed"),
+    "plan": Command("plan", "[FILES]", "what a reload would do, value by value, without doing it"),
+    "reload": Command("reload", "[--dry-run]", "read the configuration again, apply what changed"),
+    "upgrade-daemon": Command(
+        "upgrade", "", "put the installed version in the daemon's place; services run on"
+    ),
     "status": Command("status", "[NAMES]", "every service: state, pid, uptime, and why"),
+    "top": Command("top", "[NAMES]", "what every service uses: processor, memory, files"),
+    "graph": Command("graph", "[NAMES]", "who needs whom: as a tree, for Graphviz, or a picture"),
     "logs": Command("logs", "[NAMES] [-f]", "what the services wrote, also while the daemon is away"),
     "events": Command("events", "[-f]", "what happened, and who asked for it"),
+    "plugins": Command("plugins", "", "the plugins of the fleet, and what went wrong with them"),
     "start": Command("verbs", "NAMES", "start services and wait until they are ready"),
     "stop": Command("verbs", "NAMES", "stop services; a stop by hand is remembered"),
     "restart": Command("verbs", "NAMES", "stop services, then start them"),
@@ -35,15 +42,19 @@ COMMANDS: dict[str, Command] = {
     "signal": Command("signal", "NAMES SIG", "send a signal to services"),
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
     "check": Command("check", "[FILES]", "find errors and disagreements in configuration files"),
+    "doctor": Command("doctor", "", "whether this host and this fleet are well, a line each"),
+    "bundle": Command("bundle", "[FILE]", "an archive for whoever is to help, without secrets"),
+    "completion": Command("completion", "SHELL", "a script that completes commands and names in a shell"),
+    "systemd": Command("systemd", "ACTION", "a unit that runs the fleet, or units in its place"),
     "version": Command("version", "", "the version of this program"),
     "help": Command("help", "[COMMAND]", "this text, or that of a command"),
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run a fleet", ("up", "down", "reload")),
-    ("Look at it", ("status", "logs", "events")),
+    ("Run a fleet", ("up", "down", "plan", "reload", "upgrade-daemon")),
+    ("Look at it", ("status", "top", "graph", "logs", "events", "plugins")),
     ("Act on services", ("start", "stop", "restart", "run", "scale", "signal", "wait")),
-    ("Prepare", ("check", "version", "help")),
+    ("Prepare", ("check", "doctor", "bundle", "systemd", "completion", "version", "help")),
 )
 
 

@@ -66,16 +66,22 @@ class LogPainter:
         return f"{self._terminal.paint(shown, color)} {sign} "
 
 
-def log_json(name: str, line: LogLine) -> str:
-    """Return one line as a JSON object; bytes that are not UTF-8 are replaced by U+FFFD."""
-    return json.dumps(
-        {
-            "service": name,
-            "at": line.at_wall or None,
-            "stream": line.stream,
-            "run": line.run,
-            "text": line.data.decode("utf-8", "replace"),
-            "complete": line.complete,
-        },
-        ensure_ascii=False,
-    )
+def log_json(name: str, line: LogLine, *, match: bool | None = None) -> str:
+    """Return one line as a JSON object; bytes that are not UTF-8 are replaced by U+FFFD.
+
+    Args:
+        name: The service.
+        line: The line.
+        match: Whether it is what was looked for, or stands beside it; None: that is no question.
+    """
+    members: dict[str, object] = {
+        "service": name,
+        "at": line.at_wall or None,
+        "stream": line.stream,
+        "run": line.run,
+        "text": line.data.decode("utf-8", "replace"),
+        "complete": line.complete,
+    }
+    if match is not None:
+        members["match"] = match
+    return json.dumps(members, ensure_ascii=False)

@@ -58,16 +58,22 @@ class CommandParser(argparse.ArgumentParser):
         )
         self.verb = verb
         self.option_names: list[str] = ["--help"]
+        self.actions: list[argparse.Action] = []
+        """Options and arguments as they were added, for completion."""
         self.option("--home", metavar="DIR", help="state directory (else $ORCHESTRA_HOME, .orchestra)")
 
     def option(self, *flags: str, **settings: Any) -> None:
         """Add an option (arguments as for `add_argument`)."""
-        self.add_argument(*flags, **settings)
+        self.actions.append(self.add_argument(*flags, **settings))
         self.option_names.extend(flag for flag in flags if flag.startswith("--"))
 
     def names(self, *, is_required: bool, what: str = "services, globs, or `all`") -> None:
         """Add the NAMES argument."""
-        self.add_argument("names", nargs="+" if is_required else "*", metavar="NAMES", help=what)
+        self.argument("names", nargs="+" if is_required else "*", metavar="NAMES", help=what)
+
+    def argument(self, name: str, **settings: Any) -> None:
+        """Add an argument (as for `add_argument`); its metavar says what it is: NAMES, FILES, COMMAND."""
+        self.actions.append(self.add_argument(name, **settings))
 
     def json_option(self) -> None:
         """Add --json."""

@@ -69,7 +69,7 @@ def _next_run(at: float, now: float) -> str:
 
 def _why_of(service: ServiceView, now: float) -> str:
     if service.state in {"ready", "completed"}:
-        return service.status_text
+        return f"watch: {service.watch_error}" if service.watch_error else service.status_text
     if service.state == "stopped":
         return service.reason or _DOWN_REASONS.get(service.down_reason, "") or service.exit_text
     if service.state == "waiting" and service.waiting_for:

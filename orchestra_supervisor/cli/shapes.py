@@ -7,7 +7,17 @@ the rest of `orchestra status`.
 
 from orchestra_supervisor.control_client import Json, rows
 
-__all__ = ["SETTLED", "DaemonView", "EventView", "ResultView", "ServiceView", "StatusView"]
+__all__ = [
+    "SETTLED",
+    "DaemonView",
+    "EventView",
+    "FigureView",
+    "FiguresView",
+    "PluginView",
+    "ResultView",
+    "ServiceView",
+    "StatusView",
+]
 
 SETTLED = frozenset({"stopped", "ready", "completed", "failed"})
 """States that last until something happens from outside (those of model/states.py)."""
@@ -40,6 +50,51 @@ def _object(row: Json, key: str) -> Json:
     return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]  # JSON
 
 
+class FigureView:
+    """One object of figures: what a process tree uses; fields as in docs/control-api.md."""
+
+    def __init__(self, row: Json) -> None:
+        self.at = _number(row, "at") or 0.0
+        self.cpu = _number(row, "cpu")
+        self.memory = _integer(row, "memory")
+        self.memory_kind = _text(row, "memory_kind")
+        self.processes = _integer(row, "processes")
+        self.threads = _integer(row, "threads")
+        self.fds = _integer(row, "fds")
+        self.read_bytes = _integer(row, "read_bytes")
+        self.write_bytes = _integer(row, "write_bytes")
+
+
+class FiguresView:
+    """The answer of `GET /v1/figures`."""
+
+    def __init__(self, answer: Json) -> None:
+        self.is_on = (_number(answer, "period") or 0.0) > 0
+        self.services = _figures(_object(answer, "services"))
+        self.roles = _figures(_object(answer, "roles"))
+        self.history = {name: _points(rows) for name, rows in _object(answer, "history").items()}
+        """By name: pairs of wall seconds and percent of a processor, ascending."""
+
+
+def _figures(row: Json) -> dict[str, FigureView]:
+    return {name: FigureView(_object(row, name)) for name, one in row.items() if isinstance(one, dict)}
+
+
+def _points(value: object) -> list[tuple[float, float]]:
+    points: list[tuple[float, float]] = []
+    for entry in _list(value):
+        match _list(entry)[:2]:
+            case [int() | float() as at, int() | float() as cpu]:
+                points.append((float(at), float(cpu)))
+            case _:
+                continue
+    return points
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]  # JSON
+
+
 class ServiceView:
     """One row of `services`; fields as in docs/control-api.md, `exit_text` is that of `exit`."""
 
@@ -60,8 +115,10 @@ class ServiceView:
         self.is_enabled = row.get("enabled") is not False
         self.is_required = row.get("required") is True
         self.waiting_for = _texts(row, "waiting_for")
+        self.depends_on = _texts(row, "depends_on")
         self.next_start = _number(row, "next_start")
         self.probe_error = _text(row, "probe_error")
+        self.watch_error = _text(_object(row, "watching"), "error")
         self.status_text = _text(row, "status_text")
         self.is_listening = row.get("listening") is True
         self.next_run = _number(row, "next_run")
@@ -190,3 +247,18 @@ class EventView:
         self.kind = _text(row, "kind")
         self.service = _text(row, "service")
         self.message = _text(row, "message")
+
+
+class PluginView:
+    """One row of `plugins`."""
+
+    def __init__(self, row: Json) -> None:
+        self.name = _text(row, "name")
+        self.version = _text(row, "version")
+        self.source = _text(row, "source")
+        self.state = _text(row, "state") or "unknown"
+        self.hooks = _texts(row, "hooks")
+        self.calls = _integer(row, "calls") or 0
+        self.failures = _integer(row, "failures") or 0
+        self.dropped = _integer(row, "dropped") or 0
+        self.last_error = _text(row, "last_error")

@@ -12,6 +12,7 @@ __all__ = [
     "display_width",
     "format_duration",
     "format_instant",
+    "format_size",
     "make_visible",
     "pad",
 ]
@@ -108,6 +109,16 @@ def format_duration(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600}h{whole % 3_600 // 60:02d}m"
     return f"{whole // 86_400}d{whole % 86_400 // 3_600:02d}h"
+
+
+def format_size(count: int) -> str:
+    """Format bytes in four or five characters: `512B`, `8.2K`, `340M`, `1.5G` (powers of 1024)."""
+    value = float(max(0, count))
+    for unit in "BKMGT":
+        if value < 999.5 or unit == "T":
+            return f"{value:.0f}{unit}" if unit == "B" or value >= 9.95 else f"{value:.1f}{unit}"
+        value /= 1_024
+    raise AssertionError
 
 
 def format_instant(wall: float, *, is_dated: bool = True) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from orchestra_supervisor.config.draft import ServiceDraft
+from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.findings import Findings, Severity
 from orchestra_supervisor.config.merge import Candidate
 from orchestra_supervisor.config.replicas import check_names, check_size, count_out
-from orchestra_supervisor.config.resolve import FileScope, resolve_service
+from orchestra_supervisor.config.resolve import resolve_service
 from orchestra_supervisor.config.templates import name_borrower
 from orchestra_supervisor.model.replicas import GroupSpec
 
@@ -43,6 +44,7 @@ def _resolve(drafts: Sequence[ServiceDraft], scope: FileScope, findings: Finding
     for draft in drafts:
         own = Findings()
         spec = resolve_service(draft, scope, own)
+        findings.read.extend(own.read)
         told = [name_borrower(finding, draft) for finding in own.items]
         is_first = draft.replica is None or draft.replica.number == 1
         findings.extend(one for one in told if is_first or one.severity is Severity.ERROR)

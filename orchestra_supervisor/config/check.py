@@ -8,7 +8,9 @@ from pathlib import Path
 from orchestra_supervisor.config.drift import PORT_TWICE
 from orchestra_supervisor.config.findings import Finding, Severity
 from orchestra_supervisor.config.load import LoadResult, in_order, load_fleet
+from orchestra_supervisor.config.plugin_source import LazyPlugins
 from orchestra_supervisor.config.preflight import preflight as look_at_host
+from orchestra_supervisor.config.preflight_plugins import look_at_plugins
 from orchestra_supervisor.config.replicas import once_a_group
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.spec import Fleet
@@ -60,11 +62,14 @@ def check(paths: Sequence[Path], *, environ: Mapping[str, str], preflight: bool 
         environ: Environment of the supervisor.
         preflight: Also look at ports, programs, folders, users and secrets of this host.
     """
-    result = load_fleet(paths, environ=environ)
+    plugins = LazyPlugins()
+    result = load_fleet(paths, environ=environ, plugins=plugins)
     findings = result.findings
     if preflight:
-        told = [*_without_doubles(result), *look_at_host(result, environ)]
-        findings = in_order(once_a_group(told, result.sources.candidates), result.sources.shown)
+        looked = [*look_at_host(result, environ), *look_at_plugins(result, plugins)]
+        told = once_a_group([*_without_doubles(result), *looked], result.sources.candidates)
+        findings = in_order(told, result.sources.shown)
+    plugins.keep(())
     return CheckReport(
         findings=findings,
         fleet=None if result.errors else result.fleet,

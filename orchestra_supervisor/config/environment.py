@@ -45,8 +45,8 @@ PATH_VARIABLES = frozenset(
 )
 """Variables that are lists of folders."""
 
-SECRET_REFERENCE = re.compile(r"secret:([A-Za-z0-9_][A-Za-z0-9_./-]*)")
-"""A whole value that stands for a secret."""
+SECRET_REFERENCE = re.compile(r"secret:([A-Za-z0-9_][A-Za-z0-9_.:#/-]*)")
+"""A whole value that stands for a secret: a name of the secrets file, or `SCHEME:NAME` of a plugin."""
 
 
 def holds_secret(text: str) -> bool:
@@ -142,6 +142,7 @@ class Layers:
         name = entry.removeprefix("?")
         source = scope.origin.source
         file = source.directory / name
+        scope.findings.read.append(Path(os.path.abspath(file)))  # noqa: PTH100 - no symlinks resolved
         display = os.path.join(os.path.dirname(source.shown), name)  # noqa: PTH118, PTH120 - keeps the user's form
         text = read_text(file, display)
         if isinstance(text, Finding):

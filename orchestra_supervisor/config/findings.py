@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["Category", "Finding", "Findings", "Location", "Severity", "is_sensitive", "shown"]
+__all__ = ["Category", "Finding", "Findings", "Location", "Severity", "is_sensitive", "masked", "shown"]
 
 MAX_SHOWN = 160
 """Characters of a value that a finding quotes."""
@@ -84,6 +84,15 @@ def is_sensitive(name: str) -> bool:
     return _SENSITIVE.search(name) is not None
 
 
+def masked(text: str) -> str:
+    """Return a text with what looks like a secret (`token=...`, `--key ...`, `user:...@`) replaced by `***`.
+
+    Args:
+        text: A line, up to some thousand characters: the search takes time in the square of a word's length.
+    """
+    return _INLINE_SECRET.sub(r"\1\2***", _USERINFO.sub(r"\1:***@", text))
+
+
 def shown(value: object, name: str = "") -> str:
     """Return a value as a finding may quote it.
 
@@ -97,8 +106,7 @@ def shown(value: object, name: str = "") -> str:
     if name and is_sensitive(name):
         return "***"
     text = (value if isinstance(value, str) else repr(value))[:_MAX_READ]
-    text = _INLINE_SECRET.sub(r"\1\2***", _USERINFO.sub(r"\1:***@", text))
-    text = _CONTROL.sub("?", text)
+    text = _CONTROL.sub("?", masked(text))
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
@@ -157,9 +165,11 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """A growing list of findings, handed from step to step of a load."""
+    """A growing list of findings, handed from step to step of a load, and of what was read on the way."""
 
     items: list[Finding] = field(default_factory=list[Finding])
+    read: list[Path] = field(default_factory=list[Path])
+    """Env files, absolute, those included that are not there."""
 
     def add(self, finding: Finding) -> None:
         """Keep one finding."""

@@ -16,19 +16,22 @@ from orchestra_supervisor.config.form_equipment import (
     ReloadLine,
     SocketLine,
 )
+from orchestra_supervisor.config.form_log import LogForm
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
     Form,
-    LogForm,
     ProbesForm,
     ProbeTimingForm,
     RestartOrPolicy,
     StopForm,
 )
+from orchestra_supervisor.config.form_plugins import PluginOrSource
 from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
+from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
+    ByteSize,
     CommandLine,
     Duration,
     EnvValue,
@@ -146,7 +149,7 @@ class ServiceForm(Form):
     startup_timeout: Duration | None = Field(
         None, description="From spawn to first readiness; 0: no limit. Default: 60s."
     )
-    log: LogForm | None = Field(None, description="Rotation of its log.")
+    log: LogForm | None = Field(None, description="What becomes of its output.")
     tags: list[Text] | None = Field(None, description="Words to select it by.")
     replicas: ReplicaCount | None = Field(None, description="How many of it run, as web@1, web@2, ...")
     update: Update | None = Field(
@@ -154,6 +157,9 @@ class ServiceForm(Form):
     )
     template: Text | None = Field(None, description="The entry of `templates` that its keys are laid over.")
     values: TemplateValues | None = Field(None, description="What {KEY} stands for in the template.")
+    watch: WatchOrPaths | None = Field(
+        None, description="Files whose change restarts it: a list of globs and folders, or an object."
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -225,6 +231,37 @@ class SettingsForm(Form):
     )
     journal_keep: Annotated[Integer, Field(ge=1_000, le=1_000_000_000)] | None = Field(
         None, description="Events kept in the journal. Default: 100000."
+    )
+    log_keep_bytes: ByteSize | None = Field(
+        None,
+        description="What all logs may take with their rotated segments, the oldest go first; 0: no limit. "
+        "Default: 0.",
+    )
+    figures_period: Annotated[Duration, Field(le=3_600)] | None = Field(
+        None, description="Between two looks at what the services use; 0: none. Default: 10s."
+    )
+    watch_config: Flag | None = Field(
+        None, description="Reload when a file of the configuration changes. Default: false."
+    )
+    watch_debounce: Annotated[Duration, Field(ge=0.01, le=60)] | None = Field(
+        None, description="Quiet that ends a burst of changes of the configuration. Default: 500ms."
+    )
+    credentials: Flag | None = Field(
+        None,
+        description="Look for secrets in the credentials that systemd passes, after the secrets file. "
+        "Default: where it passes some.",
+    )
+    journald: Flag | None = Field(
+        None, description="Send events to the systemd journal too, with fields. Default: false."
+    )
+    systemd_ready: Literal["fleet", "daemon"] | None = Field(
+        None,
+        description="When systemd is told that we are ready: the services are settled, or the daemon runs. "
+        "Default: fleet.",
+    )
+    plugins: list[PluginOrSource] | None = Field(None, description="Plugins of the fleet.")
+    plugin_entry_points: Flag | None = Field(
+        None, description="Also load the plugins that installed packages bring. Default: false."
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

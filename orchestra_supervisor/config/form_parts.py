@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    JsonValue,
     field_validator,
     model_validator,
 )
@@ -20,7 +21,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from orchestra_supervisor.config.values import (
-    ByteSize,
     CommandLine,
     Duration,
     Flag,
@@ -40,7 +40,7 @@ __all__ = [
     "DependencyForm",
     "Form",
     "HttpForm",
-    "LogForm",
+    "PluginCheckForm",
     "ProbeForm",
     "ProbeTimingForm",
     "ProbesForm",
@@ -163,8 +163,15 @@ class ProbeTimingForm(Form):
     )
 
 
+class PluginCheckForm(Form):
+    """A check that a plugin carries out."""
+
+    probe: Text = Field(min_length=1, description="The kind of check, as a plugin calls it.")
+    options: dict[str, JsonValue] | None = Field(None, description="What that kind of check takes.")
+
+
 class ProbeForm(ProbeTimingForm):
-    """One probe: exactly one of http, tcp and command, and its timing."""
+    """One probe: exactly one of http, tcp, command and plugin, and its timing."""
 
     http: (
         Annotated[HttpForm, spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
@@ -181,12 +188,17 @@ class ProbeForm(ProbeTimingForm):
     command: CommandLine | None = Field(
         None, description="Passes when it exits with 0; runs with the service's cwd, env and user."
     )
+    plugin: Annotated[PluginCheckForm, spell_out("probe"), AlsoWritten({"type": "string"})] | None = Field(
+        None, description="Passes when a plugin's check does: its kind, or an object."
+    )
 
     @model_validator(mode="after")
     def _has_one_check(self) -> Self:
-        given = [name for name in ("http", "tcp", "command") if getattr(self, name) is not None]
+        given = [name for name in ("http", "tcp", "command", "plugin") if getattr(self, name) is not None]
         if len(given) != 1:
-            msg = f"must have exactly one of http, tcp and command, not {' and '.join(given) or 'none'}"
+            msg = (
+                f"must have exactly one of http, tcp, command and plugin, not {' and '.join(given) or 'none'}"
+            )
             raise ValueError(msg)
         return self
 
@@ -290,18 +302,6 @@ class DependencyForm(Form):
     on_failure: Literal["keep", "stop", "restart"] | None = Field(
         None, description="When the dependency fails while this service runs. Default: keep."
     )
-
-
-class LogForm(Form):
-    """Rotation of a service's log."""
-
-    max_bytes: ByteSize | None = Field(
-        None, description="Size at which it is rotated; 0: never. Default: 50MB."
-    )
-    backups: Annotated[Integer, Field(ge=0, le=10_000)] | None = Field(
-        None, description="Rotated segments that are kept. Default: 5."
-    )
-    compress: Flag | None = Field(None, description="Compress rotated segments. Default: true.")
 
 
 RestartOrPolicy = Annotated[

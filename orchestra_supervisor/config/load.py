@@ -14,20 +14,24 @@ from pathlib import Path
 from orchestra_supervisor.config.backends import resolve_mcp
 from orchestra_supervisor.config.candidates import to_candidates
 from orchestra_supervisor.config.dependencies import check_dependencies
+from orchestra_supervisor.config.dialect_plugin import read_with_plugins
 from orchestra_supervisor.config.dialects import detect
 from orchestra_supervisor.config.draft import Origin, Reading, Source
 from orchestra_supervisor.config.drift import find_drift
+from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.files import read_text
 from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
-from orchestra_supervisor.config.jsonc import parse
+from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.merge import Candidate, merge
+from orchestra_supervisor.config.plugin_source import LazyPlugins
 from orchestra_supervisor.config.replicas import check_ports, once_a_group, spread_dependencies
-from orchestra_supervisor.config.resolve import FileScope, resolve_head
+from orchestra_supervisor.config.resolve import resolve_head
 from orchestra_supervisor.config.settings import merge_settings
 from orchestra_supervisor.config.templates import lay_templates
 from orchestra_supervisor.model.errors import ConfigError
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.plugin_api.offers import PluginSource
 
 __all__ = ["DEFAULT_FILES", "LoadResult", "Sources", "default_files", "in_order", "load_fleet"]
 
@@ -52,12 +56,16 @@ class Sources:
         shown: The same files as they were given.
         candidates: The description that holds, for each service.
         origins: The head of each file, the most believed first.
+        read: Further files that were read or looked for: env files, absolute.
+        globs: Patterns of included files, absolute.
     """
 
     files: tuple[Path, ...] = ()
     shown: tuple[str, ...] = ()
     candidates: Mapping[str, Candidate] = field(default_factory=dict[str, Candidate])
     origins: tuple[Origin, ...] = ()
+    read: tuple[Path, ...] = ()
+    globs: tuple[str, ...] = ()
 
     def where(self, service: str, *path: str | int) -> Location:
         """Return the place of a service, or of one of its values by its native key."""
@@ -69,9 +77,9 @@ class Sources:
         candidate = self.candidates.get(service)
         return candidate.draft.origin.named(path) if candidate else ".".join(map(str, path))
 
-    def setting(self, key: str) -> Location:
-        """Return the place of a fleet-wide setting, or of nothing."""
-        path = ("settings", key)
+    def setting(self, *keys: str | int) -> Location:
+        """Return the place of a fleet-wide setting or of a part of it, or of nothing."""
+        path = ("settings", *keys)
         return next((origin.where(path) for origin in self.origins if origin.has(path)), Location(""))
 
 
@@ -130,13 +138,18 @@ def default_files(directory: Path) -> list[Path]:
 
 
 def load_fleet(
-    paths: Sequence[Path], *, environ: Mapping[str, str], live: Mapping[str, GroupSpec] | None = None
+    paths: Sequence[Path],
+    *,
+    environ: Mapping[str, str],
+    plugins: PluginSource | None = None,
+    live: Mapping[str, GroupSpec] | None = None,
 ) -> LoadResult:
     """Read a fleet.
 
     Args:
         paths: Configuration files of any dialect, in order.
         environ: Environment of the supervisor: the weakest layer of variables.
+        plugins: Loads the plugins of the fleet where a file is in none of the built-in dialects.
         live: Groups of the fleet that runs, whose numbers hold until the files say others.
 
     Returns:
@@ -155,6 +168,7 @@ def load_fleet(
         )
     for path in paths:
         intake.take(path, str(path))
+    intake.ask_plugins(plugins or LazyPlugins())
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
     merged = merge(to_candidates(scopes, live or {}, findings))
     services = spread_dependencies(merged.services, merged.groups)
@@ -169,7 +183,14 @@ def load_fleet(
         files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
     )
     origins = tuple(scope.reading.origin for scope in scopes)
-    sources = Sources(tuple(intake.files), tuple(intake.shown), services, origins)
+    sources = Sources(
+        files=tuple(intake.files),
+        shown=tuple(intake.shown),
+        candidates=services,
+        origins=origins,
+        read=tuple(dict.fromkeys(findings.read)),
+        globs=tuple(intake.globs),
+    )
     ordered = in_order(once_a_group(findings.items, services), intake.shown)
     return LoadResult(fleet, ordered, sources)
 
@@ -202,6 +223,8 @@ class _Intake:
         self.shown: list[str] = []
         self.scopes: list[FileScope] = []
         self.names: set[str] = set()
+        self.globs: list[str] = []
+        self._unclaimed: list[tuple[Node, Source, Finding]] = []
 
     def take(self, path: Path, shown_path: str) -> None:
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - no symlinks resolved
@@ -227,9 +250,25 @@ class _Intake:
         source = Source(absolute, shown_path)
         dialect = detect(document.root, source)
         if isinstance(dialect, Finding):
-            self._findings.add(dialect)
+            self._unclaimed.append((document.root, source, dialect))
             return
-        reading = dialect.read(document.root, source)
+        self._use(dialect.read(document.root, source))
+
+    def ask_plugins(self, loader: PluginSource) -> None:
+        """Give the files that no built-in dialect takes to those of plugins, which other files name."""
+        while self._unclaimed:
+            unclaimed, self._unclaimed = self._unclaimed, []
+            settings = merge_settings(sorted(self.scopes, key=lambda one: one.reading.rank), Findings())
+            loaded = loader.load_wanted(settings.plugins, entry_points=settings.plugin_entry_points)
+            plugins = [one for one in loaded if one.fault is None]
+            for root, source, refusal in unclaimed:
+                reading = read_with_plugins(root, source, plugins)
+                if isinstance(reading, Reading):
+                    self._use(reading)
+                else:
+                    self._findings.add(reading or refusal)
+
+    def _use(self, reading: Reading) -> None:
         self._findings.extend(reading.findings)
         self.names.update(draft.name for draft in reading.services)
         reading = lay_templates(reading, self._findings)
@@ -242,6 +281,7 @@ class _Intake:
         source = reading.source
         names = [pattern]
         if any(char in pattern for char in "*?["):
+            self.globs.append(os.path.abspath(source.directory / pattern))  # noqa: PTH100 - no symlinks resolved
             found = glob.glob(pattern, root_dir=source.directory, recursive=True)  # noqa: PTH207 - takes any text
             names = sorted(name for name in found if (source.directory / name).is_file())
         for name in names:

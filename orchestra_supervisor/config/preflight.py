@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra_supervisor.config.commands import CommandView, view_command
+from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.draft import KeyPath
 from orchestra_supervisor.config.environment import PATH_VARIABLES
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.config.ports import PortOwner, listeners
-from orchestra_supervisor.config.secrets import SecretStore
+from orchestra_supervisor.config.secrets import SecretStore, secret_names
 from orchestra_supervisor.model.errors import SecretError
 from orchestra_supervisor.model.spec import ServiceSpec
 
@@ -48,7 +49,8 @@ def preflight(result: LoadResult, environ: Mapping[str, str]) -> tuple[Finding, 
     findings = Findings()
     owners = listeners()
     said: set[tuple[Location, str]] = set()
-    store = SecretStore(result.fleet.settings.secrets_file)
+    settings = result.fleet.settings
+    store = SecretStore(settings.secrets_file, credentials_for(settings, environ))
     for spec in result.fleet.services.values():
         look = _Look(spec, result.sources, environ, findings, said)
         look.at_cwd()
@@ -180,6 +182,8 @@ class _Look:
 
     def at_secrets(self, store: SecretStore) -> None:
         for name, value in self.spec.env.items():
+            if any(":" in secret for secret in secret_names(value)):
+                continue  # of a plugin, which is asked when the process is spawned
             try:
                 store.resolve({name: value})
             except SecretError as error:

@@ -7,19 +7,23 @@ of the file, or keys of nested objects joined by dots. Values appear in no messa
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from orchestra_supervisor.config.environment import SECRET_REFERENCE, holds_secret
+from orchestra_supervisor.config.credentials import Credentials
+from orchestra_supervisor.config.environment import SECRET_REFERENCE
 from orchestra_supervisor.config.files import MAX_FILE_SIZE, opened, read_all
 from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.judge import nearest
 from orchestra_supervisor.model.errors import SecretError
 
-__all__ = ["SecretStore", "secret_names"]
+__all__ = ["SecretStore", "ValueOf", "fill_secrets", "secret_names"]
 
 _INLINE = re.compile(r"\$\{secret:([^{}]*)\}")
 _Stamp = tuple[int, int, int, int]
+
+ValueOf = Callable[[str, str], str]
+"""Returns the value of a secret by (name, variable that it is for); raises SecretError."""
 
 
 def secret_names(value: str) -> list[str]:
@@ -28,15 +32,33 @@ def secret_names(value: str) -> list[str]:
     return [whole[1]] if whole else _INLINE.findall(value)
 
 
+def fill_secrets(env: Mapping[str, str], value_of: ValueOf) -> dict[str, str]:
+    """Return an environment with references replaced by values.
+
+    Raises:
+        SecretError: As `value_of` does.
+    """
+    result: dict[str, str] = {}
+    for variable, value in env.items():
+        whole = SECRET_REFERENCE.fullmatch(value)
+        if whole:
+            result[variable] = value_of(whole[1], variable)
+        else:
+            result[variable] = _INLINE.sub(lambda match, to=variable: value_of(match[1], to), value)
+    return result
+
+
 class SecretStore:
     """The secrets of one file. The file is read when it is first needed, and again when it has changed.
 
     Args:
-        path: The file, or None where the fleet has none: then any reference is an error.
+        path: The file, or None where the fleet has none.
+        credentials: Asked for what the file does not have, or None. With neither, any reference is an error.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
+    def __init__(self, path: str | Path | None, credentials: Credentials | None = None) -> None:
         self._path = None if path is None else Path(path)
+        self._credentials = credentials
         self._stamp: _Stamp | None = None
         self._values: dict[str, str | None] = {}
 
@@ -46,19 +68,26 @@ class SecretStore:
         Raises:
             SecretError: A secret is missing or not text; the file is missing, malformed, or open to others.
         """
-        if not any(holds_secret(value) for value in env.values()):
-            return dict(env)
-        values = self._read()
-        result: dict[str, str] = {}
-        for variable, value in env.items():
-            whole = SECRET_REFERENCE.fullmatch(value)
-            if whole:
-                result[variable] = self._value(values, whole[1], variable)
-            else:
-                result[variable] = _INLINE.sub(
-                    lambda match, to=variable: self._value(values, match[1], to), value
-                )
-        return result
+        return fill_secrets(env, self.reader())
+
+    def reader(self) -> "ValueOf":
+        """Return what looks names up in one reading of the file, which is done when it is first asked."""
+        read: list[Mapping[str, str | None]] = []
+
+        def value_of(name: str, variable: str) -> str:
+            if not read:
+                read.append(self._read())
+            return self._value(read[0], name, variable)
+
+        return value_of
+
+    def values(self) -> list[str]:
+        """Return every value, for whoever has to keep them out of a text; none where there is no file.
+
+        Raises:
+            SecretError: The file cannot be used.
+        """
+        return [] if self._path is None else [value for value in self._read().values() if value]
 
     def _value(self, values: Mapping[str, str | None], name: str, variable: str) -> str:
         value = values.get(name)
@@ -70,11 +99,25 @@ class SecretStore:
             raise SecretError(
                 f"secret {name!r} for {variable} {wrong} in {self._path}", hint=hint, secret=name
             )
-        near = nearest(name, values)
-        hint = f"did you mean {near!r}?" if near else f"add {name!r} to {self._path}"
-        raise SecretError(f"secret {name!r} for {variable} is not in {self._path}", hint=hint, secret=name)
+        known = list(values)
+        if self._credentials is not None:
+            value = self._credentials.value(name)
+            if value is not None:
+                return value
+            known += self._credentials.names()
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"add {name!r} to {self._places(' or ')}"
+        raise SecretError(
+            f"secret {name!r} for {variable} is not in {self._places(' nor in ')}", hint=hint, secret=name
+        )
+
+    def _places(self, link: str) -> str:
+        directory = None if self._credentials is None else self._credentials.directory
+        return link.join(str(place) for place in (self._path, directory) if place is not None)
 
     def _read(self) -> dict[str, str | None]:
+        if self._path is None and self._credentials is not None:
+            return self._values
         if self._path is None:
             hint = "name a file in settings.secrets_file"
             raise SecretError("secrets are used, and the fleet has no secrets file", hint=hint)

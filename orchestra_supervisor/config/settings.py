@@ -1,16 +1,30 @@
 """Fleet-wide settings out of the settings of several files."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
-from orchestra_supervisor.config.resolve import FileScope
+from orchestra_supervisor.config.form_plugins import plugin_spec
 from orchestra_supervisor.model.spec import FleetSettings
 
 __all__ = ["merge_settings"]
 
 _PATHS = ("log_directory", "secrets_file")
-_PLAIN = ("remember_stops", "control_group", "leftovers", "journal_keep")
+_PLAIN = (
+    "remember_stops",
+    "control_group",
+    "leftovers",
+    "journal_keep",
+    "log_keep_bytes",
+    "figures_period",
+    "watch_config",
+    "watch_debounce",
+    "credentials",
+    "journald",
+    "systemd_ready",
+    "plugin_entry_points",
+)
 
 
 def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSettings:
@@ -26,11 +40,13 @@ def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSett
         settings = scope.head.settings
         if settings is None:
             continue
-        for key in (*_PATHS, *_PLAIN):
-            value = getattr(settings, key)
+        for key in (*_PATHS, *_PLAIN, "plugins"):
+            value: Any = getattr(settings, key)
             if value is None:
                 continue
-            if key in _PATHS:
+            if key == "plugins":
+                value = tuple(plugin_spec(form, scope.reading.source.directory) for form in value)
+            elif key in _PATHS:
                 value = str(scope.reading.source.directory / value)
             place = scope.reading.origin.where(("settings", key))
             if key not in values:
@@ -43,9 +59,14 @@ def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSett
                         f"two files differ in `settings.{key}`; the first place holds",
                         (places[key], place),
                         f"settings.{key}",
-                        (shown(values[key]), shown(value)),
+                        (_said(values[key]), _said(value)),
                         "say it in one file",
                         category=Category.DRIFT,
                     )
                 )
     return FleetSettings(**values)
+
+
+def _said(value: object) -> str:
+    """Return a setting as a finding may show it; what plugins are given is not."""
+    return f"{len(cast('tuple[object, ...]', value))} plugins" if isinstance(value, tuple) else shown(value)

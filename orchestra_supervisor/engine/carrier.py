@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import anyio
 
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.order_secrets import has_secrets, with_secrets
 from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver
 from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.process.orders import SpawnOrder
@@ -80,9 +81,13 @@ class Carrier:
                     self._keeper.listen(service.spec.name, service.spec.sockets)
                 case Unlisten():
                     self._keeper.unlisten(service.spec.name)
-                case StopRun() | Ack():
-                    # The next daemon must know why before the keeper acts, and what was learnt from
-                    # a run before the run is forgotten.
+                case StopRun(run):
+                    # The next daemon must know why before the keeper acts.
+                    self.leave_note(service)
+                    # As configured now, which need not be what the run was started with.
+                    self._keeper.stop(run, service.spec.stop)
+                case Ack():
+                    # What was learnt from a run is noted before the run is forgotten.
                     self.leave_note(service)
                     self.order(effect)
                 case _:
@@ -121,7 +126,7 @@ class Carrier:
     def _spawn(self, service: Service, run: str) -> None:
         spec = service.spec
         order = self._launcher.order(spec, run, stop_order=self.ranks.get(spec.name, 0))
-        if any("secret:" in value for value in order.env.values()):
+        if has_secrets(order):
             self._resolving[run] = anyio.CancelScope()
             self._start(lambda: self._spawn_with_secrets(spec.name, order))
             return
@@ -133,14 +138,14 @@ class Carrier:
             return
         with scope:
             try:
-                env = await self._secrets(order.env)
+                whole = await with_secrets(order, self._secrets)
             except OrchestraError as error:
                 if self._resolving.pop(order.run, None) is not None:
                     self._inbox().post(name, SpawnRefused(order.run, "secret", 0, error.message))
                 return
             if self._resolving.pop(order.run, None) is not None:
                 # What was decided meanwhile (that it leaves, say) goes with the run.
-                self._send(self._inbox().services[name], self._launcher.with_env(order, env))
+                self._send(self._inbox().services[name], whole)
                 self._inbox().wake()
 
     def _send(self, service: Service, order: SpawnOrder) -> None:

@@ -3,9 +3,17 @@
 import anyio
 
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.order_secrets import with_secrets
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.model.errors import SecretError
-from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ServiceSpec, StopSpec, TcpCheck
+from orchestra_supervisor.model.spec import (
+    CommandCheck,
+    HttpCheck,
+    PluginCheck,
+    ServiceSpec,
+    StopSpec,
+    TcpCheck,
+)
 from orchestra_supervisor.probes.outcome import ProbeOutcome, judge_exit
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, slot_of
 from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, ProbeKind, Spawned, SpawnRefused, Stuck
@@ -45,7 +53,7 @@ class CheckCarrier:
         self,
         spec: ServiceSpec,
         kind: ProbeKind,
-        check: HttpCheck | TcpCheck | CommandCheck,
+        check: HttpCheck | TcpCheck | CommandCheck | PluginCheck,
         timeout: float,  # noqa: ASYNC109  # part of the probe: a late answer is a failed check, not an error
     ) -> ProbeOutcome:
         """Carry out one check; a negative result is a value."""
@@ -55,7 +63,7 @@ class CheckCarrier:
         run = f"{slot}-{self._clock.run_digits()}"
         order = self._launcher.probe_order(spec, check, slot, run)
         try:
-            env = await self._secrets(order.env)
+            order = await with_secrets(order, self._secrets)
         except SecretError as error:
             return ProbeOutcome(passed=False, detail=error.message)
         with anyio.move_on_after(timeout) as waiting:
@@ -66,7 +74,7 @@ class CheckCarrier:
             )
         running = self._running[run] = _Running()
         try:
-            self._keeper.spawn(self._launcher.with_env(order, env), None)
+            self._keeper.spawn(order, None)
             await self._keeper.flush()
             with anyio.move_on_after(timeout):
                 await running.ended.wait()

@@ -1,10 +1,10 @@
 """From a service's spec to the order that the keeper carries out."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
-from orchestra_supervisor.model.spec import CommandCheck, LogSpec, ServiceSpec, StopSpec, StopStep
+from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.spec import CommandCheck, ServiceSpec, StopSpec, StopStep
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, LogTarget, SpawnOrder
 
 __all__ = ["Launcher"]
@@ -34,6 +34,8 @@ class Launcher:
     def __init__(self, *, home: Path, log_directory: Path, environ: Mapping[str, str]) -> None:
         self._home = home
         self._log_directory = log_directory
+        self.log_keep_bytes = 0
+        """What all logs together may take; 0: no limit."""
         self._environ = dict(environ)
         for name in _OWN:
             self._environ.pop(name, None)
@@ -41,6 +43,16 @@ class Launcher:
     def log_path(self, service: str) -> Path:
         """Return the path of a service's log."""
         return self._log_directory / f"{service}.log"
+
+    def log_target(self, spec: ServiceSpec) -> LogTarget:
+        """Return where a service's output goes."""
+        return LogTarget(str(self.log_path(spec.name)), spec.log, self.log_keep_bytes)
+
+    def _probe_log(self, spec: ServiceSpec) -> LogTarget:
+        """Return where a probe's output goes: its command knows the secrets of its service."""
+        redaction = {"redact": spec.log.redact, "redact_secrets": spec.log.redact_secrets}
+        path = str(self._log_directory / f"{spec.name}.probe.log")
+        return LogTarget(path, _PROBE_LOG.model_copy(update=redaction), self.log_keep_bytes)
 
     def order(self, spec: ServiceSpec, run: str, *, stop_order: int) -> SpawnOrder:
         """Return the order for a run of a service; secret references are still references."""
@@ -51,7 +63,7 @@ class Launcher:
             cwd=spec.cwd,
             env=self._env(spec),
             stop=spec.stop,
-            log=LogTarget(str(self.log_path(spec.name)), spec.log),
+            log=self.log_target(spec),
             stop_order=stop_order,
             umask=spec.umask,
             user=spec.user,
@@ -78,7 +90,7 @@ class Launcher:
             cwd=spec.cwd,
             env=self._env(spec),
             stop=_PROBE_STOP,
-            log=LogTarget(str(self._log_directory / f"{spec.name}.probe.log"), _PROBE_LOG),
+            log=self._probe_log(spec),
             umask=spec.umask,
             user=spec.user,
             group=spec.group,
@@ -95,8 +107,3 @@ class Launcher:
         if spec.port is not None:
             env.setdefault("PORT", str(spec.port))
         return env
-
-    @staticmethod
-    def with_env(order: SpawnOrder, env: dict[str, str]) -> SpawnOrder:
-        """Return the order with another environment: the one with secrets resolved."""
-        return replace(order, env=env)

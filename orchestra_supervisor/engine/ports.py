@@ -7,18 +7,18 @@ from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import (
     HttpCheck,
-    LogSpec,
+    PluginCheck,
     ServiceSpec,
     StopSpec,
     TcpCheck,
 )
 from orchestra_supervisor.probes.outcome import ProbeOutcome
-from orchestra_supervisor.process.orders import News, SpawnOrder
+from orchestra_supervisor.process.orders import LogTarget, News, SpawnOrder
 
 __all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver"]
 
-Checker = Callable[[HttpCheck | TcpCheck, float], Awaitable[ProbeOutcome]]
-"""Carries out one network check within a timeout in seconds."""
+Checker = Callable[[HttpCheck | TcpCheck | PluginCheck, float], Awaitable[ProbeOutcome]]
+"""Carries out one check that needs no process of its own within a timeout in seconds."""
 
 SecretResolver = Callable[[dict[str, str]], Awaitable[dict[str, str]]]
 """Returns an environment with every secret reference replaced; raises SecretError."""
@@ -50,9 +50,11 @@ class KeeperPort(Protocol):
     def unlisten(self, slot: str) -> None: ...  # noqa: D102
     def ack(self, run: str) -> None: ...  # noqa: D102
     def note(self, slot: str, note: object) -> None: ...  # noqa: D102
-    def log_config(self, path: str, rotation: LogSpec) -> None: ...  # noqa: D102
+    def log_config(self, target: LogTarget) -> None: ...  # noqa: D102
     def shutdown(self) -> None: ...  # noqa: D102
     def quit(self, status: int) -> None: ...  # noqa: D102
+    def status(self, state: str, text: str) -> None: ...  # noqa: D102
+    def pong(self, number: int) -> None: ...  # noqa: D102
     async def signal(self, run: str, signal: str, scope: str) -> None: ...  # noqa: D102
     async def flush(self) -> None: ...  # noqa: D102
     def news(self) -> AsyncIterator[News]: ...  # noqa: D102

@@ -11,7 +11,14 @@ import anyio
 import anyio.abc
 
 from orchestra_supervisor.engine.ports import Clock
-from orchestra_supervisor.model.spec import CommandCheck, HttpCheck, ProbeSpec, ServiceSpec, TcpCheck
+from orchestra_supervisor.model.spec import (
+    CommandCheck,
+    HttpCheck,
+    PluginCheck,
+    ProbeSpec,
+    ServiceSpec,
+    TcpCheck,
+)
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.rules.health import Tally, active_probes, count, next_interval
@@ -20,7 +27,7 @@ from orchestra_supervisor.rules.service import Service
 
 __all__ = ["ProbeRunner", "Prober"]
 
-Check = HttpCheck | TcpCheck | CommandCheck
+Check = HttpCheck | TcpCheck | CommandCheck | PluginCheck
 ProbeRunner = Callable[[ServiceSpec, ProbeKind, Check, float], Awaitable[ProbeOutcome]]
 """Carries out one check of a service's probe within a timeout in seconds."""
 

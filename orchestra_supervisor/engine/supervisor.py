@@ -15,6 +15,8 @@ from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX, Roller
 from orchestra_supervisor.engine.sockets import hold_sockets
+from orchestra_supervisor.engine.standing import Standing
+from orchestra_supervisor.engine.strangers import Strangers
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import (
@@ -23,6 +25,7 @@ from orchestra_supervisor.process.orders import (
     FleetNews,
     ListenRefused,
     LoggerNews,
+    Pinged,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
@@ -31,7 +34,6 @@ from orchestra_supervisor.process.orders import (
     SlotCalled,
     SlotNews,
     Snapshot,
-    slot_of,
 )
 from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at, still_up, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
@@ -42,7 +44,6 @@ from orchestra_supervisor.rules.inputs import (
     Input,
     ListenFailed,
     Stop,
-    StopRun,
 )
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
@@ -75,11 +76,12 @@ class Supervisor:
         self._witness = ""
         self.taken_over = anyio.Event()
         """Set when every service is known as it stands: nobody is answered before."""
+        self.rewired = anyio.Event()
+        """Set when the next fleet is taken."""
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
-        self.strangers: dict[str, str] = {}
-        """Runs of services that are no longer configured and have been told to stop, by slot."""
+        self.strangers = Strangers()
         self.limits_held: frozenset[str] = frozenset()
         """Limits that control groups hold; others are watched, or not held."""
         self._out = outside
@@ -106,6 +108,7 @@ class Supervisor:
         self.roller = Roller(
             self, keeper=outside.keeper, clock=outside.clock, bus=outside.bus, keep=outside.keep
         )
+        self.standing = Standing(outside.keeper, wake=self.core.wake)
 
     def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._task_group is not None, "orders are given only while running"
@@ -180,9 +183,13 @@ class Supervisor:
         for slot in snapshot.notes:
             if slot not in self.fleet.services and not slot.startswith((FLEET_SLOT, ROLL_SLOT_PREFIX)):
                 self._keeper.note(slot, None)  # of a service that is no longer configured
-        self._send_strangers_away(slots)
+        effects = resume_strangers(self.fleet.services, slots)
+        self.strangers.expect(effects)
+        for effect in effects:
+            self._carrier.order(effect)
         hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
+        self.standing.begin(self.core.services, is_wanted=snapshot.manager)
         for name, event in inputs:
             self.core.post(name, event)
         if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
@@ -191,12 +198,6 @@ class Supervisor:
             self.exit_status = 1
         if snapshot.shutdown:
             self.shutdown("the fleet was going down when the last daemon ended")
-
-    def _send_strangers_away(self, slots: Mapping[str, tuple[Held, ...]]) -> None:
-        for effect in resume_strangers(self.fleet.services, slots):
-            self._carrier.order(effect)
-            if isinstance(effect, StopRun):
-                self.strangers[slot_of(effect.run)] = effect.run
 
     async def _loop(self) -> None:
         while True:
@@ -220,6 +221,7 @@ class Supervisor:
                 self._carrier.leave_note(service)
                 self._plans.look(service)
         self._watch_phase(touched)
+        self.standing.update(touched, self.phase, self.fleet.settings, self.failure)
         if touched:
             self.core.wake()
         if self.phase in {Phase.STARTING, Phase.RUNNING} and self.roller.advance():
@@ -250,8 +252,8 @@ class Supervisor:
             if news.slot in self.core.services:
                 self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
-                self.strangers.pop(news.slot, None)
                 self._keeper.ack(news.input.run)
+                self.strangers.is_gone(news.input.run)
                 self.core.wake()
 
     def _slot_news(self, news: SlotNews) -> None:
@@ -274,6 +276,8 @@ class Supervisor:
                 self._bus.publish("daemon.stopping", "hurrying: every wait is cut to a second")
             case ReloadAsked():
                 self._out.on_reload()
+            case Pinged(number):
+                self.standing.answer(number)
             case ReplaceAsked():
                 self.phase = Phase.REPLACED
                 self.core.wake()
@@ -309,6 +313,8 @@ class Supervisor:
         self._carrier.ranks = stop_ranks(fleet.services)
         self.core.rewire(fleet.services)
         self.core.wake()
+        rewired, self.rewired = self.rewired, anyio.Event()
+        rewired.set()
 
     def forget(self, name: str) -> None:
         """Let go of a service that is down and no longer configured."""
@@ -316,6 +322,7 @@ class Supervisor:
         self._prober.forget(name)
         self._carrier.forget(name)
         self._plans.forget(name)
+        self.standing.forget(name)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services

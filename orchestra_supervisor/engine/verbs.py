@@ -4,34 +4,20 @@ Each verb works out whom it concerns and posts the inputs in an order in which n
 between; the lifecycle does the rest, so that a verb outlives the daemon that took it.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import Desired, DownReason, State
-from orchestra_supervisor.rules.diff import diff_fleets, needs_restart
 from orchestra_supervisor.rules.graph import above, below, stop_ranks
-from orchestra_supervisor.rules.inputs import Boot, Respec, Restart, RunNow, Start, Stop
+from orchestra_supervisor.rules.inputs import Boot, Input, Respec, Restart, RunNow, Start, Stop
 from orchestra_supervisor.rules.moves import begin_after
+from orchestra_supervisor.rules.reload import Action, ReloadPlan, ServiceChange, plan_reload
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.rules.updates import staged
 
-__all__ = ["Reloaded", "Verbs"]
-
-
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """What a reload did: names of services, by what became of them."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    restarted: tuple[str, ...]
-    updated: tuple[str, ...]
-    unchanged: int
-    rolling: tuple[str, ...] = ()
-    """Names whose replicas get their new configuration one after the other."""
+__all__ = ["Verbs"]
 
 
 class Verbs:
@@ -48,7 +34,12 @@ class Verbs:
             names, key=lambda name: (ranks.get(name, 0), specs[name].priority if name in specs else 0, name)
         )
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise when the fleet takes no more orders.
+
+        Raises:
+            ConflictError: It is going down.
+        """
         if self._supervisor.phase in {Phase.STOPPING, Phase.DOWN}:
             raise ConflictError("the fleet is going down", hint="wait for it, then run `orchestra up`")
 
@@ -58,7 +49,7 @@ class Verbs:
         Returns:
             Everyone concerned, dependencies first.
         """
-        self._check_open()
+        self.check_open()
         wanted = set(names)
         concerned = [
             name
@@ -98,7 +89,7 @@ class Verbs:
         Returns:
             Everyone concerned, dependents first.
         """
-        self._check_open()
+        self.check_open()
         wanted = set(names)
         concerned = above(wanted, self._supervisor.fleet.services) if with_dependents else wanted
         ordered = self._by_rank(concerned)[::-1]
@@ -115,7 +106,7 @@ class Verbs:
         Returns:
             Everyone concerned, dependencies first.
         """
-        self._check_open()
+        self.check_open()
         wanted = set(names)
         concerned = wanted
         if with_dependents:
@@ -135,7 +126,7 @@ class Verbs:
         Raises:
             ConflictError: One of them is being rolled already.
         """
-        self._check_open()
+        self.check_open()
         return self._supervisor.roller.begin(self._by_number(names), why, batch)
 
     def _by_number(self, names: Iterable[str]) -> list[str]:
@@ -147,63 +138,79 @@ class Verbs:
         return tuple(other for other in self._core.dependents(name) if other in concerned)
 
     def stage(self, fleet: Fleet) -> Fleet:
-        """Return a fleet as a reload goes over to it: what is updated one after the other is held back."""
+        """Return a fleet as a reload goes over to it: what is updated one after the other is held back.
+
+        Args:
+            fleet: As the files have it.
+        """
+        self._supervisor.decide()  # what was asked for before is seen
         return staged(self._supervisor.fleet, fleet, self._core.services)
 
-    def reload(self, fleet: Fleet, down: dict[str, DownReason]) -> Reloaded:
-        """Go over to another fleet: only what changed restarts, what can change live changes live."""
-        self._check_open()
-        diff = diff_fleets(self._supervisor.fleet.services, fleet.services)
-        self._take_in_strangers(fleet, diff.added)
-        back = {name for name in diff.added if name in self._core.services}  # removed, and not down yet
-        restarted: list[str] = []
-        updated: list[str] = []
-        for name in diff.changed:
-            old, new = self._supervisor.fleet.services[name], fleet.services[name]
-            (restarted if needs_restart(old, new) else updated).append(name)
-        for name in diff.added:
-            if name not in back:
+    def plan(self, fleet: Fleet, down: Mapping[str, DownReason]) -> ReloadPlan:
+        """Return what going over to another fleet would do now.
+
+        Args:
+            fleet: As `stage` returned it, in this same moment.
+            down: Services that a fresh start would leave down, and why.
+        """
+        return plan_reload(self._supervisor.fleet, fleet, self._core.services, down)
+
+    def reload(self, fleet: Fleet, down: Mapping[str, DownReason]) -> ReloadPlan:
+        """Go over to another fleet: only what changed restarts, what can change live changes live.
+
+        Args:
+            fleet: As `stage` returned it, in this same moment.
+            down: Services that a fresh start would leave down, and why.
+
+        Raises:
+            ConflictError: The fleet is going down.
+        """
+        self.check_open()
+        plan = self.plan(fleet, down)
+        removed, added = set(plan.names(Action.REMOVE)), plan.names(Action.ADD)
+        self._take_in_strangers(fleet, added)
+        back = {name for name in added if name in self._core.services}  # not down yet
+        for change in plan.services:
+            name = change.name
+            if change.action is Action.ADD and name not in back:
                 self._core.put(Service(fleet.services[name]))
-        for name in (*restarted, *updated, *back):
-            self._core.post(name, Respec(fleet.services[name]))
-        for name in self._by_rank(diff.removed)[::-1]:
-            after = self._before(name, set(diff.removed))
-            self._core.post(name, Stop(DownReason.REMOVED, "removed from the configuration", after))
+            elif name not in removed:
+                self._core.post(name, Respec(fleet.services[name]))
+        why = "removed from the configuration"
+        for name in self._by_rank(removed)[::-1]:
+            self._core.post(name, Stop(DownReason.REMOVED, why, self._before(name, removed)))
         self._supervisor.rewire(fleet)
-        for name in restarted:
-            self._renew(name, is_enabled=fleet.services[name].enabled)
-        for name in diff.added:
-            if name not in back:
-                self._core.post(name, Boot(down.get(name, DownReason.NONE)))
-            elif name not in down:
-                self._core.post(name, Start("back in the configuration"))
-            else:
-                self._core.post(name, Stop(down[name]))
-        return Reloaded(
-            added=diff.added,
-            removed=diff.removed,
-            restarted=tuple(restarted),
-            updated=tuple(updated),
-            unchanged=len(fleet.services) - len(diff.added) - len(diff.changed),
-            rolling=self._supervisor.roller.update(),
-        )
+        for change in plan.services:
+            kept_down = down.get(change.name, DownReason.NONE)
+            if event := self._follows(change, kept_down, is_back=change.name in back):
+                self._core.post(change.name, event)
+        self._supervisor.roller.update()
+        return plan
 
     def _take_in_strangers(self, fleet: Fleet, names: Iterable[str]) -> None:
         """Let services of names under which something is still being stopped begin when that is gone."""
         for name in names:
-            run = self._supervisor.strangers.pop(name, None)
+            run = self._supervisor.strangers.take(name)
             if run is not None and name not in self._core.services:
                 self._core.put(begin_after(fleet.services[name], run, self._core.moment(name)))
 
-    def _renew(self, name: str, *, is_enabled: bool) -> None:
-        """Let a service whose configuration changed run as it is configured now."""
-        service = self._core.services[name]
-        if not is_enabled and service.spec.enabled:
-            self._core.post(name, Stop(DownReason.DISABLED, "disabled in the configuration"))
-        elif service.desired is Desired.UP:
-            self._core.post(name, Restart("its configuration changed"))
-        elif service.down_reason is DownReason.DISABLED and is_enabled:
-            self._core.post(name, Start("enabled in the configuration"))
+    def _follows(self, change: ServiceChange, kept_down: DownReason, *, is_back: bool) -> Input | None:
+        """Return what is to happen to a service once it has its new spec."""
+        match change.action:
+            case Action.ADD if is_back and kept_down:
+                return Stop(kept_down, change.why)
+            case Action.ADD if is_back:
+                return Restart("back in the configuration")
+            case Action.ADD:
+                return Boot(kept_down)
+            case Action.RESTART:
+                return Restart(change.why)
+            case Action.START:
+                return Start(change.why)
+            case Action.STOP:
+                return Stop(DownReason.DISABLED, change.why)
+            case Action.REMOVE | Action.LIVE | Action.LATER | Action.ROLL:
+                return None
 
     async def forget_removed(self, names: Iterable[str]) -> None:
         """Wait until removed services are down, and let go of them."""

@@ -5,18 +5,21 @@ the rest are states, of which only the latest counts, so they need no queue.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.journal.records import Hold, RunRow, is_audit
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureRow
 
-__all__ = ["AUDIT_LIMIT", "EVENT_LIMIT", "Backlog", "Batch"]
+__all__ = ["AUDIT_LIMIT", "EVENT_LIMIT", "FIGURE_LIMIT", "Backlog", "Batch"]
 
 EVENT_LIMIT = 10_000
 """Events in memory that are not audit; at some 500 bytes each a disk may be full for long within 5 MB."""
 AUDIT_LIMIT = 10_000
 """Audit events in memory; a daemon that cannot write its audit refuses further commands."""
+FIGURE_LIMIT = 5_000
+"""Figures in memory; beyond it the oldest are dropped without a word, as they only tell how things went."""
 
 
 @dataclass(slots=True)
@@ -28,6 +31,7 @@ class Batch:
         holds: By service; None: cleared.
         runs: By run id.
         plans: By service; None: forgotten.
+        figures: In the order in which they were taken.
         durable: Whether somebody waits for it to be safe against loss of power.
     """
 
@@ -35,6 +39,7 @@ class Batch:
     holds: dict[str, Hold | None] = field(default_factory=dict[str, Hold | None])
     runs: dict[str, RunRow] = field(default_factory=dict[str, RunRow])
     plans: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    figures: list[FigureRow] = field(default_factory=list[FigureRow])
     durable: bool = False
 
 
@@ -49,6 +54,7 @@ class Backlog:
         self._holds: dict[str, Hold | None] = {}
         self._runs: dict[str, RunRow] = {}
         self._plans: dict[str, float | None] = {}
+        self._figures: deque[FigureRow] = deque(maxlen=FIGURE_LIMIT)
         self._in_flight: Batch | None = None
         self.durable = False
         """Whether somebody waits for what is here."""
@@ -58,7 +64,8 @@ class Backlog:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._events or self._audit or self._holds or self._runs or self._plans)
+        waiting = (self._events, self._audit, self._holds, self._runs, self._plans, self._figures)
+        return not any(waiting)
 
     @property
     def is_audit_full(self) -> bool:
@@ -83,6 +90,10 @@ class Backlog:
         """Take the latest word on a run."""
         self._runs[row.run] = row
 
+    def add_figures(self, rows: Iterable[FigureRow]) -> None:
+        """Take figures; the oldest make room when the bound is reached."""
+        self._figures.extend(rows)
+
     def add_plan(self, service: str, reached: float | None) -> None:
         """Take the latest word on how far a service has come with its schedule."""
         self._plans[service] = reached
@@ -90,9 +101,10 @@ class Backlog:
     def take(self) -> Batch:
         """Return all that is here as one batch; it stays visible in `pending` until `done` or `put_back`."""
         events = [*self._events, *self._audit]
-        batch = Batch(events, self._holds, self._runs, self._plans, self.durable)
+        batch = Batch(events, self._holds, self._runs, self._plans, [*self._figures], self.durable)
         self._events.clear()
         self._audit.clear()
+        self._figures.clear()
         self._holds, self._runs, self._plans, self.durable = {}, {}, {}, False
         self._in_flight = batch
         return batch
@@ -119,6 +131,7 @@ class Backlog:
         self._holds = batch.holds | self._holds
         self._runs = batch.runs | self._runs
         self._plans = batch.plans | self._plans
+        self._figures = deque([*batch.figures, *self._figures], FIGURE_LIMIT)
 
     def pending(self) -> Iterator[Event]:
         """Yield every event that is not known to be written."""

@@ -7,7 +7,7 @@ memory within a bound, and what had to be dropped is counted and told.
 """
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from orchestra_supervisor.journal.records import EventQuery, Hold, RunRow, is_au
 from orchestra_supervisor.journal.store import DamagedFile, Store, is_damage, set_aside
 from orchestra_supervisor.model.errors import JournalError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureQuery, FigureRow, Figures
 
 __all__ = ["Journal"]
 
@@ -224,6 +225,23 @@ class Journal:
     def open_runs(self) -> list[RunRow]:
         """Return the runs that have not ended, those of earlier daemons included."""
         return list(self._runs.values())
+
+    def add_figures(self, rows: Iterable[FigureRow]) -> None:
+        """Take figures. Never waits; see `Backlog.add_figures` for what is dropped."""
+        self._backlog.add_figures(rows)
+        self._wake.set()
+
+    async def figures(self, query: FigureQuery) -> dict[str, list[Figures]]:
+        """Return the wanted figures by name in ascending order; the last 20 ms may be missing.
+
+        Raises:
+            JournalError: The file cannot be read.
+        """
+        try:
+            async with self._read_lock:
+                return await to_thread.run_sync(self._store.read_figures, query, limiter=self._reading)
+        except sqlite3.Error as error:
+            raise JournalError(f"{self._path} cannot be read: {error}", path=str(self._path)) from error
 
     def _number(self, event: Event) -> Event:
         self._last_seq += 1

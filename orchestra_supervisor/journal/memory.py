@@ -1,15 +1,19 @@
 """A journal in memory with the interface of the real one, for the engine's simulation."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from anyio.lowlevel import checkpoint
 
 from orchestra_supervisor.journal.records import EventQuery, Hold, RunRow
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureQuery, FigureRow, Figures
 
-__all__ = ["MemoryJournal"]
+__all__ = ["FIGURES_KEPT", "MemoryJournal"]
+
+FIGURES_KEPT = 20_000
+"""Figures that are kept: an hour of some fifty services."""
 
 
 class MemoryJournal:
@@ -25,6 +29,7 @@ class MemoryJournal:
         self._holds: dict[str, Hold] = {}
         self._runs: dict[str, RunRow] = {}
         self._plans: dict[str, float] = {}
+        self._figures: deque[FigureRow] = deque(maxlen=FIGURES_KEPT)
 
     def record_nowait(self, event: Event) -> Event:
         """Take an event and return it with its seq."""
@@ -84,3 +89,18 @@ class MemoryJournal:
     def open_runs(self) -> list[RunRow]:
         """Return the runs that have not ended."""
         return list(self._runs.values())
+
+    def add_figures(self, rows: Iterable[FigureRow]) -> None:
+        """Take figures."""
+        self._figures.extend(rows)
+
+    async def figures(self, query: FigureQuery) -> dict[str, list[Figures]]:
+        """Return the wanted figures by name in ascending order."""
+        await checkpoint()
+        wanted = [
+            row for row in self._figures if row.figures.at >= query.since and query.name in {"", row.name}
+        ][-query.limit :]
+        found: dict[str, list[Figures]] = {}
+        for row in wanted:
+            found.setdefault(row.name, []).append(row.figures)
+        return found

@@ -1,10 +1,11 @@
 """What the journal holds beside events: stops by hand, plans of schedules, runs for finding leftovers."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureQuery, FigureRow, Figures
 
 __all__ = ["AUDIT_PREFIX", "AnyJournal", "EventQuery", "Hold", "RunRow", "is_audit"]
 
@@ -141,4 +142,12 @@ class AnyJournal(Protocol):
 
     def open_runs(self) -> list[RunRow]:
         """Return the runs that have not ended, as far as is known."""
+        ...
+
+    def add_figures(self, rows: Iterable[FigureRow]) -> None:
+        """Take figures. Never waits; under pressure the oldest are dropped."""
+        ...
+
+    def figures(self, query: FigureQuery) -> Awaitable[dict[str, list[Figures]]]:
+        """Return the wanted figures by name in ascending order."""
         ...

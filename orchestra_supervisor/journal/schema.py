@@ -35,6 +35,23 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX runs_by_end ON runs (ended_wall)",
     ),
     ("CREATE TABLE plans (service TEXT PRIMARY KEY, reached REAL NOT NULL) WITHOUT ROWID",),
+    (
+        # Time before name: what comes in is appended, what is too old is cut off in one piece.
+        """CREATE TABLE figures (
+            grain INTEGER NOT NULL,
+            at REAL NOT NULL,
+            name TEXT NOT NULL,
+            cpu REAL,
+            memory INTEGER NOT NULL,
+            memory_kind TEXT NOT NULL,
+            processes INTEGER NOT NULL,
+            threads INTEGER NOT NULL,
+            fds INTEGER,
+            read_bytes INTEGER,
+            write_bytes INTEGER,
+            PRIMARY KEY (grain, at, name)
+        ) WITHOUT ROWID""",
+    ),
 )
 """Entry n turns a file of version n into one of version n + 1. Entries are never changed, only added."""
 
@@ -46,6 +63,7 @@ _COLUMNS = (
     "SELECT service, since, who, reason FROM holds LIMIT 0",
     "SELECT run, service, pid, start_ticks, boot_id, started_wall, ended_wall, exit FROM runs LIMIT 0",
     "SELECT service, reached FROM plans LIMIT 0",
+    "SELECT grain, at, name, cpu, memory, memory_kind, fds, read_bytes, write_bytes FROM figures LIMIT 0",
 )
 
 

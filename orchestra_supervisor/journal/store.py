@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra_supervisor.journal.backlog import Batch
+from orchestra_supervisor.journal.figures import read_figures, write_figures
 from orchestra_supervisor.journal.records import EventQuery, Hold, RunRow
 from orchestra_supervisor.journal.schema import ForeignFile, NewerSchema, migrate
 from orchestra_supervisor.model.errors import JournalError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureQuery, Figures
 
 __all__ = ["DamagedFile", "Opened", "Store", "is_damage", "set_aside"]
 
@@ -160,6 +162,7 @@ class Store:
                     connection.execute("DELETE FROM plans WHERE service = ?", (_text(service),))
                 else:
                     connection.execute(_INSERT_PLAN, (_text(service), reached))
+            write_figures(connection, batch.figures)
             self._trim(connection, len(batch.events) + len(batch.runs))
             connection.execute("COMMIT")
         except sqlite3.Error:
@@ -193,6 +196,16 @@ class Store:
         )
         rows = self._reader.execute(statement, arguments).fetchall()
         return [_to_event(row) for row in (reversed(rows) if query.newest else rows)]
+
+    def read_figures(self, query: FigureQuery) -> dict[str, list[Figures]]:
+        """Return the wanted figures that are in the file, by name, ascending.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        if self._reader is None:
+            raise sqlite3.OperationalError("the file is not open")
+        return read_figures(self._reader, query)
 
     def close(self) -> None:
         """Close the file; the last writes are checkpointed where that is possible."""

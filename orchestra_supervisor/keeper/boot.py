@@ -9,8 +9,10 @@ import socket
 from dataclasses import dataclass
 from typing import cast
 
+from orchestra_supervisor.journald import INFO
 from orchestra_supervisor.keeper.cgroups import Cgroups, Hierarchy, find_delegated, parse_bases
 from orchestra_supervisor.keeper.fork import become_subreaper
+from orchestra_supervisor.keeper.inherited import take_listen_fds
 from orchestra_supervisor.keeper.keeper import Keeper
 from orchestra_supervisor.keeper.loop import say
 from orchestra_supervisor.keeper.spawn import Surroundings
@@ -86,6 +88,9 @@ def main(argv: list[str]) -> int:
     except (ValueError, RecursionError) as error:
         say(f"usage: python -I -S .../keeper/__main__.py BOOT_JSON ({error})")
         return _EXIT_USAGE
+    handed_down = take_listen_fds()
+    if handed_down:
+        say(f"holds the sockets that the service manager handed down: {', '.join(handed_down)}", INFO)
     around = _surroundings()
     if not become_subreaper():
         say("this system has no child subreaper: a process that leaves its session may escape a stop")

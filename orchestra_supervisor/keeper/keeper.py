@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from orchestra_supervisor.keeper.announce import Announcer
 from orchestra_supervisor.keeper.cgroups import Cgroups
 from orchestra_supervisor.keeper.companions import KILL, Companions
 from orchestra_supervisor.keeper.fields import BadMessage
@@ -13,6 +14,7 @@ from orchestra_supervisor.keeper.launch import Equipment, Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.notify import Notifications
+from orchestra_supervisor.keeper.notify_out import ServiceManager
 from orchestra_supervisor.keeper.orders import Orders, Refused
 from orchestra_supervisor.keeper.reaper import EndHooks, Reaper
 from orchestra_supervisor.keeper.request import (
@@ -64,7 +66,11 @@ class Keeper:
             daemon,
             around,
             dies_with_us=True,
-            hooks=RoleHooks(lambda: None, self._on_daemon, self._daemon_ended),
+            hooks=RoleHooks(
+                lambda: self._announcer.daemon_started(),  # noqa: PLW0108  # it is made below
+                self._on_daemon,
+                self._daemon_ended,
+            ),
         )
         self._logger = Role(
             self._loop,
@@ -119,6 +125,8 @@ class Keeper:
         self._shutdown = Shutdown(
             self._loop, self._table, self._stopper, self._daemon, self._logger, self._emit
         )
+        manager = ServiceManager.from_environ(self._loop, os.environ)
+        self._announcer = Announcer(self._loop, manager, self._daemon, self._shutdown, self._table)
         self._exit_status = 0
         orders = Orders(
             self._table,
@@ -126,7 +134,7 @@ class Keeper:
             self._stopper,
             self._shutdown,
             find_strays=self._find_strays,
-            to_logger=self._logger.send,
+            logs=self._logs,
             sockets=self._sockets,
         )
         self._verbs = self._make_verbs(orders)
@@ -138,6 +146,8 @@ class Keeper:
             "shutdown": self._mark_shutdown,
             "quit": self._quit,
             "ping": lambda _message: {"type": "pong"},
+            "pong": lambda _message: None,  # that it spoke is all there is to know
+            "status": self._announcer.daemon_says,
         }
 
     def run(self, wake_fd: int, pending: list[int]) -> int:
@@ -158,13 +168,16 @@ class Keeper:
             self._on_signals(pending)
 
         self._loop.watch(wake_fd, on_wake)
+        self._announcer.start()
         self._logger.start()
         self._daemon.start()
         self._loop.run()
         self._daemon.kill()
         self._sockets.close_all()
         self._cgroups.close()
-        return 1 if self._shutdown.left_behind else self._exit_status
+        status = 1 if self._shutdown.left_behind else self._exit_status
+        self._announcer.ended(status)
+        return status
 
     def _on_signals(self, pending: list[int]) -> None:
         while pending:
@@ -257,6 +270,7 @@ class Keeper:
         for run in self._table.present():
             run.request_id = None  # an answer to it would mean nothing to the next one
         self._shutdown.daemon_ended()
+        self._announcer.daemon_ended(how)
 
     def _logger_started(self) -> None:
         self._emit(
@@ -278,6 +292,7 @@ class Keeper:
 
     def _on_daemon(self, message: Message) -> None:
         self._shutdown.daemon_spoke()
+        self._announcer.daemon_spoke()
         request_id = message.get("id")
         kind = str(message["type"])
         verb = self._verbs.get(kind)
@@ -315,6 +330,7 @@ class Keeper:
                 "started_wall": self._started_wall,
                 "daemon_starts": self._daemon.starts,
                 "shutdown": self._shutdown.is_going,
+                "manager": self._announcer.is_heard,
                 "cgroups": {
                     "version": self._cgroups.version,
                     "bases": self._cgroups.bases,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestra_supervisor.keeper.loop import Loop
+from orchestra_supervisor.keeper.request import LogTarget
 from orchestra_supervisor.keeper.runs import Run
 from orchestra_supervisor.wire.frames import Message
 
@@ -55,12 +56,18 @@ class LogPipes:
                 "slot": run.slot,
                 "stream": stream,
                 "path": log.path,
-                "max_bytes": log.max_bytes,
-                "backups": log.backups,
-                "compress": log.compress,
+                "options": log.options,
+                "secrets": log.secrets,
             }
             self._pipes[label, stream] = _Pipe(fd, opening)
         self.offer()
+
+    def configure(self, log: LogTarget) -> None:
+        """Pass on other options for a log; the next logger is told the same."""
+        for pipe in self._pipes.values():
+            if pipe.opening["path"] == log.path:
+                pipe.opening["options"] = log.options
+        self._send({"type": "log_config", "path": log.path, "options": log.options}, [])
 
     def offer(self, *, again: bool = False) -> None:
         """Hand over what the logger does not have; everything when it is a new one (`again`)."""

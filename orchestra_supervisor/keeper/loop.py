@@ -13,6 +13,8 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
+from orchestra_supervisor.journald import ERROR, WARNING, with_priority
+
 __all__ = ["Loop", "Timer", "say"]
 
 _RETRY_AFTER = 0.1  # seconds a descriptor rests after its callback failed, so that a fault cannot spin
@@ -20,9 +22,9 @@ _TIMERS = 256  # entries of the heap that are not worth a look for cancelled one
 _LINE_LIMIT = 4000  # bytes; below PIPE_BUF, so a pipe that polls as writable takes it without blocking
 
 
-def say(text: str) -> None:
+def say(text: str, priority: int = WARNING) -> None:
     """Write a line about the keeper itself to stderr, or drop it when stderr would block."""
-    line = f"orchestra keeper: {text}\n".encode("utf-8", "replace")[:_LINE_LIMIT]
+    line = with_priority(f"orchestra keeper: {text}\n", priority).encode("utf-8", "replace")[:_LINE_LIMIT]
     with suppress(OSError):
         poller = select.poll()
         poller.register(2, select.POLLOUT)
@@ -114,7 +116,7 @@ class Loop:
         try:
             callback(*args)
         except Exception:  # noqa: BLE001  # whatever one event does, every other run still needs its keeper
-            say(f"a fault of ours, please report it:\n{traceback.format_exc()}")
+            say(f"a fault of ours, please report it:\n{traceback.format_exc()}", ERROR)
             return False
         return True
 

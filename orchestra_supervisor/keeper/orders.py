@@ -5,6 +5,7 @@ from collections.abc import Callable
 from orchestra_supervisor.keeper.fields import BadMessage, take_text
 from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.launch import Launcher
+from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.request import (
     parse_limits,
     parse_log,
@@ -39,7 +40,7 @@ class Orders:
         stopper: Stops them.
         shutdown: Knows whether the fleet goes down.
         find_strays: Takes up what has left the tree of a living leader.
-        to_logger: Sends a message to the logger.
+        logs: Passes on what the logger is to know.
         sockets: Holds listening sockets.
     """
 
@@ -51,7 +52,7 @@ class Orders:
         shutdown: Shutdown,
         *,
         find_strays: Callable[[], None],
-        to_logger: Callable[[Message], object],
+        logs: LogPipes,
         sockets: Sockets,
     ) -> None:
         self._table = table
@@ -59,7 +60,7 @@ class Orders:
         self._stopper = stopper
         self._shutdown = shutdown
         self._find_strays = find_strays
-        self._to_logger = to_logger
+        self._logs = logs
         self._sockets = sockets
 
     def verbs(self) -> dict[str, Callable[[Message], Message | None]]:
@@ -152,16 +153,7 @@ class Orders:
             self._table.notes[slot] = message["note"]
 
     def _log_config(self, message: Message) -> None:
-        target = parse_log(message)
-        self._to_logger(
-            {
-                "type": "log_config",
-                "path": target.path,
-                "max_bytes": target.max_bytes,
-                "backups": target.backups,
-                "compress": target.compress,
-            }
-        )
+        self._logs.configure(parse_log(message))
 
     def _present(self, message: Message) -> Run:
         run = self._table.get(message.get("run"))

@@ -2,7 +2,7 @@
 
 import resource
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from orchestra_supervisor.keeper.fields import (
@@ -61,12 +61,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """Where the logger writes a run's output; the keeper only carries it."""
+    """Where the logger writes a run's output, and how: the keeper carries it and looks at the path alone.
+
+    Attributes:
+        path: Of the log.
+        options: What the logger is told of this log.
+        secrets: What it is told of this run, never shown and never changed by a `log_config`.
+    """
 
     path: str
-    max_bytes: int
-    backups: int
-    compress: bool
+    options: object = None
+    secrets: object = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,20 +192,15 @@ def parse_log(value: object) -> LogTarget:
     """Check the log target of a `spawn` or `log_config`.
 
     Raises:
-        BadMessage: A key is missing, or has a wrong type.
+        BadMessage: There is no path.
     """
     if not isinstance(value, dict):
-        raise BadMessage(f"log is {value!r}, not an object or null")
+        raise BadMessage("log is neither an object nor null")  # the value is not shown: it may hold secrets
     log = cast("Message", value)
-    path, compress = log.get("path"), log.get("compress", False)
-    if not isinstance(path, str) or not isinstance(compress, bool):
-        raise BadMessage(f"log needs a path and compress true or false, not {path!r} and {compress!r}")
-    return LogTarget(
-        path,
-        optional_int(log, "max_bytes", 0, 2**63) or 0,
-        optional_int(log, "backups", 0, 2**31) or 0,
-        compress,
-    )
+    path = log.get("path")
+    if not isinstance(path, str):
+        raise BadMessage(f"log needs a path, not {str(path)[:80]!r}")
+    return LogTarget(path, log.get("options"), log.get("secrets"))
 
 
 def parse_limits(value: object) -> Limits:

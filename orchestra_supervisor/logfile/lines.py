@@ -6,6 +6,7 @@ time is that of its first byte, its place in the order is that of its last byte.
 
 from dataclasses import dataclass
 
+from orchestra_supervisor.logfile.envelope import ENVELOPED, open_envelope
 from orchestra_supervisor.logfile.index import STREAM_NAMES, run_text
 
 __all__ = ["MAX_LINE", "BackwardAssembler", "ForwardAssembler", "Found", "LogLine", "Source"]
@@ -38,7 +39,10 @@ class LogLine:
 
 
 def _line(source: Source, at_ns: int, data: bytes, *, complete: bool) -> LogLine:
-    stream = STREAM_NAMES[source[0]] if source[0] < len(STREAM_NAMES) else ""
+    code = source[0] & ~ENVELOPED
+    stream = STREAM_NAMES[code] if code < len(STREAM_NAMES) else ""
+    if source[0] & ENVELOPED and (inside := open_envelope(data)) is not None:
+        data, complete = inside
     return LogLine(at_ns / 1e9, stream, run_text(source[1]), data, complete)
 
 

@@ -23,7 +23,7 @@ from orchestra_supervisor.logfile.index import (
 )
 from orchestra_supervisor.logfile.segments import GZIP_SUFFIX, Segment
 
-__all__ = ["OpenSegment", "open_current", "open_segment"]
+__all__ = ["OpenSegment", "open_current", "open_index_of", "open_segment"]
 
 _IN_MEMORY = (
     32 * 1024 * 1024
@@ -39,9 +39,13 @@ class OpenSegment:
     Attributes:
         identity: Device and inode of the file that was opened.
         segment_id: From the header of the index, or None: there is no index.
+        is_packed: What `read` and `size` would give is not unpacked: the index alone is of use.
     """
 
-    def __init__(self, log_fd: int, index_path: str, unpacked: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, log_fd: int, index_path: str, unpacked: IO[bytes] | None = None, *, is_packed: bool = False
+    ) -> None:
+        self.is_packed = is_packed
         self._fd = log_fd
         self._unpacked = unpacked
         self._index_path = index_path
@@ -183,6 +187,18 @@ def open_segment(segment: Segment) -> OpenSegment | None:
         opened = OpenSegment(fd, segment.path + INDEX_SUFFIX, unpacked)
         stack.pop_all()
         return opened
+
+
+def open_index_of(path: str) -> OpenSegment | None:
+    """Open a rotated segment without unpacking it; None when it is gone.
+
+    Raises:
+        OSError: It is there and cannot be read.
+    """
+    for suffix in ("", GZIP_SUFFIX):
+        with suppress(FileNotFoundError):
+            return OpenSegment(_open_regular(path + suffix), path + INDEX_SUFFIX, is_packed=bool(suffix))
+    return None
 
 
 def _open_regular(path: str) -> int:

@@ -11,49 +11,39 @@ import os
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from orchestra_supervisor.logfile.index import (
+    HEADER_SIZE,
     INDEX_SUFFIX,
     RECORD_SIZE,
     Flag,
     Record,
+    decode_record,
     encode_header,
     encode_record,
+    pread_exactly,
     pwrite_exactly,
     recover_index,
 )
 from orchestra_supervisor.logger.archive import Archive
 from orchestra_supervisor.logger.directory import Directories
+from orchestra_supervisor.logger.options import Rotation
 from orchestra_supervisor.logger.packer import Packer
 
-__all__ = ["CHUNK", "OVERSHOOT", "RECORD_INTERVAL_NS", "LogFile", "Rotation"]
+__all__ = ["CHUNK", "LINE_WAIT", "OVERSHOOT", "RECORD_INTERVAL_NS", "LogFile"]
 
 CHUNK = 1024 * 1024
 """Bytes that are moved at most in one turn, so that one noisy service does not starve the others."""
 OVERSHOOT = 64 * 1024
 """Bytes by which a segment may exceed its limit to end at the end of a line: what a pipe holds."""
+LINE_WAIT = 5.0
+"""Seconds for which a segment that is old waits for the end of a line."""
 RECORD_INTERVAL_NS = 50_000_000
 """Nanoseconds after which a new index record tells the time anew."""
 
 _MODE = 0o640
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # what is no file must not be waited for
 _NO_INDEX = frozenset({errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO})
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """How one log is rotated.
-
-    Attributes:
-        max_bytes: Size at which the segment is rotated; 0: never.
-        backups: So many rotated segments are kept.
-        compress: Rotated segments are packed.
-    """
-
-    max_bytes: int
-    backups: int
-    compress: bool
 
 
 class LogFile:
@@ -75,9 +65,10 @@ class LogFile:
         self._packer = packer
         self._archive: Archive | None = None
         self._fd = self._index_fd = -1
-        self._offset = self._index_end = self._segment_id = 0
+        self._offset = self._index_end = self._segment_id = self._begun_ns = 0
         self._last: Record | None = None
         self._before: tuple[Record | None, int] | None = None
+        self._torn: Record | None = None
         self._identity = (0, 0)
 
     @property
@@ -149,7 +140,44 @@ class LogFile:
 
     def advance(self, size: int) -> None:
         """Take note that `size` bytes were written at `offset`."""
+        if not self._offset:
+            self._begun_ns = time.time_ns()
         self._offset += size
+
+    def write(self, run: int, chunks: list[tuple[int, bytes]], flags: int) -> None:
+        """Write bytes that have gone through our memory: all of them, or none.
+
+        Args:
+            run: Whose they are, as the index writes it.
+            chunks: Stream, as the index writes it, and bytes.
+            flags: Of the first record.
+
+        Raises:
+            OSError: They cannot be written. The log is as it was.
+        """
+        before = (self._last, self._index_end, self._offset, self._torn)
+        try:
+            self._mend()
+            for stream, data in chunks:
+                self.begin(run, stream, flags)
+                flags = 0
+                pwrite_exactly(self._fd, data, self._offset)
+                self.advance(len(data))
+        except OSError:
+            self._last, self._index_end, self._offset, self._torn = before
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._offset)
+            raise
+        finally:
+            self._before = None
+
+    def _mend(self) -> None:
+        """Give the line that a killed logger left in its middle an end of its own."""
+        torn, self._torn = self._torn, None
+        if torn is not None:
+            self._write_record(Record(time.time_ns(), self._offset, torn.run, torn.stream))
+            pwrite_exactly(self._fd, b"\n", self._offset)
+            self.advance(1)
 
     def end(self, run: int, stream: int, flags: int = 0) -> None:
         """Say that a stream has ended.
@@ -167,7 +195,7 @@ class LogFile:
         return max(1, min(CHUNK, self.rotation.max_bytes + OVERSHOOT - self._offset))
 
     def rotate_if_due(self) -> str:
-        """Rotate when the segment is full, at the end of a line if one is near.
+        """Rotate when the segment is full or old, at the end of a line if one is near.
 
         Returns:
             The path of the rotated segment, or empty.
@@ -175,14 +203,29 @@ class LogFile:
         Raises:
             OSError: It could not be done. The log may be closed now.
         """
-        over = self._offset - self.rotation.max_bytes
-        if not self.rotation.max_bytes or over < 0:
-            return ""
-        if over < OVERSHOOT and os.pread(self._fd, 1, self._offset - 1) != b"\n":
+        if not self._is_full() and not self._is_old():
             return ""
         if self.refresh() or not self.is_open:
             return ""
         return self._rotate()
+
+    def age_due(self) -> float:
+        """Return when the segment will be old, seconds since the epoch; 0: never, or it is empty."""
+        if not self.rotation.max_age or not self._offset:
+            return 0.0
+        return self._begun_ns / 1e9 + self.rotation.max_age
+
+    def _is_full(self) -> bool:
+        over = self._offset - self.rotation.max_bytes
+        return self.rotation.max_bytes > 0 and over >= 0 and (over >= OVERSHOOT or self._ends_a_line())
+
+    def _is_old(self) -> bool:
+        due = self.age_due()
+        late = time.time() - due
+        return due > 0 and late >= 0 and (late >= LINE_WAIT or self._ends_a_line())
+
+    def _ends_a_line(self) -> bool:
+        return os.pread(self._fd, 1, self._offset - 1) == b"\n"
 
     def refresh(self) -> bool:
         """Notice that the file was removed, renamed or truncated by others, and go on in the one that counts.
@@ -246,11 +289,20 @@ class LogFile:
         self._identity = (status.st_dev, status.st_ino)
         self._offset = status.st_size
         self._last = None
+        self._begun_ns = self._segment_id
         if self._index_fd < 0:
             return False
         recovery = recover_index(self._index_fd, self._offset, self._segment_id)
         self._index_end, self._segment_id = recovery.end, recovery.segment_id
+        self._begun_ns = self._first_time() or self._segment_id
+        last = recovery.last
+        if last is not None and self._offset and not last.flags & Flag.END and not self._ends_a_line():
+            self._torn = last
         return recovery.repaired
+
+    def _first_time(self) -> int:
+        first = decode_record(pread_exactly(self._index_fd, RECORD_SIZE, HEADER_SIZE))
+        return first.time_ns if first else 0
 
     def _clear_index_place(self) -> None:
         """There is an index without a log: finish the rotation that was killed, or remove it."""
@@ -267,7 +319,7 @@ class LogFile:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._index_fd = -1
-        self._last = self._before = None
+        self._last = self._before = self._torn = None
 
     def _write_record(self, record: Record) -> None:
         if self._index_fd >= 0:

@@ -1,36 +1,39 @@
 """The logger's loop: what the keeper says, what the pipes hold, what is due."""
 
-import fcntl
 import os
 import select
 import selectors
 import stat
-import struct
 import sys
-import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from orchestra_supervisor.journald import WARNING, with_priority
 from orchestra_supervisor.logfile.index import STREAM_CODES, run_number
 from orchestra_supervisor.logger.directory import Directories
-from orchestra_supervisor.logger.logfile import LogFile, Rotation
+from orchestra_supervisor.logger.logfile import LogFile
+from orchestra_supervisor.logger.options import Options, parse_options, parse_secrets
 from orchestra_supervisor.logger.packer import Packer
-from orchestra_supervisor.logger.sink import Pipe, Sink, Surroundings
+from orchestra_supervisor.logger.pipe import Peeker, Pipe
+from orchestra_supervisor.logger.relay import Relays
+from orchestra_supervisor.logger.retention import Retention
+from orchestra_supervisor.logger.sink import Sink, Surroundings
 from orchestra_supervisor.logger.timers import Timers
 from orchestra_supervisor.wire.channel import Channel, ChannelClosed
 from orchestra_supervisor.wire.frames import Message, WireError
 
 __all__ = ["Logger", "complain"]
 
+_RELAY_FLUSH = 1.0  # seconds for the last lines to other destinations
 _FLUSH = 2.0  # seconds for the last words to the keeper
 
 
 def complain(text: str) -> None:
     """Say something to whoever reads our stderr; nobody has to."""
     with suppress(OSError, ValueError):
-        print(f"orchestra logger: {text}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is all we have
+        print(with_priority(f"orchestra logger: {text}", WARNING), file=sys.stderr, flush=True)  # noqa: T201  # stderr is all we have
 
 
 class Logger:
@@ -46,10 +49,15 @@ class Logger:
         self._channel_mask = selectors.EVENT_READ
         self._timers = Timers()
         self._directories = Directories()
-        self._packer = Packer(self._selector)
+        self._packer = Packer(self._selector, self._on_packed)
+        self._retention = Retention(self._timers, lambda: self._packer.is_busy, self._event)
         self._sinks: dict[str, Sink] = {}
         self._is_quitting = False
-        self._around = Surroundings(self._timers, self._watch, self._unwatch, self._event, self._eof)
+        self._peeker = Peeker()
+        self._relays = Relays(self._selector, self._timers, self._event)
+        self._around = Surroundings(
+            self._timers, self._peeker, self._relays, self._watch, self._unwatch, self._event, self._eof
+        )
         self._selector.register(channel, self._channel_mask, self._on_channel)
 
     def run(self) -> int:
@@ -101,9 +109,9 @@ class Logger:
             if kind == "open":
                 taken = self._open(message, fds)
             elif kind == "log_config":
-                path, rotation = _path_and_rotation(message)
+                path = _path_of(message)
                 if path in self._sinks:
-                    self._sinks[path].log.rotation = rotation
+                    self._sinks[path].configure(self._options(path, message))
             elif kind == "quit":
                 self._is_quitting = True
         except (KeyError, TypeError, ValueError) as error:
@@ -113,21 +121,41 @@ class Logger:
                 os.close(fd)
 
     def _open(self, message: Message, fds: list[int]) -> bool:
-        path, rotation = _path_and_rotation(message)
+        path = _path_of(message)
         run, stream = str(message["run"]), str(message["stream"])
         if not fds:
             raise ValueError("no descriptor came with it")
         if not stat.S_ISFIFO(os.fstat(fds[0]).st_mode):
             raise ValueError("the descriptor is not a pipe")
-        pipe = Pipe(fds[0], run, run_number(run), stream, STREAM_CODES[stream])
+        secrets = parse_secrets(message.get("secrets"))
+        if secrets is None:
+            self._event("misconfigured", {"path": path, "reason": "secrets are not a list of texts"})
+        pipe = Pipe(
+            fds[0],
+            run,
+            str(message.get("slot", "")),
+            run_number(run),
+            stream,
+            STREAM_CODES[stream],
+            secrets or (),
+        )
         os.set_blocking(pipe.fd, False)  # os takes it by position only
+        options = self._options(path, message)
         sink = self._sinks.get(path)
         if sink is None:
-            log = LogFile(path, rotation, self._directories, self._packer)
+            log = LogFile(path, options.rotation, self._directories, self._packer)
             sink = self._sinks[path] = Sink(log, self._around)
-        sink.log.rotation = rotation
+        sink.configure(options)
         sink.add(pipe)
         return True
+
+    def _options(self, path: str, message: Message) -> Options:
+        """Return what a message says of a log; what makes no sense is told once a message."""
+        options = parse_options(message.get("options"))
+        self._retention.limit(path, options.rotation)
+        for fault in options.faults:
+            self._event("misconfigured", {"path": path, "reason": fault})
+        return options
 
     def _send(self, message: Message) -> bool:
         if self._channel is None:
@@ -141,9 +169,11 @@ class Logger:
 
     def _event(self, kind: str, facts: dict[str, object]) -> None:
         is_told = self._send({"type": "event", "kind": kind, **facts})
-        if not is_told and kind in {"dropped", "unwritable"}:
+        if not is_told and kind in {"dropped", "unwritable", "limited"}:
             complain(f"{kind} {facts}")
-        if kind == "dropped":
+        if kind == "rotated":
+            self._retention.look()
+        if kind in {"dropped", "limited"}:
             self._forget_if_done(str(facts["path"]))
 
     def _eof(self, pipe: Pipe) -> None:
@@ -195,7 +225,11 @@ class Logger:
 
     def _forget_if_done(self, path: str) -> None:
         if path in self._sinks and self._sinks[path].is_done:
-            self._sinks.pop(path).log.close()
+            self._sinks.pop(path).close()
+            self._retention.forget(path)
+
+    def _on_packed(self) -> None:
+        self._retention.look()
 
     # -- the end
 
@@ -203,14 +237,16 @@ class Logger:
         """Write what the pipes hold at this moment."""
         for sink in list(self._sinks.values()):
             for pipe in list(sink.pipes):
-                waiting = fcntl.ioctl(pipe.fd, termios.FIONREAD, struct.pack("i", 0))
-                sink.drain(pipe, struct.unpack("i", waiting)[0] + 1)  # one more meets the end of file
+                sink.drain(pipe, pipe.waiting() + 1)  # one more meets the end of file
 
     def _end(self) -> None:
         for sink in list(self._sinks.values()):
             with suppress(WireError):
                 sink.close()
+        with suppress(WireError):
+            self._relays.close(_RELAY_FLUSH)
         self._packer.stop()
+        self._peeker.close()
         deadline = time.monotonic() + _FLUSH
         with suppress(ChannelClosed):
             while self._channel is not None and self._channel.wants_write and time.monotonic() < deadline:
@@ -218,15 +254,12 @@ class Logger:
                 self._channel.on_writable()
 
 
-def _path_and_rotation(message: Message) -> tuple[str, Rotation]:
-    path, max_bytes, backups = message["path"], message["max_bytes"], message["backups"]
+def _path_of(message: Message) -> str:
+    path = message["path"]
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
         msg = f"path {path!r} is not absolute"
         raise ValueError(msg)
-    if not isinstance(max_bytes, int) or not isinstance(backups, int) or max_bytes < 0 or backups < 0:
-        msg = f"max_bytes {max_bytes!r}, backups {backups!r}: both are counts"
-        raise ValueError(msg)
-    return path, Rotation(max_bytes, backups, bool(message["compress"]))
+    return path
 
 
 def _is_hung_up(channel: Channel) -> bool:

@@ -12,8 +12,10 @@ import signal
 import sys
 import zlib
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
+from orchestra_supervisor.journald import WARNING, with_priority
 from orchestra_supervisor.logfile.segments import GZIP_SUFFIX, TEMP_SUFFIX
 
 __all__ = ["Packer", "pack"]
@@ -31,13 +33,20 @@ class Packer:
 
     Args:
         selector: Where the end of the child is waited for; the key's data is `on_child`.
+        on_idle: Called when all that was added has been packed.
     """
 
-    def __init__(self, selector: selectors.BaseSelector) -> None:
+    def __init__(self, selector: selectors.BaseSelector, on_idle: Callable[[], None] | None = None) -> None:
         self._selector = selector
+        self._on_idle = on_idle
         self._queue: deque[str] = deque()
         self._child = 0
         self._pipe = -1
+
+    @property
+    def is_busy(self) -> bool:
+        """True while segments are being packed or wait for it."""
+        return bool(self._child or self._queue)
 
     def add(self, path: str) -> None:
         """Have a segment packed, after those that were added before."""
@@ -64,6 +73,8 @@ class Packer:
         os.waitpid(self._child, 0)
         self._child, self._pipe = 0, -1
         self._start()
+        if self._on_idle is not None and not self.is_busy:
+            self._on_idle()
 
     def _start(self) -> None:
         if self._child or not self._queue:
@@ -78,7 +89,7 @@ class Packer:
         except OSError as error:
             os.close(readable)
             os.close(writable)
-            print(f"orchestra logger: cannot pack {path}: {error.strerror}", file=sys.stderr)  # noqa: T201  # stderr is the log
+            _complain(path, error)
             return
         if child == 0:
             _child(path, writable)
@@ -97,7 +108,7 @@ def _child(path: str, writable: int) -> None:
         pack(path)
         code = 0
     except OSError as error:
-        print(f"orchestra logger: cannot pack {path}: {error}", file=sys.stderr)  # noqa: T201  # stderr is the log
+        _complain(path, error)
     finally:
         os._exit(code)
 
@@ -152,3 +163,8 @@ def _deflate(source: int, target: int) -> None:
         packed.flush()
         status = os.fstat(source)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _complain(path: str, error: OSError) -> None:
+    text = with_priority(f"orchestra logger: cannot pack {path}: {error.strerror or error}", WARNING)
+    print(text, file=sys.stderr)  # noqa: T201  # stderr is the log

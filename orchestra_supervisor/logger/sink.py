@@ -11,14 +11,21 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from orchestra_supervisor.logfile.index import Flag
 from orchestra_supervisor.logger.directory import LOCK_RETRY, LockBusy
 from orchestra_supervisor.logger.drops import Drops
-from orchestra_supervisor.logger.logfile import CHUNK, LogFile
-from orchestra_supervisor.logger.timers import Timers
+from orchestra_supervisor.logger.logfile import CHUNK, LINE_WAIT, LogFile
+from orchestra_supervisor.logger.options import Options, Treatment
+from orchestra_supervisor.logger.pipe import Peeker, Pipe
+from orchestra_supervisor.logger.raw import Raw
+from orchestra_supervisor.logger.redaction import Redactor
+from orchestra_supervisor.logger.relay import Relays
+from orchestra_supervisor.logger.timers import Timer, Timers
+from orchestra_supervisor.logger.treated import Lines, LinesAround
 
-__all__ = ["HOLD", "LOCK_HOLD", "RETRY", "Pipe", "Sink", "Surroundings"]
+__all__ = ["HOLD", "LOCK_HOLD", "RETRY", "Sink", "Surroundings"]
 
 HOLD = 2.0
 """Seconds that bytes wait for a file that cannot be written before they are thrown away."""
@@ -30,32 +37,8 @@ LOCK_HOLD = 30.0
 _CHECK_INTERVAL = 1.0  # seconds between two looks at whether the path still names this file
 _ROTATE_RETRY = 5.0  # seconds after a rotation that failed
 _SAME_EPISODE = 5.0  # seconds within which a new failure is not told again: a disk that is full to the brim
-_COPY = 64 * 1024  # bytes held outside the kernel where splice does not work
 
 _nowhere = bytearray(CHUNK)
-
-
-@dataclass(slots=True, eq=False)
-class Pipe:
-    """The read end of one stream of one run.
-
-    Attributes:
-        fd: The descriptor; -1 once closed.
-        run: Run id.
-        number: The run as the index writes it.
-        stream: `stdout` or `stderr`.
-        code: The stream as the index writes it.
-        held: Bytes read but not written, where splice does not work.
-        is_watched: The selector waits for it.
-    """
-
-    fd: int
-    run: str
-    number: int
-    stream: str
-    code: int
-    held: bytes = b""
-    is_watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +47,8 @@ class Surroundings:
 
     Attributes:
         timers: For retries and reports.
+        peeker: Looks into pipes.
+        relays: Send lines further.
         watch: Wait for a pipe, if that is not done already.
         unwatch: Do not wait for it any more.
         event: Tell the keeper: kind and the keys it carries.
@@ -71,6 +56,8 @@ class Surroundings:
     """
 
     timers: Timers
+    peeker: Peeker
+    relays: Relays
     watch: Callable[["Sink", Pipe], None]
     unwatch: Callable[[Pipe], None]
     event: Callable[[str, dict[str, object]], None]
@@ -106,15 +93,30 @@ class Sink:
         self._recovered_at = float("-inf")
         self._next_check = 0.0
         self._next_rotation = 0.0
-        self._can_splice = True
+        self._treatment = Treatment()
+        self._raw = Raw(log)
+        lines_around = LinesAround(around.timers, around.peeker, self._pause, around.event, around.relays)
+        self._lines = Lines(log, self._treatment, lines_around)
+        self._age_timer: Timer | None = None
 
     @property
     def is_done(self) -> bool:
         """True when nothing flows into it and nothing has to be told or remembered any more."""
-        return not self.pipes and self._episode is None and not self._drops.unreported
+        return not self.pipes and self._episode is None and not self._drops.unreported and self._lines.is_done
+
+    def configure(self, options: Options) -> None:
+        """Go on with other options from here on."""
+        self.log.rotation = options.rotation
+        self._treatment = options.treatment
+        self._lines.configure(options.treatment)
+        for pipe in self.pipes:
+            self._set_redactor(pipe)
+        self._forget_age()
+        self._watch_age()
 
     def add(self, pipe: Pipe) -> None:
         """Let a pipe flow into the log from now on."""
+        self._set_redactor(pipe)
         self.pipes.append(pipe)
         if self._episode is None and not self.log.is_open:
             try:
@@ -143,8 +145,22 @@ class Sink:
             self._recover()
         return moved
 
+    def _set_redactor(self, pipe: Pipe) -> None:
+        secrets = pipe.secrets if self._treatment.redact_secrets else ()
+        pipe.redactor = Redactor(self._treatment.redact, secrets)
+
+    def _pause(self, pipe: Pipe, delay: float) -> None:
+        """Leave a pipe alone for a time, though it holds something."""
+        self._around.unwatch(pipe)
+        self._around.timers.after(delay, partial(self._resume, pipe))
+
+    def _resume(self, pipe: Pipe) -> None:
+        if pipe in self.pipes and (self._episode is None or self._episode.is_dropping):
+            self._around.watch(self, pipe)
+
     def drain(self, pipe: Pipe, size: int) -> None:
         """Move what was in a pipe when this was asked, as far as it can be written."""
+        self._lines.is_hurried = True
         while size > 0 and pipe.fd >= 0 and self._episode is None:
             moved = self.on_readable(pipe)
             if not moved:
@@ -154,14 +170,17 @@ class Sink:
     def close(self) -> None:
         """Report what has not been reported, and close the log."""
         self._drops.report()
+        self._lines.report()
+        self._forget_age()
         self.log.close()
 
     def _open(self) -> None:
         is_repaired = self.log.open()
         self._next_check = time.monotonic() + _CHECK_INTERVAL
-        self._can_splice = True
+        self._raw.can_splice = True
         if is_repaired:
             self._around.event("recovered", {"path": self.log.path})
+        self._watch_age()
         if self.log.complaint:
             self._tell_unwritable(f"the index cannot be written, the log can: {self.log.complaint}")
 
@@ -178,51 +197,26 @@ class Sink:
             self._next_check = now + _CHECK_INTERVAL
             log.refresh()
         self._rotate(now)
-        log.begin(pipe.number, pipe.code, self._marker())
+        self._raw.room = log.room() if now >= self._next_rotation else CHUNK
         try:
-            moved = self._transfer(pipe, now)
+            moved = self._way(pipe).move(pipe, self._marker())
         except BlockingIOError:  # nothing there after all
-            log.take_back()
             return 0
-        except OSError:
-            log.take_back()
-            raise
         if not moved:
-            log.take_back()
             self._finish(pipe)
             return 0
-        log.advance(moved)
         self._unmarked = False
         self._rotate(now)
+        self._watch_age()
         return moved
 
     def _marker(self) -> int:
         return int(Flag.DROPPED) if self._unmarked else 0
 
-    def _transfer(self, pipe: Pipe, now: float) -> int:
-        """Move bytes inside the kernel, or by hand where the file system cannot do that; 0 at the end."""
-        log = self.log
-        room = log.room() if now >= self._next_rotation else CHUNK
-        if self._can_splice and not pipe.held:
-            try:
-                return os.splice(pipe.fd, log.fd, room, offset_dst=log.offset, flags=os.SPLICE_F_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                self._can_splice = False
-        if not pipe.held:
-            pipe.held = os.read(pipe.fd, min(room, _COPY))
-        written = 0
-        while pipe.held:
-            try:
-                size = os.pwrite(log.fd, pipe.held, log.offset + written)
-            except OSError:
-                if not written:
-                    raise
-                break  # the next attempt meets the error again
-            pipe.held = pipe.held[size:]
-            written += size
-        return written
+    def _way(self, pipe: Pipe) -> Raw | Lines:
+        """Return how bytes come from a pipe into the log: through the kernel, unless somebody has to look."""
+        is_looked_at = self._treatment.needs_lines or not pipe.redactor.is_idle
+        return self._lines if is_looked_at else self._raw
 
     def _rotate(self, now: float) -> None:
         if now < self._next_rotation:
@@ -243,6 +237,7 @@ class Sink:
         """A pipe has come to its end: no writer is left."""
         if self.log.is_open:
             with suppress(OSError):  # the record is a service to readers; the bytes are all there
+                self._lines.finish(pipe)
                 self.log.end(pipe.number, pipe.code, self._marker())
                 self._unmarked = False
         self._around.unwatch(pipe)
@@ -251,7 +246,31 @@ class Sink:
         pipe.fd = -1
         self._around.eof(pipe)
         if not self.pipes:
+            self._forget_age()
             self.log.close()
+
+    def _watch_age(self) -> None:
+        """Wake when the segment will be old: one timer, and none while the log is empty."""
+        due = self.log.age_due() if self.log.is_open else 0.0
+        if not due or self._age_timer is not None:
+            return
+        delay = due - time.time()
+        delay = min(delay, self.log.rotation.max_age) if delay > 0 else LINE_WAIT
+        self._age_timer = self._around.timers.after(delay, self._on_age)
+
+    def _on_age(self) -> None:
+        self._age_timer = None
+        if self.log.is_open and self._episode is None:
+            try:
+                self._rotate(time.monotonic())
+            except OSError as error:
+                self._fail(error)
+            self._watch_age()
+
+    def _forget_age(self) -> None:
+        if self._age_timer is not None:
+            self._around.timers.cancel(self._age_timer)
+            self._age_timer = None
 
     def _fail(self, error: OSError) -> None:
         """The log could not be opened or written."""
@@ -302,7 +321,7 @@ class Sink:
     def _drop(self, pipe: Pipe) -> int:
         """Throw away what a pipe holds, one turn of it, and count it."""
         size = len(pipe.held)
-        pipe.held = b""
+        pipe.held, pipe.unfinished_since = b"", 0.0
         try:
             size = size or os.readv(pipe.fd, [_nowhere])
         except BlockingIOError:

@@ -4,20 +4,33 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-__all__ = ["Timers"]
+__all__ = ["Timer", "Timers"]
+
+
+Timer = tuple[float, int, Callable[[], None]]
+"""A call that is due: what `after` returns and `cancel` takes."""
 
 
 class Timers:
     """Calls functions when their time has come. Without timers the loop sleeps for ever."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[Timer] = []
         self._numbers = itertools.count()
 
-    def after(self, delay: float, call: Callable[[], None]) -> None:
+    def after(self, delay: float, call: Callable[[], None]) -> Timer:
         """Have a function called once, `delay` seconds from now."""
-        heapq.heappush(self._heap, (time.monotonic() + delay, next(self._numbers), call))
+        timer = (time.monotonic() + delay, next(self._numbers), call)
+        heapq.heappush(self._heap, timer)
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Do not call it after all. Does nothing when it has been called."""
+        with suppress(ValueError):
+            self._heap.remove(timer)
+            heapq.heapify(self._heap)
 
     def wait(self) -> float | None:
         """Return the seconds until the next call is due; None: there is none."""

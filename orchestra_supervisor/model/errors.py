@@ -15,6 +15,7 @@ __all__ = [
     "JournalError",
     "KeeperLost",
     "OrchestraError",
+    "PluginError",
     "ProbeFailed",
     "SecretError",
     "SpawnFailed",
@@ -53,6 +54,7 @@ ERROR_KINDS: dict[str, ErrorKind] = {
     "conflict": ErrorKind(409, 8, "the state does not allow this, or another fleet holds the home"),
     "spawn_failed": ErrorKind(409, 9, "a process could not be started: (stage, errno)"),
     "probe_failed": ErrorKind(409, 1, "a probe did not pass"),
+    "plugin": ErrorKind(502, 1, "a plugin could not be loaded, failed, or did not answer in time"),
     "illegal_transition": ErrorKind(500, 1, "the lifecycle table has no such pair: a fault of ours"),
     "journal": ErrorKind(500, 1, "the journal cannot be read or written"),
 }
@@ -138,6 +140,12 @@ class ProbeFailed(OrchestraError):
     """A probe did not pass; the message says what was seen."""
 
     code = "probe_failed"
+
+
+class PluginError(OrchestraError):
+    """A plugin could not be loaded, failed, or did not answer in time. Context: plugin, call."""
+
+    code = "plugin"
 
 
 class ControlDenied(OrchestraError):

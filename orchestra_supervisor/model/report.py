@@ -85,6 +85,8 @@ class ServiceReport:
     last_run: RunReport | None
     next_run: float | None
     """When the next planned run of a periodic service is due."""
+    watching: dict[str, object] | None = None
+    """For which files it is restarted: `paths`, `files` (how many there are), `error`; None: for none."""
     group: str | None = None
     """The name it shares with its replicas, or None."""
     replica: int | None = None

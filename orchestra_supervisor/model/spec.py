@@ -8,12 +8,15 @@ spelled out, defaults filled in. Two specs that compare equal describe the same 
 import signal as _signal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
+from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
     "SERVICE_NAME_PATTERN",
@@ -24,9 +27,9 @@ __all__ = [
     "Fleet",
     "FleetSettings",
     "HttpCheck",
-    "LogSpec",
     "McpBackendSpec",
     "McpSpec",
+    "PluginCheck",
     "Port",
     "ProbeSet",
     "ProbeSpec",
@@ -89,10 +92,19 @@ class CommandCheck(_Spec):
     argv: Annotated[tuple[NoNul, ...], Field(min_length=1)]
 
 
+class PluginCheck(_Spec):
+    """Passes when a plugin's check does."""
+
+    type: Literal["plugin"] = "plugin"
+    probe: str
+    """The kind of check, as a plugin registers it."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
 class ProbeSpec(_Spec):
     """One probe: what is checked, when, and how many results count."""
 
-    check: Annotated[HttpCheck | TcpCheck | CommandCheck, Field(discriminator="type")]
+    check: Annotated[HttpCheck | TcpCheck | CommandCheck | PluginCheck, Field(discriminator="type")]
     initial_delay: Seconds = 0.0
     period: Annotated[float, Field(ge=0.01, le=86_400)] = 10.0
     """Between the starts of two checks. Until a probe first passes it is checked more often."""
@@ -174,15 +186,6 @@ class DependencySpec(_Spec):
     stop it until the condition is met again; or restart it once the condition is met again."""
 
 
-class LogSpec(_Spec):
-    """Rotation of one service's log."""
-
-    max_bytes: ByteCount = 50 * 1024 * 1024
-    """Size at which the segment is rotated; 0: never."""
-    backups: Annotated[int, Field(ge=0, le=10_000)] = 5
-    compress: bool = True
-
-
 class ServiceSpec(_Spec):
     """One service, complete. Paths absolute, command an argument vector, variables expanded."""
 
@@ -239,6 +242,7 @@ class ServiceSpec(_Spec):
     """Where a person finds it; shown in the table of `up`."""
     log: LogSpec = LogSpec()
     tags: tuple[str, ...] = ()
+    watch: WatchSpec | None = None
     replica: ReplicaSpec | None = None
     """Which of several it is, where the files have one service with `replicas`."""
 
@@ -283,6 +287,23 @@ class FleetSettings(_Spec):
     """What `up` does with what a killed keeper left behind: stop it first, or refuse to start."""
     journal_keep: Annotated[int, Field(ge=1_000)] = 100_000
     """Events kept in the journal."""
+    log_keep_bytes: ByteCount = 0
+    """What all logs may take with their rotated segments; 0: no limit."""
+    figures_period: Annotated[Seconds, Field(le=3_600)] = 10.0
+    """Between two looks at what the services use; 0: none are taken."""
+    watch_config: bool = False
+    """A change of a configuration file is a reload."""
+    watch_debounce: Annotated[float, Field(ge=0.01, le=60)] = 0.5
+    """Seconds of quiet that end a burst of changes of the configuration."""
+    credentials: bool | None = None
+    """Secrets may come from systemd's credentials; None: where there are any."""
+    journald: bool = False
+    """Events also go to the systemd journal, with fields."""
+    systemd_ready: Literal["fleet", "daemon"] = "fleet"
+    """When a service manager is told `READY=1`: the fleet has settled, or the daemon supervises it."""
+    plugins: tuple[PluginSpec, ...] = ()
+    plugin_entry_points: bool = False
+    """The plugins that installed packages bring are loaded too."""
 
 
 class Fleet(_Spec):

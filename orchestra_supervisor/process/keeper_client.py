@@ -14,7 +14,8 @@ from anyio.lowlevel import checkpoint
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
-from orchestra_supervisor.model.spec import LogSpec, StopSpec
+from orchestra_supervisor.model.spec import StopSpec
+from orchestra_supervisor.process.log_options import log_message
 from orchestra_supervisor.process.news import (
     to_fleet_news,
     to_held_run,
@@ -28,6 +29,7 @@ from orchestra_supervisor.process.orders import (
     HeldRun,
     HeldSockets,
     ListenRefused,
+    LogTarget,
     News,
     Snapshot,
     SpawnOrder,
@@ -155,7 +157,7 @@ class KeeperClient:
                 "rlimits": {name: [limit.soft, limit.hard] for name, limit in order.rlimits.items()},
                 "nice": order.nice,
                 "oom_score_adj": order.oom_score_adj,
-                "log": None if log is None else {"path": log.path, **_rotation(log.rotation)},
+                "log": None if log is None else log_message(log),
                 "stop": _plan(order.stop),
                 "stop_order": order.stop_order,
                 "before": _commands(order.before),
@@ -199,9 +201,9 @@ class KeeperClient:
         """Close the sockets of a slot."""
         self._send({"type": "unlisten", "slot": slot})
 
-    def log_config(self, path: str, rotation: LogSpec) -> None:
-        """Change the rotation of a log file that is being written."""
-        self._send({"type": "log_config", "path": path, **_rotation(rotation)})
+    def log_config(self, target: LogTarget) -> None:
+        """Change how a log that is being written is written on and kept."""
+        self._send({"type": "log_config", **log_message(target)})
 
     def shutdown(self) -> None:
         """Mark the fleet as going down, so that a next daemon goes on with it."""
@@ -210,6 +212,19 @@ class KeeperClient:
     def quit(self, status: int) -> None:
         """Say that the fleet is down; the keeper ends with this exit status."""
         self._send({"type": "quit", "status": status})
+
+    def status(self, state: str, text: str) -> None:
+        """Say how the fleet stands.
+
+        Args:
+            state: `starting`, `ready`, `reloading` or `stopping`.
+            text: One line.
+        """
+        self._send({"type": "status", "state": state, "text": text})
+
+    def pong(self, number: int) -> None:
+        """Answer the keeper's ping."""
+        self._send({"type": "pong", "re": number})
 
     async def signal(self, run: str, signal: str, scope: str) -> None:
         """Send a signal to a run and wait for the keeper's word.
@@ -296,7 +311,3 @@ def _address(one: SocketSpec) -> Message:
     if one.kind == "unix":
         return {"path": one.path, "mode": one.mode, "user": one.user, "group": one.group}
     return {"host": one.host, "port": one.port}
-
-
-def _rotation(log: LogSpec) -> dict[str, object]:
-    return {"max_bytes": log.max_bytes, "backups": log.backups, "compress": log.compress}

@@ -9,6 +9,7 @@ from orchestra_supervisor.process.orders import (
     HeldRun,
     HeldSockets,
     LoggerNews,
+    Pinged,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
@@ -42,6 +43,7 @@ def to_snapshot(welcome: Message, runs: list[HeldRun], notes: dict[str, object])
         started_wall=float(held["started_wall"]),
         daemon_starts=int(held["daemon_starts"]),
         shutdown=bool(held["shutdown"]),
+        manager=bool(held.get("manager")),
         runs=tuple(runs),
         notes=notes,
         groups=_groups(held.get("cgroups") or {}),
@@ -156,6 +158,8 @@ def to_fleet_news(message: Message) -> FleetNews | None:
             return ReloadAsked()
         case "replace":
             return ReplaceAsked()
+        case "ping":
+            return Pinged(int(held["id"]))
         case "role":
             return RoleNews(held["role"], held["event"], held.get("pid"), str(held.get("text", "")))
         case "logger":

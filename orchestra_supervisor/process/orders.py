@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
-from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec
+from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.spec import RlimitSpec, StopSpec
 from orchestra_supervisor.process.groups import NO_GROUPS, RunGroups
 from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, Spawned, SpawnRefused, Stuck
 
@@ -18,6 +19,7 @@ __all__ = [
     "LogTarget",
     "LoggerNews",
     "News",
+    "Pinged",
     "ReloadAsked",
     "ReplaceAsked",
     "RoleNews",
@@ -45,10 +47,19 @@ def slot_of(run: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """Where a run's output goes: an absolute path and its rotation."""
+    """Where output goes.
+
+    Attributes:
+        path: Absolute path of the log.
+        spec: How it is written and kept.
+        directory_keep_bytes: What all logs of its directory may take; 0: no limit.
+        secrets: Values that the run was given, for the logger to replace: never shown, never on a disk.
+    """
 
     path: str
-    rotation: LogSpec
+    spec: LogSpec
+    directory_keep_bytes: int = 0
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,8 @@ class Snapshot:
     notes: dict[str, object]
     groups: RunGroups = NO_GROUPS
     sockets: tuple[HeldSockets, ...] = ()
+    manager: bool = False
+    """A service manager listens to the keeper: it is to be told how the fleet stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,13 @@ class ReloadAsked:
 @dataclass(frozen=True, slots=True)
 class ReplaceAsked:
     """SIGUSR2 came to the keeper: this daemon is to end, the next one takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """The keeper asks whether this daemon is alive; answered by `pong`."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +208,6 @@ class CommandNews:
     text: str
 
 
-FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | RoleNews | LoggerNews
+FleetNews = ShutdownAsked | ReloadAsked | ReplaceAsked | Pinged | RoleNews | LoggerNews
 SlotNews = SlotCalled | ListenRefused | CommandNews
 News = RunNews | SlotNews | FleetNews

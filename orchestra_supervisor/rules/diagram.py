@@ -126,7 +126,8 @@ def possible_inputs(service: Service) -> Iterator[Input]:
     """Yield what can happen to a service as it stands, by the promises of the keeper and the engine."""
     yield from (Start("by hand"), Stop(DownReason.OPERATOR, "by hand"), Stop(DownReason.SHUTDOWN, "down"))
     yield from (Stop(DownReason.OPERATOR, "by hand", ("above",)), Restart("by hand"))
-    yield from (Restart("by hand", ("above",)), Respec(service.spec))
+    yield Restart("by hand", ("above",))
+    yield Respec(service.spec.model_copy(update={"probes": ProbeSet()}))
     if (
         service.state is State.STOPPED
         and service.desired is Desired.DOWN

@@ -68,7 +68,7 @@ from orchestra_supervisor.rules.notified import called, listen_failed, notified
 from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
-from orchestra_supervisor.rules.verdicts import probe_saw, probed
+from orchestra_supervisor.rules.verdicts import probe_saw, probed, unprobed
 
 __all__ = ["TABLE", "step"]
 
@@ -301,11 +301,13 @@ def _stuck(service: Service, event: Input, now: Moment) -> Step:
 
 
 def _respec(service: Service, event: Input, now: Moment) -> Step:
-    del now
     assert isinstance(event, Respec)
+    service = replace(service, spec=event.spec)
     if event.spec.schedule is None:
-        return Step(replace(service, spec=event.spec, plan=None, last=None))
-    return Step(replace(service, spec=event.spec, look=0.0))
+        service = replace(service, plan=None, last=None)
+    else:
+        service = replace(service, look=0.0)
+    return unprobed(service, now)
 
 
 _REST = (State.STOPPED, State.COMPLETED, State.FAILED)

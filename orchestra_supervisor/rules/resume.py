@@ -6,6 +6,7 @@ the record's news to the note's service gives what the last daemon would have co
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
@@ -17,14 +18,17 @@ from orchestra_supervisor.rules.inputs import (
     Gone,
     Input,
     Notified,
+    Respec,
     Restart,
     Spawned,
+    Start,
     Stop,
     StopRun,
 )
 from orchestra_supervisor.rules.moves import begin_after, begin_anew
 from orchestra_supervisor.rules.planning import with_plan
-from orchestra_supervisor.rules.service import Moment, Run, Service, from_note
+from orchestra_supervisor.rules.service import Moment, Service, from_note
+from orchestra_supervisor.rules.verdicts import unprobed
 
 __all__ = ["Held", "Resumed", "resume", "resume_strangers"]
 
@@ -73,20 +77,23 @@ def resume(
         return _resume_without_note(spec, held, now, down)
     service = from_note(spec, note)
     run = service.run
+    renewal = _renewal(service, note)
+    if unprobed(service, now).service is not service:
+        renewal = (Respec(spec), *renewal)  # the reload took out the probe that it stands waiting for
     if run is None:
         if service.desired is Desired.UP:
             service = with_plan(service, now)  # where a reload that made it periodic was not finished
-        return Resumed(service, _forget(held))
+        return Resumed(service, _forget(held), renewal)
     mine = next((record for record in held if record.run == run.id), None)
     others = _forget(tuple(record for record in held if record.run != run.id))
     if mine is None:
         if run.pid is None:
-            return Resumed(begin_anew(service, now), others)
-        return Resumed(service, others, (_unknown_end(service, run.id), Gone(run.id)))
+            return Resumed(begin_anew(service, now), others, renewal)
+        return Resumed(service, others, (_unknown_end(service, run.id), Gone(run.id), *renewal))
     effects = others
     if service.state is State.STOPPING and not mine.stopping:
         effects = (*others, StopRun(run.id))
-    return Resumed(service, effects, (*mine.told, *_renewal(service, run)))
+    return Resumed(service, effects, (*mine.told, *renewal))
 
 
 def _resume_without_note(
@@ -104,10 +111,18 @@ def _is_over(record: Held) -> bool:
     return any(isinstance(news, Gone) for news in record.told)
 
 
-def _renewal(service: Service, run: Run) -> tuple[Input, ...]:
-    """Finish a reload during which a daemon died: a run of an older spec is replaced."""
-    if service.desired is Desired.DOWN or run.digest == run_digest(service.spec):
+def _renewal(service: Service, note: object) -> tuple[Input, ...]:
+    """Finish a reload during which a daemon died: what was decided by an older spec is decided anew."""
+    digest, run = run_digest(service.spec), service.run
+    if service.desired is Desired.DOWN and service.down_reason is DownReason.REMOVED:
+        back = "back in the configuration"
+        return (Start(back) if service.spec.enabled else Stop(DownReason.DISABLED, back),)
+    decided_by = cast("dict[str, object]", note).get("digest", digest) if isinstance(note, dict) else digest
+    if decided_by == digest and (run is None or run.digest == digest):
         return ()
+    if service.desired is Desired.DOWN:
+        was_disabled = service.down_reason is DownReason.DISABLED
+        return (Start("enabled in the configuration"),) if was_disabled and service.spec.enabled else ()
     if not service.spec.enabled:
         return (Stop(DownReason.DISABLED, "disabled in the configuration"),)
     return (Restart("its configuration changed"),)

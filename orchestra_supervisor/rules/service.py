@@ -13,6 +13,7 @@ from typing import Any, cast
 from orchestra_supervisor.model.report import ExitReport, RunReport, ServiceReport
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.schedule import Clocks, Plan, next_planned
 
 __all__ = ["Ending", "Moment", "Run", "Service", "Then", "from_note", "to_note", "to_report"]
@@ -229,6 +230,7 @@ def to_note(service: Service) -> dict[str, object]:
     note["exit"] = asdict(service.exit) if service.exit else None
     note["plan"] = asdict(service.plan) if service.plan else None
     note["last"] = asdict(service.last) if service.last else None
+    note["digest"] = run_digest(service.spec)  # by which spec all this was decided
     return note
 
 

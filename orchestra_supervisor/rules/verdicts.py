@@ -7,7 +7,7 @@ from orchestra_supervisor.rules.inputs import Effect, Emit, Input, Probed, Probe
 from orchestra_supervisor.rules.moves import Step, end, enter, enter_running
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 
-__all__ = ["probe_saw", "probed"]
+__all__ = ["probe_saw", "probed", "unprobed"]
 
 
 def probed(service: Service, event: Input, now: Moment) -> Step:
@@ -15,6 +15,8 @@ def probed(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Probed)
     run = service.run
     if run is None or run.id != event.run or run.pid is None or run.leader_ended:
+        return Step(service)
+    if getattr(service.spec.probes, event.kind.value) is None:  # taken out of the configuration meanwhile
         return Step(service)
     service = replace(service, probe_error="" if event.passed else event.detail)
     told = _probe_news(service, event)
@@ -72,3 +74,20 @@ def probe_saw(service: Service, event: Input, now: Moment) -> Step:
     if not service.is_current(event.run):
         return Step(service)
     return Step(replace(service, probe_error=event.detail))
+
+
+def unprobed(service: Service, now: Moment) -> Step:
+    """Let a run go on that stands where only the verdict of a probe would move it, and has no such probe.
+
+    That is so after a change of the configuration: nobody would ever tell the verdict.
+    """
+    run, probes = service.run, service.spec.probes
+    if run is None or run.pid is None or run.leader_ended:
+        return Step(service)
+    is_starting = service.state is State.STARTING
+    awaited = (probes.startup or service.spec.notify or None) if is_starting else probes.readiness
+    if awaited is None and service.state in {State.STARTING, State.RUNNING, State.UNHEALTHY}:
+        after = enter_running(replace(service, probe_error=""), now)
+        # A job runs to its end without a probe: it stands where it belongs.
+        return after if after.service.state is not service.state else Step(service)
+    return Step(service)

@@ -22,12 +22,17 @@ from starlette.routing import Route
 
 from orchestra_supervisor.control import Ask, Control, Principal, Role
 from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.logfile.scan import Span
+from orchestra_supervisor.logfile.search import Query
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.plugin import PluginReport
+from orchestra_supervisor.surfaces.figures import FigureTeller
 from orchestra_supervisor.surfaces.log_stream import LogReader
 from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.surfaces.requests import (
+    PlanRequest,
     ReloadRequest,
     RestartRequest,
     RunRequest,
@@ -44,6 +49,7 @@ __all__ = ["BODY_LIMIT", "ApiContext", "make_app"]
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body; five thousand names fit many times."""
 _LINES_LIMIT = 10_000
+_AROUND_LIMIT = 1_000
 _EVENTS_LIMIT = 10_000
 _REPLAY_LIMIT = 10_000
 _DIGITS = 18
@@ -61,12 +67,14 @@ class ApiContext:
         version: Of the product.
         describe: Returns the `daemon` object of status.
         log_path: Returns the log file of a service.
+        plugins: Returns the plugins as they stand.
     """
 
     control: Control
     version: str
     describe: Callable[[], dict[str, object]]
     log_path: Callable[[str], Path]
+    plugins: Callable[[], list[PluginReport]] = list
 
 
 def make_app(context: ApiContext) -> Starlette:
@@ -77,16 +85,21 @@ def make_app(context: ApiContext) -> Starlette:
     routes = [
         Route("/v1/health", _guarded(api.health, known)),
         Route("/v1/status", _guarded(api.status, known)),
+        Route("/v1/figures", _guarded(api.figures, known)),
+        Route("/v1/services/{name}/figures", _guarded(api.service_figures, known)),
         Route("/v1/events", _guarded(api.events, known)),
         Route("/v1/events/stream", _guarded(api.event_stream, known)),
         Route("/v1/logs/{name}", _guarded(api.logs, known)),
+        Route("/v1/logs/{name}/search", _guarded(api.log_search, known)),
         Route("/v1/logs/{name}/stream", _guarded(api.log_stream, known)),
+        Route("/v1/plugins", _guarded(api.plugins, known)),
         Route("/openapi.json", _guarded(api.openapi, known)),
         Route("/v1/restart", _guarded(api.restart, known), methods=["POST"]),
         Route("/v1/scale", _guarded(api.scale, known), methods=["POST"]),
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
         Route("/v1/run", _guarded(api.run, known), methods=["POST"]),
         Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
+        Route("/v1/plan", _guarded(api.plan, known), methods=["POST"]),
         Route("/v1/reload", _guarded(api.reload, known), methods=["POST"]),
         Route("/v1/shutdown", _guarded(api.shutdown, known), methods=["POST"]),
     ]
@@ -139,6 +152,7 @@ class _Api:
         self._control = context.control
         self._context = context
         self._logs = LogReader()
+        self._figures = FigureTeller(context.control)
         self._document = openapi_document(context.version)
 
     # Reading.
@@ -151,8 +165,20 @@ class _Api:
 
     async def status(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("names", "").split(",") if name]
-        services = [report.to_dict() for report in self._control.reports(names)]
+        services = [
+            report.to_dict() | {"figures": self._figures.latest(report.name)}
+            for report in self._control.reports(names)
+        ]
         return _Json({"daemon": self._context.describe(), "services": services})
+
+    async def figures(self, request: Request) -> Response:
+        since = request.query_params.get("since")
+        return _Json(await self._figures.overview(None if since is None else _seconds(since)))
+
+    async def service_figures(self, request: Request) -> Response:
+        name = self._control.resolve([request.path_params["name"]])[0]
+        since = _seconds(request.query_params.get("since", "3600"))
+        return _Json(await self._figures.history(name, since))
 
     async def events(self, request: Request) -> Response:
         query = EventQuery(
@@ -198,6 +224,9 @@ class _Api:
         replay = EventQuery(int(after), _REPLAY_LIMIT, wanted.service, wanted.kind_prefix, newest=False)
         return await self._control.events(replay)
 
+    async def plugins(self, _request: Request) -> Response:
+        return _Json({"plugins": [report.to_dict() for report in self._context.plugins()]})
+
     async def logs(self, request: Request) -> Response:
         name = self._control.resolve([request.path_params["name"]])[0]
         since = request.query_params.get("since")
@@ -208,6 +237,23 @@ class _Api:
             pattern=_pattern(request),
         )
         return _Json({"lines": lines})
+
+    async def log_search(self, request: Request) -> Response:
+        name = self._control.resolve([request.path_params["name"]])[0]
+        now = self._control.clock.wall()
+        since, until = (request.query_params.get(key) for key in ("since", "until"))
+        query = Query(
+            Span.of(
+                None if since is None else now - _seconds(since),
+                None if until is None else now - _seconds(until, "until"),
+            ),
+            _pattern(request),
+            before=min(_number(request, "before", 0), _AROUND_LIMIT),
+            after=min(_number(request, "after", 0), _AROUND_LIMIT),
+        )
+        most = _LINES_LIMIT // (1 + query.before + query.after)  # matches: those around are lines, too
+        limit = min(_number(request, "lines", 100), most)
+        return _Json(await self._logs.search(self._context.log_path(name), query, limit=limit))
 
     async def log_stream(self, request: Request) -> Response:
         name = self._control.resolve([request.path_params["name"]])[0]
@@ -258,20 +304,16 @@ class _Api:
         results = await self._control.wait(body.names, body.goal, body.timeout)
         return _Json({"met": True, "results": [result.to_dict() for result in results]})
 
+    async def plan(self, request: Request) -> Response:
+        body = await _body(request, PlanRequest)
+        report = await self._control.plan(_principal(request, self._control), body.files)
+        return _Json({"changes": not report.is_empty, **report.to_dict()})
+
     async def reload(self, request: Request) -> Response:
         await _body(request, ReloadRequest)
         done = await self._control.reload(_principal(request, self._control))
         rolls = [self._control.supervisor.roller.report(group) for group in done.rolling]
-        return _Json(
-            {
-                "added": done.added,
-                "removed": done.removed,
-                "changed": (*done.restarted, *done.updated),
-                "restarted": done.restarted,
-                "unchanged": done.unchanged,
-                "rolls": [roll for roll in rolls if roll is not None],
-            }
-        )
+        return _Json({**done.to_dict(), "rolls": [roll for roll in rolls if roll is not None]})
 
     async def shutdown(self, request: Request) -> Response:
         who, body = _principal(request, self._control), await _body(request, ShutdownRequest)
@@ -328,13 +370,13 @@ def _number(request: Request, name: str, default: int) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, key: str = "since") -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise InvalidRequest(f"since={text!r} is not a number of seconds") from error
+        raise InvalidRequest(f"{key}={text!r} is not a number of seconds") from error
     if not 0 <= value < float("inf"):
-        raise InvalidRequest(f"since={text!r} is not a number of seconds in the past")
+        raise InvalidRequest(f"{key}={text!r} is not a number of seconds in the past")
     return value
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +15,16 @@ from starlette.types import Receive, Scope, Send
 from orchestra_supervisor.logfile.follower import Follower, tail_and_follow
 from orchestra_supervisor.logfile.lines import LogLine
 from orchestra_supervisor.logfile.reader import read_lines
+from orchestra_supervisor.logfile.search import Hit, Query, newest, search
 from orchestra_supervisor.surfaces.sse import SseResponse, format_sse
 
-__all__ = ["LogReader", "LogResponse"]
+__all__ = ["SEARCH_LIMIT", "LogReader", "LogResponse"]
 
 POLL_INTERVAL = 0.25
 """Seconds between two looks at a followed log: a file has no event of its own that a reader could wait for
 without a watcher for each log."""
+SEARCH_LIMIT = 30.0
+"""Seconds that a search may take: a worker thread cannot be stopped from outside."""
 _BUFFER = 4096
 _READERS = 4
 """Worker threads that read logs at once; further requests wait."""
@@ -38,6 +43,13 @@ class LogReader:
         read = partial(read_lines, str(path), limit=limit, since_wall=since_wall, pattern=pattern)
         lines = await to_thread.run_sync(read, limiter=self._limiter)
         return [_to_dict(line) for line in lines]
+
+    async def search(self, path: Path, query: Query, *, limit: int) -> dict[str, object]:
+        """Return the newest matches and the lines around them, and how many matches there are.
+
+        `complete` is false when `SEARCH_LIMIT` has passed before the end: the newest are missing then.
+        """
+        return await to_thread.run_sync(partial(_search, str(path), query, limit), limiter=self._limiter)
 
     def follow(self, path: Path, *, limit: int, pattern: re.Pattern[bytes] | None) -> "LogResponse":
         """Return the response that streams a log from its last `limit` lines on."""
@@ -87,6 +99,21 @@ class LogResponse(SseResponse[LogLine]):
 
 def _line_stream() -> tuple[MemoryObjectSendStream[LogLine], MemoryObjectReceiveStream[LogLine]]:
     return anyio.create_memory_object_stream[LogLine](_BUFFER)
+
+
+def _search(path: str, query: Query, limit: int) -> dict[str, object]:
+    deadline = time.monotonic() + SEARCH_LIMIT
+    count = 0
+
+    def counted() -> Iterator[Hit]:
+        nonlocal count
+        for hit in search(path, query, go_on=lambda: time.monotonic() < deadline):
+            count = hit.number
+            yield hit
+
+    hits = list(newest(counted(), limit))
+    lines = [_to_dict(hit.line) | {"match": hit.is_match, "first": hit.is_first} for hit in hits]
+    return {"lines": lines, "count": count, "complete": time.monotonic() < deadline}
 
 
 def _encode(line: LogLine) -> bytes:

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
+    PlanRequest,
     ReloadRequest,
     RestartRequest,
     RunRequest,
@@ -26,15 +27,20 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/run": ("Run periodic and once services now, beside their schedules", RunRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
+    "/v1/plan": ("Say what a reload would do, without doing it", PlanRequest),
     "/v1/reload": ("Read the configuration anew; a bad file changes nothing", ReloadRequest),
     "/v1/shutdown": ("Take the fleet down", ShutdownRequest),
 }
 
 _TEXT: dict[str, object] = {"type": "string"}
+_SPAN: dict[str, object] = {"type": "number", "minimum": 0}
 _WHOLE: dict[str, object] = {"type": "integer", "minimum": 0}
 _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/health": ("Whether the daemon answers", {}),
     "/v1/status": ("The daemon and the services as they stand", {"names": _TEXT}),
+    "/v1/figures": ("What the services and our own processes use; asking raises the rate", {"since": _SPAN}),
+    "/v1/services/{name}/figures": ("What a service uses and has used", {"since": _SPAN}),
+    "/v1/plugins": ("The plugins as they stand", {}),
     "/v1/events": (
         "Events from the journal, the newest `limit` in ascending order",
         {"after": _WHOLE, "limit": _WHOLE, "service": _TEXT, "kind": _TEXT},
@@ -42,7 +48,18 @@ _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/events/stream": ("Events as they happen (SSE)", {"after": _WHOLE, "service": _TEXT, "kind": _TEXT}),
     "/v1/logs/{name}": (
         "The newest lines of a service's log",
-        {"lines": _WHOLE, "since": {"type": "number", "minimum": 0}, "grep": _TEXT},
+        {"lines": _WHOLE, "since": _SPAN, "grep": _TEXT},
+    ),
+    "/v1/logs/{name}/search": (
+        "Lines of a service's log that match, rotated segments included, the newest `lines` of them",
+        {
+            "lines": _WHOLE,
+            "since": {"type": "number", "minimum": 0},
+            "until": {"type": "number", "minimum": 0},
+            "grep": _TEXT,
+            "before": _WHOLE,
+            "after": _WHOLE,
+        },
     ),
     "/v1/logs/{name}/stream": ("A service's log as it is written (SSE)", {"lines": _WHOLE, "grep": _TEXT}),
 }

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestra_supervisor.model.replicas import MAX_REPLICAS
 
 __all__ = [
+    "PlanRequest",
     "ReloadRequest",
     "RestartRequest",
     "RunRequest",
@@ -82,6 +83,13 @@ class WaitRequest(_Request):
     names: Names
     goal: Annotated[Literal["ready", "stopped", "completed"], Field(alias="for")]
     timeout: Timeout = 60.0
+
+
+class PlanRequest(_Request):
+    """Say what a reload would do."""
+
+    files: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=1_000)] = []
+    """Absolute paths to read in place of the fleet's own files; for its owner alone."""
 
 
 class ReloadRequest(_Request):

@@ -182,6 +182,7 @@ class Keeper:
         patience: Factor on the keeper's own waits.
         cgroups: Control groups to divide; None: use none, whatever is delegated to the test.
         mark: Names the home in theirs.
+        env: Further variables of the keeper's environment.
     """
 
     def __init__(
@@ -198,6 +199,7 @@ class Keeper:
         patience: float = 1.0,
         cgroups: list[str] | None = None,
         mark: str = "test",
+        env: dict[str, str] | None = None,
     ) -> None:
         self._python = python
         self.home = home
@@ -220,6 +222,7 @@ class Keeper:
             stdout=self._stderr,
             stderr=self._stderr,
             pass_fds=[lock_fd] if lock_fd is not None else [],
+            env=os.environ | (env or {}),
         )
         self.pid = self.process.pid
 

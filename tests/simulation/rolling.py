@@ -1,10 +1,16 @@
 """Schedules of a fleet with replicas: rolled, scaled and updated, under the same faults as all others."""
 
 import random
+from collections.abc import Mapping
+from pathlib import Path
 
+import anyio
 import anyio.abc
 
+from orchestra_supervisor.config.load import LoadResult, Sources
+from orchestra_supervisor.engine.reload import Reloader
 from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX
+from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
@@ -20,8 +26,9 @@ from orchestra_supervisor.model.spec import (
     StopStep,
     TcpCheck,
 )
-from orchestra_supervisor.model.states import Desired, DownReason
+from orchestra_supervisor.model.states import Desired
 from orchestra_supervisor.rules.diff import run_digest
+from orchestra_supervisor.rules.reload import Action
 from orchestra_supervisor.rules.rolling import is_available
 from tests.simulation.schedule import Schedule
 from tests.simulation.world import BASE_PORT, Violation, World
@@ -80,7 +87,6 @@ class RollingSchedule(Schedule):
         assert self.supervisor is not None
         assert self.verbs is not None
         members = [name for name, spec in self.supervisor.fleet.services.items() if spec.replica is not None]
-        update = self.supervisor.fleet.groups[GROUP].update
         if dice < 0.65 and members:
             batch = self.rng.choice([1, 1, 2, 3])
             self.world.say(f"operator rolls {members}, {batch} at a time")
@@ -89,31 +95,33 @@ class RollingSchedule(Schedule):
             except ConflictError as error:
                 self.world.say(f"refused: {error.message}")
         elif dice < 0.8:
-            if self.supervisor.fleet.coming:
-                return  # refused by the daemon
-            self._reload(tasks, self._fleet_of(self.rng.randint(0, MOST), update))
+            self._ask_scale(self.rng.randint(0, MOST))
         else:
             self._word += self.rng.choice([0, 1, 1])
-            self._reload(tasks, self._fleet_of(len(members), update))
+            self._ask_reload()
         if self.rng.random() < 0.3:
             await self._kill_daemon(tasks)
 
-    def _reload(self, tasks: anyio.abc.TaskGroup, fleet: Fleet) -> None:
-        """Go over to another fleet, as the daemon does it: on disk first."""
-        assert self.supervisor is not None
+    async def _load(self, _paths: tuple[Path, ...], live: Mapping[str, GroupSpec]) -> LoadResult:
+        fleet = self._fleet_of(live[GROUP].count, live[GROUP].update)
+        await anyio.sleep(self.rng.choice([0.0, 0.003, 0.3]))
+        self.world.say(f"read: {[f'{name} {spec.argv[0]}' for name, spec in fleet.services.items()]}")
+        return LoadResult(fleet, (), Sources())
+
+    def _ask_scale(self, count: int) -> None:
+        assert self._own is not None
         assert self.verbs is not None
-        supervisor, verbs = self.supervisor, self.verbs
-        supervisor.decide()
-        self.world.say(f"reload: {[f'{name} {spec.argv[0]}' for name, spec in fleet.services.items()]}")
-        for name in self.world.fleet.services:
-            self.world.interventions.setdefault(name, []).append(anyio.current_time())
-        staged = verbs.stage(fleet)
-        self.fleet = supervisor.roller.written(staged)
-        everyone = {**self.world.fleet.services, **staged.services}
-        self.world.fleet = staged.model_copy(update={"services": everyone})
-        done = verbs.reload(staged, dict[str, DownReason]())
-        supervisor.decide()
-        tasks.start_soon(verbs.forget_removed, done.removed)
+        assert self.reloader is not None
+        self._own.start_soon(self._scale, self.reloader, self.verbs, count)
+
+    async def _scale(self, reloader: Reloader, verbs: Verbs, count: int) -> None:
+        self.world.say(f"operator scales to {count}")
+        try:
+            plan = await reloader.rescale({GROUP: count})
+        except ConflictError as error:
+            self.world.say(f"refused: {error.message}")
+        else:
+            await verbs.forget_removed(plan.names(Action.REMOVE))
 
     # What must hold.
 

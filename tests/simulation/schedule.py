@@ -2,8 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import cast
 
@@ -13,32 +13,27 @@ import anyio.lowlevel
 import trio
 import trio.testing
 
+from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
-from orchestra_supervisor.model.errors import ConflictError
+from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.model.schedule import ScheduleSpec
-from orchestra_supervisor.model.spec import (
-    BackoffSpec,
-    DependencySpec,
-    Fleet,
-    ProbeSet,
-    ProbeSpec,
-    RestartSpec,
-    ServiceSpec,
-    StopSpec,
-    StopStep,
-    TcpCheck,
-)
-from orchestra_supervisor.model.states import Condition, Desired, DownReason, Kind, State
+from orchestra_supervisor.model.replicas import GroupSpec
+from orchestra_supervisor.model.spec import Fleet, FleetSettings
+from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.process.orders import Pinged
+from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.service import to_note
-from tests.simulation.world import BASE_PORT, Link, ShutdownAsked, Violation, World
+from tests.simulation.fleets import draw_change, draw_fleet
+from tests.simulation.world import Link, ShutdownAsked, Violation, World
 
-__all__ = ["Schedule", "draw_fleet", "replay", "violation_of"]
+__all__ = ["Schedule", "replay", "violation_of"]
 
+_PING = 7
 PEACE = 900.0
 """Virtual seconds without faults after which everything must have settled."""
 
@@ -71,79 +66,6 @@ class _EventLog:
         return event
 
 
-def draw_fleet(rng: random.Random) -> Fleet:
-    services: dict[str, ServiceSpec] = {}
-    for number in range(rng.randint(1, 6)):
-        name = f"s{number}"
-        others = [f"s{other}" for other in range(number)]
-        depends_on = {
-            other: DependencySpec(
-                condition=_condition(rng, services[other].kind),
-                on_failure=rng.choice(["keep", "keep", "stop", "restart"]),
-            )
-            for other in rng.sample(others, min(len(others), rng.choice([0, 0, 1, 2])))
-        }
-        services[name] = _draw_service(rng, name, number, depends_on)
-    return Fleet(services=services)
-
-
-def _condition(rng: random.Random, kind: Kind) -> Condition:
-    if kind is not Kind.DAEMON:
-        return rng.choice([Condition.READY, Condition.COMPLETED])
-    return rng.choice([Condition.STARTED, Condition.READY, Condition.READY])
-
-
-def _draw_service(
-    rng: random.Random, name: str, number: int, depends_on: dict[str, DependencySpec]
-) -> ServiceSpec:
-    probe = ProbeSpec(
-        check=TcpCheck(port=BASE_PORT + number),
-        period=rng.choice([4.0, 30.0, 30.0]),
-        timeout=1.0,
-        failure_threshold=rng.choice([1, 3]),
-    )
-    kind = rng.choice([Kind.DAEMON] * 6 + [Kind.ONCE] * 2 + [Kind.PERIODIC])
-    wanted = rng.choice(["", "r", "r", "rl", "srl"]) if kind is Kind.DAEMON else ""
-    return ServiceSpec(
-        name=name,
-        kind=kind,
-        schedule=_draw_schedule(rng) if kind is Kind.PERIODIC else None,
-        argv=("x",),
-        cwd="/",
-        enabled=rng.random() < 0.9,
-        priority=rng.choice([1, 2, 999]),
-        start_delay=rng.choice([0.0, 0.0, 0.0, 2.0]),
-        depends_on=depends_on,
-        startup_timeout=rng.choice([0.0, 10.0, 60.0]),
-        probes=ProbeSet(
-            startup=probe if "s" in wanted else None,
-            readiness=probe if "r" in wanted else None,
-            liveness=probe if "l" in wanted else None,
-        ),
-        restart=RestartSpec(
-            policy=rng.choice(["always", "on-failure", "on-failure", "never"]),
-            max_restarts=rng.choice([None, 0, 2, 5]),
-            window=rng.choice([20.0, 300.0]),
-            backoff=BackoffSpec(first_immediate=rng.random() < 0.7, cap=rng.choice([2.0, 30.0])),
-            stable_after=rng.choice([1.0, 20.0]),
-        ),
-        stop=StopSpec(
-            steps=rng.choice([(), (StopStep(wait=2.0),), (StopStep(wait=1.0), StopStep(wait=0.5))])
-        ),
-    )
-
-
-def _draw_schedule(rng: random.Random) -> ScheduleSpec:
-    return ScheduleSpec(
-        every=None if (is_cron := rng.random() < 0.3) else rng.choice([10.0, 20.0, 120.0]),
-        cron="* * * * *" if is_cron else None,
-        jitter=rng.choice([0.0, 0.0, 3.0]),
-        overlap=rng.choice(["skip", "queue", "replace"]),
-        missed=rng.choice(["skip", "once", "all"]),
-        on_start=rng.random() < 0.3,
-    )
-
-
 class Schedule:
     """Plays one seed.
 
@@ -160,6 +82,9 @@ class Schedule:
         self.clock = _Clock(self.rng, wall)
         self.supervisor: Supervisor | None = None
         self.verbs: Verbs | None = None
+        self.reloader: Reloader | None = None
+        self._is_doomed = False
+        self._own: anyio.abc.TaskGroup | None = None
         self._scope: anyio.CancelScope | None = None
         self._link: Link | None = None
 
@@ -170,7 +95,13 @@ class Schedule:
             for _ in range(self.rng.randint(3, 20)):
                 await anyio.sleep(self.rng.choice([0.0, 0.001, 0.01, 0.3, 2.0, 20.0]) * self.rng.random())
                 await self._disturb(tasks)
+            if self.rng.random() < 0.3:
+                self._is_doomed = True  # the last thing before peace is a reload that is cut short
+                self._ask_reload()
+                await anyio.sleep(1.0)
+                self._is_doomed = False  # it may still wait for what was removed before
             self.world.faults = False
+            await self._bury(tasks)
             await self._settle(tasks)
             await self._end(tasks)
             tasks.cancel_scope.cancel()
@@ -195,38 +126,47 @@ class Schedule:
     async def _start_daemon(self, tasks: anyio.abc.TaskGroup) -> None:
         self.world.say("daemon starts")
         link = self._link = Link(self.world)
-        supervisor = Supervisor(
-            self.fleet,
-            Outside(
-                keeper=link,
-                clock=self.clock,
-                bus=EventBus(_EventLog(self.world, self._listen), self.clock),
-                launcher=Launcher(home=Path("/h"), log_directory=Path("/h/logs"), environ={}),
-                network=self.world.check,
-                secrets=_no_secrets,
-                on_reload=lambda: None,
-                on_run=lambda _: None,
-                keep=self._keep,
-                on_plan=lambda _name, _reached: None,
-            ),
+        outside = Outside(
+            keeper=link,
+            clock=self.clock,
+            bus=EventBus(_EventLog(self.world, self._listen), self.clock),
+            launcher=Launcher(home=Path("/h"), log_directory=Path("/h/logs"), environ={}),
+            network=self.world.check,
+            secrets=_no_secrets,
+            on_reload=lambda: None,
+            on_run=lambda _: None,
+            keep=self._apply,
+            on_plan=lambda _name, _reached: None,
         )
+        supervisor = Supervisor(self.fleet, outside)
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)
+        files = Files(
+            load=self._load,
+            apply=self._apply,
+            tell=lambda _: None,
+            down=_down,
+            launcher=outside.launcher,
+            on_applied=lambda: None,
+            go_over=_no_plugins,
+        )
+        self.reloader = Reloader(
+            supervisor=supervisor, verbs=self.verbs, keeper=link, bus=outside.bus, files=files
+        )
         scope = self._scope = anyio.CancelScope()
         snapshot = self.world.snapshot()
-        down = {n: DownReason.DISABLED for n, spec in self.fleet.services.items() if not spec.enabled}
+        down = _down(self.fleet)
 
         async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
             with scope:
-                await supervisor.run(snapshot, down=down, task_status=task_status)
+                async with anyio.create_task_group() as own:
+                    self._own = own
+                    await supervisor.run(snapshot, down=down, task_status=task_status)
+                    own.cancel_scope.cancel()
 
         await tasks.start(run)
 
     def _listen(self, event: Event) -> None:
         """Hear of everything that the engine tells; for schedules that hold more."""
-
-    def _keep(self, fleet: Fleet) -> None:
-        """Put the applied fleet on a disk that outlives daemons."""
-        self.fleet = fleet
 
     async def _kill_daemon(self, tasks: anyio.abc.TaskGroup) -> None:
         """The daemon dies: of what it had decided to send, only a part has left."""
@@ -244,7 +184,16 @@ class Schedule:
         await anyio.sleep(self.rng.choice([0.0, 0.01, 3.0]))
         await self._start_daemon(tasks)
 
+    async def _bury(self, tasks: anyio.abc.TaskGroup) -> bool:
+        """Let a daemon that is stuck die; returns whether one was."""
+        if self._link is None or not self._link.is_stuck:
+            return False
+        await self._kill_daemon(tasks)
+        return True
+
     async def _disturb(self, tasks: anyio.abc.TaskGroup) -> None:
+        if await self._bury(tasks):
+            return
         assert self.verbs is not None
         verbs, names = self.verbs, list(self.fleet.services)
         some = self.rng.sample(names, self.rng.randint(1, len(names)))
@@ -255,6 +204,8 @@ class Schedule:
             lambda: verbs.restart(some, "by hand", with_dependents=both),
             lambda: verbs.run([n for n in some if self._is_planned(n)], "by hand", planned=self.clock.wall()),
             lambda: self._crash(some[0]),
+            self._ask_reload,
+            self._ask_reload,
         ]
         choice = self.rng.randint(0, len(actions) + 1)
         if choice >= len(actions):
@@ -268,7 +219,42 @@ class Schedule:
             await self._kill_daemon(tasks)
 
     def _is_planned(self, name: str) -> bool:
-        return self.world.fleet.services[name].schedule is not None
+        return self.world.specs[name].schedule is not None
+
+    # Reloads: they are the daemon's own tasks, and die with it wherever they are.
+
+    def _ask_reload(self) -> None:
+        assert self._own is not None
+        assert self.reloader is not None
+        reloader = self.reloader
+        for _ in range(self.rng.choice([1, 1, 2])):  # two at once, now and then
+            self._own.start_soon(self._reload, reloader)
+
+    async def _reload(self, reloader: Reloader) -> None:
+        plan = ""
+        if self.rng.random() < 0.3:
+            with suppress(ConfigError):
+                plan = (await reloader.plan()).summary
+        self.world.say(f"reload; plan: {plan!r}")
+        with suppress(ConfigError, ConflictError):
+            await reloader.reload("schedule")
+
+    async def _load(self, _paths: tuple[Path, ...], _live: Mapping[str, GroupSpec]) -> LoadResult:
+        is_bad, fleet = self.rng.random() < 0.2, draw_change(self.rng, self.fleet)
+        await anyio.sleep(self.rng.choice([0.0, 0.003, 0.3]))
+        if is_bad:
+            raise ConfigError("orchestra.json:7: no such key", path="orchestra.json", line=7)
+        return LoadResult(fleet, (), Sources())
+
+    def _apply(self, fleet: Fleet) -> None:
+        for name in fleet.services.keys() | self.fleet.services.keys():
+            self.world.interventions.setdefault(name, []).append(anyio.current_time())
+        self.fleet = fleet
+        self.world.reconfigure(fleet)
+        if self._link is not None and (self._is_doomed or (self.world.faults and self.rng.random() < 0.3)):
+            self._is_doomed = False
+            self.world.say("the daemon sends no more")
+            self._link.is_stuck = True  # it dies before all that follows has left, at the next disturbance
 
     def _crash(self, name: str) -> None:
         record = self.world.live(name)
@@ -277,11 +263,17 @@ class Schedule:
 
     async def _settle(self, tasks: anyio.abc.TaskGroup) -> None:
         """Without faults the fleet comes to rest, stays there, and a new daemon sees the same."""
+        assert self.world.link is not None
+        self.world.link.send(Pinged(_PING))
         await anyio.sleep(PEACE)
         began, planned = anyio.current_time(), Counter[str]()
         for name, starts in self.world.spawns.items():
             planned[name] -= len(starts)
         assert self.supervisor is not None
+        self._check_applied()
+        self._check_standing()
+        if self.world.pong != _PING:
+            raise Violation("a ping was not answered")
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
         orders = self.world.orders.copy()
@@ -291,6 +283,7 @@ class Schedule:
             raise Violation(f"orders although nothing happened: {self.world.orders - orders}")
         await self._kill_daemon(tasks)
         await anyio.sleep(5.0)
+        self._check_standing()
         after = self._view()
         if after != view:
             changed = {name: (view[name], after[name]) for name in view if view[name] != after[name]}
@@ -304,6 +297,33 @@ class Schedule:
         for name in filter(self._is_planned, self.fleet.services):
             self._check_planned(name, planned[name], anyio.current_time() - began)
         self._check_restarts()
+
+    def _check_applied(self) -> None:
+        """What runs is what was last applied, whoever died on the way."""
+        assert self.supervisor is not None
+        services = self.supervisor.services
+        if {name: service.spec for name, service in services.items()} != self.fleet.services:
+            raise Violation(f"{sorted(services)} run, {sorted(self.fleet.services)} are configured")
+        for name, service in services.items():
+            if service.run is not None and service.run.digest != run_digest(service.spec):
+                raise Violation(f"{name} still runs as it was configured before")
+            kept_out = service.down_reason is DownReason.DISABLED and service.spec.enabled
+            if kept_out or service.down_reason is DownReason.REMOVED:
+                raise Violation(f"{name} is enabled and was not started")
+
+    def _check_standing(self) -> None:
+        """What was said of the fleet step by step is what a count of it says now."""
+        assert self.supervisor is not None
+        trouble = {State.FAILED, State.UNHEALTHY, State.BACKOFF}
+        wanted = [
+            one
+            for name, one in self.supervisor.services.items()
+            if one.desired is Desired.UP and (one.state in trouble or not self._is_planned(name))
+        ]
+        ready = sum(one.state in {State.READY, State.COMPLETED} for one in wanted)
+        state, text = self.world.standing
+        if not text.startswith(f"{ready} of {len(wanted)} ready"):
+            raise Violation(f"{state}, {text!r} is said of a fleet with {ready} of {len(wanted)} ready")
 
     def _view(self) -> dict[str, dict[str, object]]:
         """Return what the daemon knows of the services that are at rest when nothing happens."""
@@ -335,14 +355,14 @@ class Schedule:
             return
         if state is State.UNHEALTHY or (state is State.RUNNING and service.run is not None):
             nature = self.world.records[service.run.id].nature  # type: ignore[union-attr]
-            if nature.healthy_after is None and not service.spec.startup_timeout:
-                return
+            if nature.healthy_after is None and service.startup_deadline is None:
+                return  # it will never be healthy, and a run that was ready once is not held to the timeout
         raise Violation(f"{name} is {state} ({service.reason}) after {PEACE} s of peace, desired {desired}")
 
     def _check_restarts(self) -> None:
         """By policy alone, no window holds more starts than the limit and the first one allow."""
         for name, starts in self.world.spawns.items():
-            policy = self.world.fleet.services[name].restart
+            policy = self.world.specs[name].restart
             if policy.max_restarts is None or self._is_planned(name):
                 continue
             for first in starts:
@@ -354,7 +374,7 @@ class Schedule:
                 ]
                 others = sum(
                     len([at for at in self.world.spawns.get(dep, []) if first <= at < first + policy.window])
-                    for dep in self.world.fleet.services[name].depends_on
+                    for dep in self.world.needs[name]
                 )
                 allowed = (policy.max_restarts + 1) * (1 + len(by_hand)) + others
                 if len(inside) > allowed:
@@ -384,6 +404,14 @@ class Schedule:
         except ConflictError:
             return
         raise Violation("a fleet that is down takes orders")
+
+
+def _down(fleet: Fleet) -> dict[str, DownReason]:
+    return {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
+
+
+async def _no_plugins(_: FleetSettings) -> None:
+    """The fleets here have none."""
 
 
 async def _no_secrets(env: dict[str, str]) -> dict[str, str]:

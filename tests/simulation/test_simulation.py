@@ -11,7 +11,7 @@ import pytest
 from orchestra_supervisor.engine import prober
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.rules import due, graph, moves
+from orchestra_supervisor.rules import due, graph, moves, reload, resume
 from orchestra_supervisor.rules import schedule as schedule_rules
 from orchestra_supervisor.rules import service as service_rules
 from orchestra_supervisor.rules.health import Tally
@@ -118,6 +118,20 @@ def no_memory_of_being_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prober, "_tally_of", forgetful)
 
 
+def no_end_of_a_reload_that_was_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_to_do(_service: object, _note: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr(resume, "_renewal", nothing_to_do)
+
+
+def no_new_run_for_a_new_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_old: object, _new: object) -> bool:
+        return False
+
+    monkeypatch.setattr(reload, "needs_restart", never)
+
+
 def no_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Core, "watch_deadline", nothing)
 
@@ -156,6 +170,8 @@ def nothing_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
         exit_taken_for_the_end,
         no_memory_of_being_unhealthy,
         no_deadlines,
+        no_end_of_a_reload_that_was_cut_short,
+        no_new_run_for_a_new_configuration,
         no_memory_of_plans,
         no_looks,
         nothing_dealt_with,

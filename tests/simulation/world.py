@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.model.spec import Fleet, LogSpec, StopSpec
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.orders import (
     HeldRun,
+    LogTarget,
     News,
     ReplaceAsked,
     RunNews,
@@ -77,6 +78,8 @@ class World:
     notes: dict[str, object] = field(default_factory=dict[str, object])
     shutdown: bool = False
     quit_status: int | None = None
+    standing: tuple[str, str] = ("", "")
+    pong: int = 0
     link: "Link | None" = None
     tasks: anyio.abc.TaskGroup | None = None
     orders: Counter[str] = field(default_factory=Counter[str])
@@ -87,8 +90,33 @@ class World:
     ever_completed: set[str] = field(default_factory=set[str])
     log: list[str] = field(default_factory=list[str])
     untold: dict[str, SpawnRefused] = field(default_factory=dict[str, SpawnRefused])
+    specs: dict[str, ServiceSpec] = field(default_factory=dict[str, ServiceSpec])
+    """Of every service that has ever been: an order outlives the service it is for."""
     next_pid: int = 100
     daemon_starts: int = 0
+
+    needs: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """On whom each has ever depended."""
+
+    def __post_init__(self) -> None:
+        self._learn(self.fleet)
+
+    def _learn(self, fleet: Fleet) -> None:
+        self.specs.update(fleet.services)
+        for name, spec in fleet.services.items():
+            self.needs.setdefault(name, set()).update(spec.depends_on)
+
+    def reconfigure(self, fleet: Fleet) -> None:
+        """Take the fleet that a daemon has applied."""
+        self.say(f"applied {sorted(fleet.services)}")
+        old, self.fleet = self.fleet, fleet
+        self._learn(fleet)
+        for name in old.services.keys() ^ fleet.services.keys():
+            self.completed.discard(name)  # one that comes back begins anew
+        for record in self.records.values():
+            spec = old.services.get(record.slot)
+            if record.phase == "live" and spec is not None and not spec.probes.readiness:
+                record.passed = True  # it was ready without a probe: one that is added takes nothing back
 
     def say(self, text: str) -> None:
         self.log.append(f"{anyio.current_time():10.4f} {text}")
@@ -181,7 +209,7 @@ class World:
     # Lives.
 
     def draw_nature(self, slot: str) -> Nature:
-        rng, spec = self.rng, self.fleet.services[slot]
+        rng, spec = self.rng, self.specs[slot]
         nature = Nature(exec_delay=rng.choice([0.0005, 0.002, 0.01]))
         if spec.kind is not Kind.DAEMON:
             nature.lifetime = rng.uniform(0.01, 3.0)
@@ -287,7 +315,9 @@ class World:
             if record.phase == "gone":
                 told.append(Gone(record.run))
             runs.append(HeldRun(record.run, record.slot, record.stopping, tuple(told)))
-        return Snapshot(1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes))
+        return Snapshot(
+            1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes), manager=True
+        )
 
     # Health.
 
@@ -327,6 +357,7 @@ class Link:
         self.world = world
         self.buffer: list[tuple[object, ...]] = []
         self.known: dict[str, Known] = {}
+        self.is_stuck = False
         self._send, self._receive = anyio.create_memory_object_stream[News](float("inf"))
         for record in world.records.values():
             known = self.known[record.slot] = Known(record, record.phase)
@@ -391,7 +422,7 @@ class Link:
     def unlisten(self, slot: str) -> None:
         raise AssertionError
 
-    def log_config(self, path: str, rotation: LogSpec) -> None:
+    def log_config(self, target: LogTarget) -> None:
         raise AssertionError
 
     def shutdown(self) -> None:
@@ -400,11 +431,19 @@ class Link:
     def quit(self, status: int) -> None:
         self.buffer.append(("quit", status))
 
+    def status(self, state: str, text: str) -> None:
+        self.buffer.append(("status", state, text))
+
+    def pong(self, number: int) -> None:
+        self.buffer.append(("pong", number))
+
     async def signal(self, run: str, signal: str, scope: str) -> None:
         raise AssertionError
 
     async def flush(self) -> None:
         await anyio.lowlevel.checkpoint()
+        if self.is_stuck:
+            await anyio.sleep_forever()
         self.deliver(len(self.buffer))
 
     def deliver(self, number: int) -> None:
@@ -428,6 +467,12 @@ class Link:
                     world.notes.pop(slot, None)
                 else:
                     world.notes[slot] = note
+            case ("status", str(state), str(text)):
+                if not any(spec.schedule for spec in world.fleet.services.values()):
+                    world.count("fleet:")
+                world.standing = (state, text)
+            case ("pong", int(number)):
+                world.pong = number
             case ("shutdown",):
                 world.shutdown = True
                 world.say("shutdown")

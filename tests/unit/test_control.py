@@ -3,13 +3,14 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import pytest
 import trio.testing
 
+from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.control import Ask, Control, Principal, Role
-from orchestra_supervisor.engine.verbs import Reloaded
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import (
@@ -56,6 +57,7 @@ class Room:
     desk: Desk
     control: Control
     loads: list[str]
+    looks: list[tuple[Path, ...]]
 
     async def audit(self) -> list[Event]:
         return await self.desk.journal.events(EventQuery(limit=1000, kind_prefix="control."))
@@ -72,12 +74,17 @@ async def a_room(
         services={spec.name: spec for spec in specs}, settings=FleetSettings(remember_stops=remember_stops)
     )
     loads: list[str] = []
+    looks: list[tuple[Path, ...]] = []
 
-    async def load() -> Reloaded:
-        loads.append("asked")
+    async def load(by: str) -> PlanReport:
+        loads.append(by)
         if load_error is not None:
             raise load_error
-        return Reloaded((), (), (), (), len(fleet.services))
+        return PlanReport(unchanged=len(fleet.services))
+
+    async def look(paths: tuple[Path, ...]) -> PlanReport:
+        looks.append(paths)
+        return PlanReport(unchanged=len(fleet.services))
 
     async with running(fleet, keeper=keeper) as desk:
         control = Control(
@@ -89,8 +96,9 @@ async def a_room(
             clock=desk.clock,
             load=load,
             rescale=desk.rescale,
+            look=look,
         )
-        yield Room(desk, control, loads)
+        yield Room(desk, control, loads, looks)
 
 
 # Roles.
@@ -121,6 +129,18 @@ async def test_a_viewer_changes_nothing(verb: str) -> None:
         assert caught.value.hint
         await settle()
         assert (room.desk.keeper.orders, room.loads) == (orders, [])
+
+
+async def test_a_viewer_may_see_what_a_reload_would_do_and_have_no_other_file_read() -> None:
+    async with a_room(one("web")) as room:
+        assert (await room.control.plan(VIEWER)).is_empty
+        for who in (VIEWER, OPERATOR):
+            with pytest.raises(ControlDenied, match="this needs admin"):
+                await room.control.plan(who, ["/etc/shadow"])
+        with pytest.raises(InvalidRequest, match="absolute"):
+            await room.control.plan(ADMIN, ["orchestra.json"])
+        await room.control.plan(ADMIN, ["/srv/orchestra.json"])
+        assert room.looks == [(), (Path("/srv/orchestra.json"),)]
 
 
 @pytest.mark.parametrize("verb", OPERATING)

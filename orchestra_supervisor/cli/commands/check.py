@@ -11,7 +11,7 @@ __all__ = ["configure", "run"]
 
 def configure(parser: CommandParser) -> None:
     """Say what it takes."""
-    parser.add_argument("files", nargs="*", metavar="FILES", help="default: the files that `up` would read")
+    parser.argument("files", nargs="*", metavar="FILES", help="default: the files that `up` would read")
     parser.option(
         "--no-preflight", action="store_true", help="do not look at this host: ports, commands, directories"
     )

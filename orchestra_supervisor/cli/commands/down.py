@@ -15,14 +15,15 @@ from orchestra_supervisor.cli.live import stopping_frame
 from orchestra_supervisor.cli.parser import CommandParser, seconds_of
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.shapes import StatusView
+from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
-from orchestra_supervisor.control_client import ControlClient, ControlError, NoDaemon, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, NoDaemon
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import WaitTimeout
 
 __all__ = ["configure", "run"]
 
 _FRAME = 0.1  # seconds
-_PID_WAIT = 2.0  # seconds for a keeper that was just started to be named in its lock
 
 
 def configure(parser: CommandParser) -> None:
@@ -44,7 +45,7 @@ def run(options: Namespace) -> int:
     if read_holder(home) is None:
         screen.say([f"no fleet runs on {home}: nothing to stop"])
         return 0
-    keeper = _open_keeper(home)
+    keeper = open_keeper(home)
     try:
         began = time.monotonic()
         _ask(home, keeper, options.reason, screen)
@@ -55,28 +56,6 @@ def run(options: Namespace) -> int:
             os.close(keeper)
     screen.say([f"all stopped in {time.monotonic() - began:.1f} s"])
     return 0
-
-
-def _open_keeper(home: Path) -> int | None:
-    """Return a pidfd of the keeper that holds a home, or None: it has ended, or cannot be seen from here.
-
-    The lock is looked at again after the pidfd is there: then it was the holder's at that time.
-    """
-    until = time.monotonic() + _PID_WAIT
-    while (holder := read_holder(home)) is not None:
-        descriptor = holder.open()
-        if descriptor is not None:
-            if read_holder(home) == holder:
-                return descriptor
-            os.close(descriptor)
-        elif holder.pid:
-            return None
-        if time.monotonic() > until:
-            raise WaitTimeout(
-                f"{home / 'lock'} is held, and does not name its keeper", hint="`fuser` tells who holds it"
-            )
-        time.sleep(0.02)
-    return None
 
 
 def _ask(home: Path, keeper: int | None, reason: str, screen: Screen) -> None:

@@ -28,7 +28,7 @@ def configure(parser: CommandParser) -> None:
     parser.option(
         "-n", "--lines", type=whole_of, default=50, metavar="N", help="newest N events (default: 50)"
     )
-    parser.option("--service", metavar="S", help="of one service")
+    parser.option("--service", metavar="NAMES", help="of one service")
     parser.option("--kind", metavar="PREFIX", help="of one kind: service.failed, control, ...")
     parser.json_option()
 

@@ -14,7 +14,7 @@ __all__ = ["configure", "run"]
 
 def configure(parser: CommandParser) -> None:
     """Say what it takes."""
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help="the command to tell about")
+    parser.argument("command", nargs="?", metavar="COMMAND", help="the command to tell about")
 
 
 def run(options: Namespace) -> int:

@@ -9,6 +9,7 @@ from argparse import ArgumentTypeError, Namespace
 
 from orchestra_supervisor.cli.connection import home_of, no_answer
 from orchestra_supervisor.cli.follow import FleetLogs, Layout, NamedLine, merge_by_time, poll_interval
+from orchestra_supervisor.cli.logsearch import is_search, print_search
 from orchestra_supervisor.cli.logview import LogPainter, log_json
 from orchestra_supervisor.cli.parser import CommandParser, UsageError, seconds_of, split_names, whole_of
 from orchestra_supervisor.cli.terminal import Terminal
@@ -48,7 +49,16 @@ def configure(parser: CommandParser) -> None:
         help=f"newest N lines of each service (default: {_ONE}, {_EACH} of several, all with --since)",
     )
     parser.option("--since", type=since_of, metavar="T", help="10m, 2h, 30s ago, or 2026-01-31T12:00")
+    parser.option("--until", type=since_of, metavar="T", help="only lines before then; as --since")
     parser.option("--grep", metavar="RE", help="only lines in which this regular expression is found")
+    for flag, name, what in (
+        ("-A", "after", "after"),
+        ("-B", "before", "before"),
+        ("-C", "around", "around"),
+    ):
+        text = f"show N lines {what} each match"
+        parser.option(flag, f"--{name}", type=whole_of, default=0, metavar="N", help=text)
+    parser.option("--count", action="store_true", help="print how many lines match, not the lines")
     parser.option("--timestamps", action="store_true", help="put the local time before each line")
     parser.json_option()
 
@@ -57,13 +67,19 @@ def run(options: Namespace) -> int:
     """Print the newest lines, then follow where asked to."""
     home = home_of(options.home)
     pattern = _pattern_of(options.grep)
+    is_searched = is_search(options)
     layout = Layout.read(home)
     if not layout.services and not layout.directory.is_dir():
         raise no_answer(home)
     names = layout.choose(split_names(options.names))
     limit = options.lines
-    if limit is None and options.since is None:
+    if limit is None and options.since is None and options.until is None:
         limit = _ONE if len(names) == 1 else _EACH
+    if is_searched:
+        options.lines = limit
+        painter = LogPainter(names, Terminal(sys.stdout, os.environ), is_timed=options.timestamps)
+        print_search(options, layout, names, pattern, painter)
+        return 0
     printer = _Printer(names, is_timed=options.timestamps, is_json=options.is_json)
     if not options.follow:
         printer.show(_newest(layout, names, limit, options.since, pattern))

@@ -1,12 +1,16 @@
 """`orchestra reload`: read the configuration again and apply what changed."""
 
 import json
+import os
 import sys
 from argparse import Namespace
 
+from orchestra_supervisor.cli.commands.plan import show_plan
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.planview import plan_lines
+from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
 from orchestra_supervisor.control_client import rows
 
@@ -15,32 +19,23 @@ __all__ = ["configure", "run"]
 
 def configure(parser: CommandParser) -> None:
     """Say what it takes."""
+    parser.option("--dry-run", action="store_true", help="as `orchestra plan`: only say what would be done")
     parser.json_option()
 
 
 def run(options: Namespace) -> int:
     """Reload; a refused configuration is an error and changes nothing."""
+    if options.dry_run:
+        return show_plan(options, [])
     answer = ask(home_of(options.home), lambda client: client.reload(), is_read=False)
     if options.is_json:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
         return 0
-    is_changed = False
-    for word, sign in (("added", "+"), ("removed", "-"), ("changed", "~")):
-        names = answer.get(word)
-        if isinstance(names, list) and names:
-            is_changed = True
-            shown = ", ".join(make_visible(str(name)) for name in names)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON
-            sys.stdout.write(f"{sign} {word}: {shown}\n")
     rolls = rows(answer, "rolls")
+    lines = plan_lines(answer, Terminal(sys.stdout, os.environ), is_done=True)
     for roll in rolls:
-        is_changed = True
-        shown = make_visible(f"{roll.get('name')} {roll.get('state')}: {roll.get('message')}")
-        sys.stdout.write(f"~ rolling {shown}\n")
-    unchanged = answer.get("unchanged")
-    if not is_changed:
-        sys.stdout.write("nothing changed\n")
-    elif isinstance(unchanged, int):
-        sys.stdout.write(f"  unchanged: {unchanged}\n")
+        lines.append(make_visible(f"rolling {roll.get('name')} {roll.get('state')}: {roll.get('message')}"))
+    sys.stdout.write("\n".join(lines) + "\n")
     stopped = [str(roll.get("name")) for roll in rolls if roll.get("state") == "stopped"]
     if stopped:
         sys.stdout.flush()

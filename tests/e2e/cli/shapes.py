@@ -29,8 +29,10 @@ def service(name: str, state: str = "ready", **fields: object) -> dict[str, obje
         "probe_error": "",
         "depends_on": [],
         "tags": [],
+        "watching": None,
         "last_run": None,
         "next_run": None,
+        "figures": None,
     }
     assert set(fields) <= set(row), set(fields) - set(row)
     return row | fields
@@ -58,6 +60,30 @@ def daemon(home: str, services: list[dict[str, object]], **fields: object) -> di
         "services": len(services),
         "ready": sum(row["state"] in {"ready", "completed"} for row in services),
     } | fields
+
+
+def figures(**fields: object) -> dict[str, object]:
+    """Return one object of figures."""
+    row: dict[str, object] = {
+        "at": STARTED,
+        "cpu": 1.0,
+        "memory": 10 << 20,
+        "memory_kind": "pss",
+        "processes": 1,
+        "threads": 4,
+        "fds": 9,
+        "read_bytes": 4_096,
+        "write_bytes": 0,
+    }
+    return row | fields
+
+
+def all_figures(
+    services: dict[str, dict[str, object] | None], history: dict[str, list[list[float]]], period: float = 10.0
+) -> dict[str, object]:
+    """Return the answer of `GET /v1/figures`."""
+    roles = {"keeper": figures(cpu=0.1), "logger": figures(cpu=0.2), "daemon": figures(cpu=None)}
+    return {"period": period, "services": services, "roles": roles, "history": history}
 
 
 def status(home: str, services: list[dict[str, object]], **fields: object) -> dict[str, object]:

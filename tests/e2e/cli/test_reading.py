@@ -1,5 +1,6 @@
 """status, events, wait and the verbs against recorded answers, and logs from files."""
 
+import gzip
 import json
 import signal
 import subprocess
@@ -204,17 +205,96 @@ def test_wait_ends_with_7_when_the_condition_is_not_met(
         assert "not ready within 3 s: web is starting" in done.stderr
 
 
-def test_reload_tells_what_changed(daemon: Daemon, tmp_path: Path) -> None:
-    daemon.answers["POST /v1/reload"] = (
-        200,
-        {"added": ["a"], "removed": [], "changed": ["b", "c"], "unchanged": 4},
-    )
-    assert orchestra("reload", cwd=tmp_path).stdout == "+ added: a\n~ changed: b, c\n  unchanged: 4\n"
+PLAN: dict[str, object] = {
+    "summary": "1 added, 1 restarted",
+    "added": ["worker"],
+    "removed": [],
+    "changed": ["api"],
+    "restarted": ["api"],
+    "unchanged": 4,
+    "services": [
+        {
+            "name": "worker",
+            "action": "add",
+            "why": "new in the configuration",
+            "where": {"path": "/srv/orchestra.json", "line": 14, "column": 5},
+            "fields": [],
+        },
+        {
+            "name": "api",
+            "action": "restart",
+            "why": "its configuration changed: env.LEVEL",
+            "where": {"path": "/srv/orchestra.json", "line": 4, "column": 5},
+            "fields": [
+                {
+                    "field": "env.LEVEL",
+                    "old": "info",
+                    "new": "de\x1bbug",
+                    "when": "restart",
+                    "why": "a process keeps what it was started with",
+                    "where": {"path": "/srv/orchestra.json", "line": 9, "column": 5},
+                }
+            ],
+        },
+    ],
+    "settings": [],
+}
+
+
+def test_reload_tells_what_it_did(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.answers["POST /v1/reload"] = (200, PLAN)
+    done = orchestra("reload", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == snapshot("""\
++ worker  started  new in the configuration  /srv/orchestra.json:14
+↻ api     restarted
+  ↻ env.LEVEL  info → de^[bug  /srv/orchestra.json:9  a process keeps what it was started with
+
+1 added, 1 restarted; 4 untouched
+""")
+    assert json.loads(orchestra("reload", "--json", cwd=tmp_path).stdout) == PLAN
     daemon.answers["POST /v1/reload"] = (
         422,
         shapes.error("config", "orchestra.json:3: no such key", "port?"),
     )
     assert orchestra("reload", cwd=tmp_path).returncode == 3
+
+
+def test_reload_tells_the_names_that_an_older_daemon_gives(daemon: Daemon, tmp_path: Path) -> None:
+    answer = {"added": ["a"], "removed": [], "changed": ["b"], "unchanged": 4}
+    daemon.answers["POST /v1/reload"] = (200, answer)
+    assert orchestra("reload", cwd=tmp_path).stdout == "+ a  started\n~ b  goes on\n\nchanged; 4 untouched\n"
+
+
+@pytest.mark.parametrize("words", [("plan",), ("reload", "--dry-run")])
+def test_a_plan_says_by_its_status_whether_there_is_anything_to_do(
+    daemon: Daemon, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    daemon.answers["POST /v1/plan"] = (200, {"changes": True, **PLAN})
+    done = orchestra(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (10, "")
+    assert "+ worker  starts" in done.stdout
+    assert orchestra(*words, "--json", cwd=tmp_path).returncode == 10
+    daemon.answers["POST /v1/plan"] = (
+        200,
+        {"changes": False, "services": [], "settings": [], "unchanged": 4},
+    )
+    done = orchestra(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "nothing to do; 4 untouched\n")
+    assert daemon.asked("/v1/reload") == []
+
+
+def test_a_plan_by_other_files_names_them_absolutely(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.answers["POST /v1/plan"] = (200, {"changes": False, "services": [], "settings": []})
+    assert orchestra("plan", "new.json", "/etc/x.json", cwd=tmp_path).returncode == 0
+    assert daemon.asked("/v1/plan")[0][3] == {"files": [str(tmp_path / "new.json"), "/etc/x.json"]}
+
+
+def test_a_plan_without_a_fleet_says_what_does_without_one(tmp_path: Path) -> None:
+    done = orchestra("plan", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "no fleet runs" in done.stderr
+    assert "hint: a plan compares files with a running fleet: `orchestra check`" in done.stderr
 
 
 def test_events_are_printed_oldest_first(daemon: Daemon, tmp_path: Path) -> None:
@@ -304,6 +384,33 @@ def test_logs_are_chosen_by_glob_pattern_time_and_expression(logs: Path, tmp_pat
     assert orchestra("logs", "-n", "0", cwd=tmp_path).stdout == ""
 
 
+def test_logs_are_searched_through_rotation_with_the_lines_around_a_match(logs: Path, tmp_path: Path) -> None:
+    def found(*words: str) -> str:
+        done = orchestra("logs", *words, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    path = logs / "logs" / "mcp_b.log"
+    for number in range(9):
+        append_log(path, f"line {number}", at=shapes.STARTED + number)
+        if number == 4:
+            segment = f"{path}.20231114T221324.500000Z"
+            Path(f"{segment}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+            Path(f"{path}.idx").rename(f"{segment}.idx")
+    assert found("mcp_b", "--grep", "e [27]", "-C", "1") == (
+        "line 1\nline 2\nline 3\n--\nline 6\nline 7\nline 8\n"
+    )
+    assert found("mcp_b", "--grep", "[2-6]", "-A", "1", "-n", "1") == "line 6\nline 7\n"
+    until = ("--since", "2023-11-14T22:13:21", "--until", "2023-11-14T22:13:23")
+    assert found(*until) == "mcp_a ! two ^[[31mred\nmcp_b │ line 1\nmcp_b │ line 2\nweb   │ three \\xff\n"
+    assert found("mcp_b", "--grep", "line", "--count") == "9\n"
+    assert found("--count", *until) == "web: 1\nmcp_a: 1\nmcp_b: 2\n"
+    assert json.loads(found("web", "--count", "--json")) == {"service": "web", "count": 2}
+    lines = [json.loads(line) for line in found("mcp_b", "--grep", "8", "-B", "1", "--json").splitlines()]
+    assert [(line["text"], line["match"]) for line in lines] == [("line 7", False), ("line 8", True)]
+
+
 def test_logs_json_has_the_text_as_it_is(logs: Path, tmp_path: Path) -> None:
     done = orchestra("logs", "mcp_a", "--json", cwd=tmp_path)
     line = json.loads(done.stdout)
@@ -317,6 +424,10 @@ def test_logs_json_has_the_text_as_it_is(logs: Path, tmp_path: Path) -> None:
         (["wob"], 5, "did you mean web?"),
         (["../../etc/passwd"], 5, "no service"),
         (["--grep", "("], 2, "not a regular expression"),
+        (["-f", "--count"], 2, "--count and --follow"),
+        (["-f", "--until", "1m"], 2, "--until and --follow"),
+        (["-A", "3"], 2, "--grep RE"),
+        (["--grep", "x", "-C", "999999"], 2, "at most 10000"),
     ],
 )
 def test_logs_refuse_what_they_cannot_find(

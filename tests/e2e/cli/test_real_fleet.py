@@ -119,7 +119,8 @@ def test_a_reload_adds_and_removes_and_a_broken_file_changes_nothing(real: RealF
     real.write(good | {"extra": {"command": ["sleep", "1000"]}})
     done = real.run("reload")
     assert done.returncode == 0
-    assert "+ added: extra" in done.stdout
+    assert "+ extra  started" in done.stdout
+    assert "1 added" in done.stdout
     (real.path / "orchestra.json").write_text('{"services": {"web": 7}}', encoding="utf-8")
     refused = real.run("reload")
     assert refused.returncode == 3

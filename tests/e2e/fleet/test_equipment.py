@@ -13,7 +13,7 @@ from tests.process.cgroup_driver import made_group, root_of
 
 pytestmark = pytest.mark.slow
 
-# Serves a request a connection on the socket that it was handed; leaves what waits at SIGTERM to the next.
+# Serves a request a connection on the socket that it was handed; at SIGTERM it leaves what waits to the next.
 WEB = """
 import os, selectors, signal, socket
 door = socket.socket(fileno=3)

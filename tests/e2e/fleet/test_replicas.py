@@ -147,7 +147,7 @@ def test_an_update_that_does_not_hold_goes_back_and_one_that_holds_outlives_the_
     write(fleet, base, "broken", update="rolling")
     done = fleet.run("reload")
     assert done.returncode == 1
-    assert "~ rolling web stopped: rolling update stopped at web@1: exit code 3" in done.stdout
+    assert "rolling web stopped: rolling update stopped at web@1: exit code 3" in done.stdout
     assert "web@1 goes back to what it ran before; left as they are: web@2, web@3" in done.stdout
     fleet.until_state("web@1", "ready")
     assert [answer(port) for port in ports] == [f"old {number} of 3" for number in (1, 2, 3)]

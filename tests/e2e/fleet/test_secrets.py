@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.e2e.fleet_driver import Fleet, python, until
 
 VALUE = "hunter2-Zm9vYmFy"
+SAY = "import os, signal\nos.write(1, b'here ' + os.environb[b'PASSWORD'] + b'\\n')\nsignal.pause()\n"
 STAY = "import os, signal\nos.write(1, b'here\\n')\nsignal.pause()\n"
 
 
@@ -26,7 +27,7 @@ def test_a_secret_is_in_the_environment_of_its_service_and_nowhere_else(fleet: F
     fleet.write(
         {
             "whole": {
-                "command": python(STAY),
+                "command": python(SAY),
                 "env": {"PASSWORD": "secret:db.password"},
                 "restart": "always",
             },
@@ -34,7 +35,9 @@ def test_a_secret_is_in_the_environment_of_its_service_and_nowhere_else(fleet: F
             "probe": {
                 "command": python(STAY),
                 "secrets": {"TOKEN": "db.password"},
-                "probes": {"readiness": {"command": f'test "$TOKEN" = {VALUE[:3]}*', "period": "50ms"}},
+                "probes": {
+                    "readiness": {"command": f'echo "$TOKEN"; test "$TOKEN" = {VALUE[:3]}*', "period": "50ms"}
+                },
                 "startup_timeout": "300ms",
                 "restart": "never",
             },
@@ -46,7 +49,10 @@ def test_a_secret_is_in_the_environment_of_its_service_and_nowhere_else(fleet: F
     fleet.run("up", "--detach")
     for name in ("whole", "within", "none"):
         fleet.until_log(name, "here")
+    fleet.until_log("whole", "here [redacted]")
     fleet.until_state("probe", "failed")
+    probe_log = fleet.home / "logs" / "probe.probe.log"
+    assert b"[redacted]" in until(probe_log.read_bytes, "what the probe's command wrote")
     absent = fleet.until_state("absent", "failed")
     assert "db.pasword" in absent["reason"]
     environ = {

@@ -14,7 +14,7 @@ import pytest
 from orchestra_supervisor.keeper import boot
 from tests.process.keeper_driver import KEEPER_MAIN, Keeper, spawn_message, wait_until
 
-LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
+LOG = {"path": "logs/a.log", "options": {"max_bytes": 1000}, "secrets": ["s"]}
 
 
 def switches(pid: int) -> int:
@@ -130,7 +130,7 @@ import sys
 sys.path.insert(0, {str(Path(KEEPER_MAIN).parents[2])!r})
 import orchestra_supervisor.keeper.boot
 ours = sorted(m for m in sys.modules if m.startswith("orchestra_supervisor."))
-print([m for m in ours if not m.startswith(("orchestra_supervisor.keeper", "orchestra_supervisor.wire"))])
+print([m for m in ours if m.split(".")[1] not in ("keeper", "wire", "journald")])
 others = {{m.partition(".")[0] for m in sys.modules}} - sys.stdlib_module_names
 print(sorted(others - {{"__main__", "orchestra_supervisor"}}))
 """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from orchestra_supervisor.wire.frames import VERSION, encode_frame
 from tests.process.keeper_driver import DEADLINE, Keeper, is_alive, spawn_message, start_ticks, wait_until
 
-LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
+LOG = {"path": "logs/a.log", "options": {"max_bytes": 1000}, "secrets": ["s"]}
 
 
 def test_hello_comes_first_and_a_wrong_version_is_refused(keeper):
@@ -81,15 +81,14 @@ def test_a_service_that_writes_while_no_logger_reads_is_not_blocked_for_a_megaby
     assert daemon.event("exit", run="a-1")["code"] == 3
 
 
-def test_log_config_is_passed_on(daemon, logger):
-    daemon.send({"type": "log_config", "path": "p", "max_bytes": 7, "backups": 1, "compress": False})
-    assert logger.event("log_config") == {
-        "type": "log_config",
-        "path": "p",
-        "max_bytes": 7,
-        "backups": 1,
-        "compress": False,
-    }
+def test_log_config_is_passed_on_and_holds_for_the_next_logger(keeper, daemon, logger):
+    daemon.request(spawn_message("a-1", "sleep", "100", log=LOG))
+    daemon.send({"type": "log_config", "path": LOG["path"], "options": {"whatever": [7]}})
+    changed = {"path": LOG["path"], "options": {"whatever": [7]}}
+    assert logger.event("log_config") == {"type": "log_config", **changed}
+    logger.kill()
+    opening = keeper.logger().event("open", stream="stdout")
+    assert (opening["options"], opening["secrets"]) == ({"whatever": [7]}, ["s"])
     assert daemon.request({"type": "log_config", "path": 5})["code"] == "bad_message"
 
 
@@ -239,7 +238,7 @@ words = st.sampled_from(
     ["spawn", "stop", "signal", "ack", "note", "log_config", "hello", "ping", "open", "eof", "x"]
 )
 KEYS = """run slot argv env cwd umask user group groups rlimits nice oom_score_adj log stop stop_order note
-plan signal scope path max_bytes version pid id re"""
+plan signal scope path options secrets version pid id re"""
 keys = st.sampled_from(KEYS.split())
 values = st.recursive(
     st.none()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.process.keeper_driver import DEADLINE, Keeper, is_alive, spawn_message, wait_until
 
-LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
+LOG = {"path": "logs/a.log", "options": {"max_bytes": 1000}, "secrets": ["s"]}
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users and raises priority")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.process.keeper_driver import Keeper, is_alive, spawn_message, wait_until
 
-LOG = {"path": "logs/a.log", "max_bytes": 1000, "backups": 2, "compress": True}
+LOG = {"path": "logs/a.log", "options": {"max_bytes": 1000}, "secrets": ["s"]}
 STUBBORN = "trap '' TERM INT; echo up > $UP; while :; do sleep 1; done"
 
 

@@ -96,7 +96,7 @@ def test_a_grandchild_without_any_mark_is_known_by_the_walk_of_the_stop(daemon, 
 
 
 def test_a_grandchild_that_holds_the_pipe_delays_gone_but_not_exit(daemon, logger, tmp_path):
-    log = {"path": "x", "max_bytes": 0, "backups": 0, "compress": False}
+    log = {"path": "x"}
     inner = f"echo $$ > {tmp_path}/pid; exec sleep 100"
     script = f"(sh -c '{inner}' &); while ! [ -s {tmp_path}/pid ]; do :; done; exit 4"
     daemon.request(spawn_message("a-1", "sh", "-c", script, log=log))

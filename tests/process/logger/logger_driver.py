@@ -57,7 +57,8 @@ class Stream:
     name: str
     read_fd: int
     write_fd: int
-    rotation: dict[str, object]
+    options: dict[str, object]
+    secrets: tuple[str, ...]
     is_at_eof: bool = False
 
     def write(self, data: bytes) -> None:
@@ -139,25 +140,28 @@ class KeeperStandIn:
         *,
         run: str = RUN,
         stream: str = "stdout",
-        max_bytes: int = 0,
-        backups: int = 5,
-        compress: bool = True,
+        secrets: tuple[str, ...] = (),
+        **options: object,
     ) -> Stream:
         read_fd, write_fd = os.pipe()
         os.set_blocking(read_fd, False)
-        rotation: dict[str, object] = {"max_bytes": max_bytes, "backups": backups, "compress": compress}
-        made = Stream(str(path), run, stream, read_fd, write_fd, rotation)
+        made = Stream(str(path), run, stream, read_fd, write_fd, options, secrets)
         self.streams.append(made)
         self._send_open(made)
         return made
 
-    def config(self, path: Path, *, max_bytes: int, backups: int, compress: bool) -> None:
-        rotation = {"max_bytes": max_bytes, "backups": backups, "compress": compress}
-        self.send({"type": "log_config", "path": str(path), **rotation})
+    def config(self, path: Path, **options: object) -> None:
+        for stream in self.streams:
+            if stream.path == str(path):
+                stream.options = options
+        self.send({"type": "log_config", "path": str(path), "options": options})
 
     def _send_open(self, stream: Stream) -> None:
         message: Message = {"type": "open", "run": stream.run, "slot": "web", "stream": stream.name}
-        self.send({**message, "path": stream.path, **stream.rotation}, [stream.read_fd])
+        self.send(
+            {**message, "path": stream.path, "options": stream.options, "secrets": stream.secrets},
+            [stream.read_fd],
+        )
 
     def send(self, message: Message, fds: list[int] | None = None) -> None:
         self.channel.send(message, fds or [])

@@ -8,6 +8,8 @@ import sys
 import termios
 from pathlib import Path
 
+import pytest
+
 from orchestra_supervisor.logfile.index import HEADER_SIZE, RECORD_SIZE
 from orchestra_supervisor.logfile.segments import list_segments
 from tests.process.logger.logger_driver import (
@@ -45,6 +47,13 @@ def bytes_in(pipe: int) -> int:
     return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0)))[0]
 
 
+def assert_numbered_at_least_once(lines: list[bytes], word: bytes) -> None:
+    """Every line is there, whole, in its order; after a kill, lines may be there again."""
+    numbers = [int(line.split()[1]) for line in lines]
+    assert list(dict.fromkeys(numbers)) == list(range(1, max(numbers) + 1)), f"{word!r}: a line is lost"
+    assert all(line.split()[0] == word for line in lines), f"a line of another stream among {word!r}"
+
+
 def assert_numbered(lines: list[bytes], word: bytes) -> None:
     numbers = [int(line.split()[1]) for line in lines]
     assert numbers == list(range(1, len(numbers) + 1)), f"{word!r}: a line is lost, doubled or misplaced"
@@ -72,6 +81,55 @@ def test_thirty_kills_lose_double_and_misplace_nothing(tmp_path: Path) -> None:
         for name, word in (("stdout", b"out"), ("stderr", b"err")):
             assert_numbered([line.data for line in lines if line.stream == name], word)
         assert keeper.of("recovered") == [], "a kill leaves nothing to repair"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"redact": ["secret[0-9]+"], "max_bytes": 100_000, "backups": 1000},
+        {"format": "json"},
+        {"format": "json", "rate_limit": {"bytes": 1_000_000, "per": 1, "on_limit": "block"}},
+    ],
+    ids=["redacted", "json", "limited"],
+)
+def test_of_treated_lines_no_kill_loses_or_tears_one(tmp_path: Path, options: dict[str, object]) -> None:
+    chance = random.Random(4)
+    with KeeperStandIn(tmp_path) as keeper:
+        path = tmp_path / "logs" / "web.log"
+        streams = [keeper.open(path, stream=name, **options) for name in ("stdout", "stderr")]
+        writer = start_writer(streams[0], streams[1], tmp_path / "end")
+        try:
+            wait_until(lambda: log_bytes(path), "the first bytes")
+            for _ in range(12):
+                keeper.pump(chance.uniform(0.02, 0.06))
+                keeper.restart()
+        finally:
+            (tmp_path / "end").touch()
+            assert writer.wait(10) == 0
+        keeper.wait_eof(*streams)
+        lines = all_lines(path)
+        assert len(lines) > 500
+        for name, word in (("stdout", b"out"), ("stderr", b"err")):
+            ours = [line for line in lines if line.stream == name]
+            assert_numbered_at_least_once([line.data for line in ours], word)
+            assert all(line.complete and line.at_wall > 0 and line.run == "0000000000a1" for line in ours)
+
+
+def test_a_treated_line_that_a_killed_logger_left_in_its_middle_is_ended_before_the_next(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    with KeeperStandIn(tmp_path) as keeper:
+        stream = keeper.open(path, redact=["x"])
+        stream.write(b"first\n")
+        wait_until(lambda: log_bytes(path) == b"first\n", "the line")
+        keeper.kill()
+        with path.open("ab") as file:
+            file.write(b"sec")  # as a write that a kill cut short
+        keeper.start()
+        stream.write(b"second\n")
+        wait_until(lambda: log_bytes(path) == b"first\nsec\nsecond\n", "the line, whole")
 
 
 def test_kills_in_the_middle_of_rotation_and_packing_lose_nothing(tmp_path: Path) -> None:

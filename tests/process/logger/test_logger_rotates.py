@@ -216,3 +216,60 @@ def test_bytes_are_written_where_the_kernel_cannot_move_them(tmp_path: Path) -> 
         assert writer.wait(10) == 0
         keeper.wait_eof(stream)
         assert texts(path) == data.split(b"\n")[:-1]
+
+
+def test_an_old_segment_is_rotated_while_nothing_comes_and_an_empty_one_is_left_alone(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path, max_age=0.1, compress=False)
+    stream.write(b"first\n")
+    keeper.wait_event("rotated")
+    assert log_bytes(path) == b""
+    stream.write(b"second\n")
+    keeper.wait_event("rotated", 2)
+    stream.close()
+    keeper.wait_eof(stream)
+    assert len(list_segments(str(path))) == 2, "an empty segment has no age"
+    assert texts(path) == [b"first", b"second"]
+
+
+def test_a_segment_that_grew_old_while_nobody_wrote_is_rotated_before_the_next_byte(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path)
+    stream.write(b"of the last run\n")
+    stream.close()
+    keeper.wait_eof(stream)
+    second = keeper.open(path, run="web-0000000000a2", max_age=0.001, compress=False)
+    second.write(b"of this run\n")
+    second.close()
+    keeper.wait_eof(second)
+    oldest = Path(list_segments(str(path))[0].path)
+    assert oldest.read_bytes() == b"of the last run\n"
+    assert texts(path) == [b"of the last run", b"of this run"]
+
+
+def test_the_oldest_segments_go_when_the_directory_is_over_its_limit(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    options = {"max_bytes": 1000, "backups": 100, "compress": False, "directory_keep_bytes": 20_000}
+    paths = [tmp_path / "logs" / f"{name}.log" for name in ("one", "two")]
+    streams = [keeper.open(path, **options) for path in paths]
+    for number in range(15):
+        for stream in streams:
+            stream.write(b"%01000d\n" % number)
+        keeper.wait_event("rotated", 2 * (number + 1))  # what comes at once becomes one segment
+    keeper.wait_event("removed")
+
+    def total() -> int:
+        return sum(each.stat().st_size for each in paths[0].parent.iterdir())
+
+    keeper.wait(lambda: total() < 21_000, "a directory within its limit")
+    for path in paths:
+        assert texts(path)[-1] == b"%01000d" % 14, "the newest are there"
+        assert list_segments(str(path)), "both logs have kept some of theirs"
+    keeper.config(paths[0], **{**options, "directory_keep_bytes": 1})
+    keeper.wait(lambda: not list_segments(str(paths[1])), "no segment under a smaller limit")
+    assert paths[1].exists()

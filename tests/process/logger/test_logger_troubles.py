@@ -44,7 +44,10 @@ def can_mount(directory: Path) -> bool:
     return subprocess.run(probe, capture_output=True, timeout=10, check=False).returncode == 0
 
 
-def test_what_a_full_disk_does_not_take_is_counted_to_the_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"redact": ["never"]}], ids=["raw", "treated"])
+def test_what_a_full_disk_does_not_take_is_counted_to_the_byte(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if not can_mount(disk):
@@ -53,7 +56,7 @@ def test_what_a_full_disk_does_not_take_is_counted_to_the_byte(tmp_path: Path) -
     with KeeperStandIn(tmp_path, prefix=prefix) as keeper:
         path = disk / "web.log"
         inside = Path(f"/proc/{keeper.process.pid}/root{path}")
-        stream = keeper.open(path)
+        stream = keeper.open(path, **options)
         wait_until(inside.exists, "the log on the small disk")
         filler = inside.with_name("filler")
         filler.write_bytes(b"f" * 600_000)

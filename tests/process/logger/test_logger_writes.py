@@ -194,7 +194,7 @@ def test_a_message_that_makes_no_sense_is_told_and_harms_nobody(
     keeper: KeeperStandIn, tmp_path: Path
 ) -> None:
     good = keeper.open(tmp_path / "logs" / "web.log")
-    keeper.send({"type": "open", "path": "relative.log", "max_bytes": 0, "backups": 0, "compress": False})
+    keeper.send({"type": "open", "path": "relative.log", "options": {}})
     keeper.send({"type": "open"})
     keeper.send({"type": "something_new"})
     good.write(b"fine\n")
@@ -228,3 +228,15 @@ def test_a_start_without_a_keeper_is_refused_with_the_way_out() -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("orchestra logger: no socket of a keeper in ORCHESTRA_KEEPER_FD")
     assert "hint:" in result.stderr
+
+
+def test_options_that_make_no_sense_are_told_and_no_byte_is_lost(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    stream = keeper.open(path, max_bytes=[], backups=-1)
+    stream.write(b"written\n")
+    stream.close()
+    keeper.wait_eof(stream)
+    assert log_bytes(path) == b"written\n"
+    assert [event["path"] for event in keeper.of("misconfigured")] == [str(path)] * 2

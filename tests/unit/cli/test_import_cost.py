@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ HEAVY = {
     "trio",
     "sqlite3",
     "asyncio",
+    "pluggy",
+    "httpx2",
 }
 OURS = {
     "engine",
@@ -31,6 +34,7 @@ OURS = {
     "process",
     "probes",
     "journal",
+    "plugin_api",
     "keeper",
     "logger",
 }
@@ -56,12 +60,37 @@ def modules_after(*words: str, cwd: str) -> set[str]:
     return set(done.stderr.rpartition("modules: ")[2].split())
 
 
-@pytest.mark.parametrize("verb", ["status", "start", "down", "logs", "events", "wait", "reload", "up"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "status",
+        "start",
+        "down",
+        "logs",
+        "events",
+        "plugins",
+        "wait",
+        "plan",
+        "reload",
+        "up",
+        "top",
+        "graph",
+        "upgrade-daemon",
+        "completion",
+    ],
+)
 def test_no_command_but_check_loads_the_engine_or_its_libraries(verb: str, tmp_path: object) -> None:
-    names = {"start": ["all"], "wait": ["all"]}.get(verb, [])
+    names = {"start": ["all"], "wait": ["all"], "completion": ["bash"]}.get(verb, [])
     loaded = modules_after("--home", str(tmp_path), verb, *names, cwd=str(tmp_path))
     assert not HEAVY & {name.partition(".")[0] for name in loaded}
     assert not {f"orchestra_supervisor.{room}" for room in OURS} & loaded
+
+
+def test_check_loads_what_runs_plugins_only_for_a_fleet_that_has_any(tmp_path: Path) -> None:
+    path = tmp_path / "orchestra.json"
+    path.write_text('{"services": {"one": {"command": ["true"]}}}', encoding="utf-8")
+    loaded = modules_after("check", str(path), cwd=str(tmp_path))
+    assert not {"asyncio", "anyio", "pluggy", "orchestra_supervisor.plugin_api.loader"} & loaded
 
 
 def test_status_loads_no_module_of_another_command(tmp_path: object) -> None:

@@ -143,6 +143,11 @@ def test_colour_changes_nothing_but_colour() -> None:
     ("row", "note"),
     [
         (shapes.service("a", reason="probe passed"), ""),
+        (
+            shapes.service("a", watching={"paths": ["src"], "files": 3, "error": "paused: 10 times"}),
+            "watch: paused: 10 times",
+        ),
+        (shapes.service("a", watching={"paths": ["src"], "files": 3, "error": ""}), ""),
         (shapes.service("a", "stopped", down_reason="disabled"), "disabled"),
         (shapes.service("a", "stopped", reason="stopped by root"), "stopped by root"),
         (

@@ -13,6 +13,7 @@ from orchestra_supervisor.cli.text import (
     display_width,
     format_duration,
     format_instant,
+    format_size,
     make_visible,
     pad,
 )
@@ -86,3 +87,21 @@ def test_instants_carry_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (-1, "0B"),
+        (999, "999B"),
+        (1_000, "1.0K"),
+        (10_137, "9.9K"),
+        (10_240, "10K"),
+        (1_048_064, "1.0M"),
+        (340 << 20, "340M"),
+        (3 << 29, "1.5G"),
+        (5_000 << 40, "5000T"),
+    ],
+)
+def test_sizes_are_short_and_never_jump_at_their_borders(count: int, text: str) -> None:
+    assert format_size(count) == text

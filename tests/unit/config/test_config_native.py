@@ -8,12 +8,12 @@ from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
 from orchestra_supervisor.config.load import load_fleet
 from orchestra_supervisor.config.values import RLIMIT_NAMES
 from orchestra_supervisor.model.errors import ConfigError
+from orchestra_supervisor.model.log import LogSpec, RateLimitSpec, SinkSpec
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     CommandCheck,
     DependencySpec,
     HttpCheck,
-    LogSpec,
     RestartSpec,
     RlimitSpec,
     StopSpec,
@@ -214,6 +214,37 @@ def test_the_process_settings_arrive_in_the_spec(load_service):
     assert spec.cwd.endswith("/other")
 
 
+def test_what_is_said_of_a_log_arrives_in_the_spec(load_service):
+    spec = load_service(
+        log={
+            "max_age": "1d", "keep_bytes": "1GB", "format": "json", "redact": ["a+$"],
+            "redact_secrets": False,
+            "rate_limit": {"bytes": "10MB", "per": "2s", "burst": "20MB", "on_limit": "block"},
+        },
+    )  # fmt: skip
+    assert spec.log == LogSpec(
+        max_age=86_400,
+        keep_bytes=1 << 30,
+        format="json",
+        redact=("a+$",),
+        redact_secrets=False,
+        rate_limit=RateLimitSpec(size=10 << 20, per=2, burst=20 << 20, on_limit="block"),
+    )
+
+
+def test_sinks_are_words_or_objects(load_service):
+    udp = {"syslog": {"address": "udp://[::1]:5514", "facility": "local0"}}
+    old = {"syslog": {"address": "tcp://localhost", "format": "rfc3164"}}
+    spec = load_service(log={"sinks": ["journald", "syslog", udp, old, {"journald": {"address": "/x"}}]})
+    assert spec.log.sinks == (
+        SinkSpec(protocol="journald", address="/run/systemd/journal/socket"),
+        SinkSpec(protocol="rfc3164", address="/dev/log"),
+        SinkSpec(protocol="rfc5424", transport="udp", address="::1", port=5514, facility=16),
+        SinkSpec(protocol="rfc3164", transport="tcp", address="127.0.0.1", port=514),
+        SinkSpec(protocol="journald", address="/x"),
+    )
+
+
 def test_defaults_hold_for_services_that_do_not_say_otherwise(load):
     defaults = {
         "restart": {"policy": "always", "max_restarts": 3, "backoff": {"cap": 5}},
@@ -300,6 +331,16 @@ BAD_STATUS = {"url": "http://x", "status": 9}
         ({"depends_on": [1]}, "depends_on", "names", ""),
         ({"nice": 20}, "nice", "19", ""),
         ({"log": {"max_bytes": "many"}}, "log.max_bytes", "50MB", ""),
+        ({"log": {"redact": ["("]}}, "log.redact.0", "regular expression", ""),
+        ({"log": {"redact": ["x*"]}}, "log.redact.0", "empty text", ""),
+        ({"log": {"rate_limit": {"bytes": 0}}}, "log.rate_limit.bytes", "1", ""),
+        ({"log": {"rate_limit": {}}}, "log.rate_limit.bytes", "missing", ""),
+        ({"log": {"sinks": ["syslogd"]}}, "log.sinks.0", "journald", ""),
+        ({"log": {"sinks": [{}]}}, "log.sinks.0", "exactly one", ""),
+        ({"log": {"sinks": [{"syslog": {"address": "udp://a"}}]}}, "log.sinks.0.syslog.address", "names", ""),
+        ({"log": {"sinks": [{"syslog": {"address": "here"}}]}}, "log.sinks.0.syslog.address", "udp://", ""),
+        ({"log": {"sinks": [{"syslog": {"facility": "x"}}]}}, "log.sinks.0.syslog.facility", "local0", ""),
+        ({"log": {"format": "jsn"}}, "log.format", "json", "json"),
         ({"health_url": "x"}, "health_url", "http://", ""),
         ({"cwd": ""}, "cwd", "at least 1", ""),
     ],

@@ -11,15 +11,24 @@ from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.supervisor import Supervisor
-from orchestra_supervisor.engine.verbs import Reloaded, Verbs
+from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.replicas import GroupSpec
-from orchestra_supervisor.model.spec import Fleet, LogSpec, ServiceSpec, StopSpec
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
-from orchestra_supervisor.process.orders import HeldRun, News, RunNews, Snapshot, SpawnOrder, slot_of
+from orchestra_supervisor.process.orders import (
+    HeldRun,
+    LogTarget,
+    News,
+    RunNews,
+    Snapshot,
+    SpawnOrder,
+    slot_of,
+)
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused
+from orchestra_supervisor.rules.reload import ReloadPlan
 
 __all__ = ["Desk", "FakeKeeper", "VirtualClock", "fleet_of", "replicas_of", "running", "scaled", "settle"]
 
@@ -117,14 +126,20 @@ class FakeKeeper:
     def unlisten(self, slot: str) -> None:
         self.orders.append(("unlisten", slot))
 
-    def log_config(self, path: str, rotation: LogSpec) -> None:
-        self.orders.append(("log_config", path, rotation))
+    def log_config(self, target: LogTarget) -> None:
+        self.orders.append(("log_config", target))
 
     def shutdown(self) -> None:
         self.orders.append(("shutdown", ""))
 
     def quit(self, status: int) -> None:
         self.orders.append(("quit", status))
+
+    def status(self, state: str, text: str) -> None:
+        self.orders.append(("status", state, text))
+
+    def pong(self, number: int) -> None:
+        self.orders.append(("pong", number))
 
     async def signal(self, run: str, signal: str, scope: str) -> None:
         self.orders.append(("signal", run, signal, scope))
@@ -152,9 +167,9 @@ class Desk:
     kept: list[Fleet] = field(default_factory=list[Fleet])
     """Fleets that were to be made the applied one."""
 
-    async def rescale(self, counts: Mapping[str, int]) -> Reloaded:
+    async def rescale(self, counts: Mapping[str, int]) -> ReloadPlan:
         """Go over to other numbers of replicas, as the daemon does it with its files."""
-        done = self.verbs.reload(scaled(self.supervisor.fleet, counts), {})
+        done = self.verbs.reload(self.verbs.stage(scaled(self.supervisor.fleet, counts)), {})
         await self.supervisor.commit()
         return done
 

@@ -12,6 +12,7 @@ from orchestra_supervisor.model.spec import DependencySpec, Fleet, ServiceSpec
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.process.orders import HeldRun, Snapshot, SpawnOrder, slot_of
 from orchestra_supervisor.rules.inputs import Spawned
+from orchestra_supervisor.rules.reload import Action
 from tests.unit.engine.desk import Desk, FakeKeeper, replicas_of, running, settle
 
 pytestmark = pytest.mark.anyio
@@ -267,7 +268,7 @@ async def test_more_replicas_come_and_the_others_are_left_alone() -> None:
     async with running(replicas_of("web", 2)) as desk:
         done = await desk.rescale({"web": 4})
         await settle()
-        assert done.added == ("web@3", "web@4")
+        assert done.names(Action.ADD) == ("web@3", "web@4")
         assert desk.keeper.slots() == ["web@1", "web@2", "web@3", "web@4"]
         assert slots(desk, "stop") == []
         assert {one.spec.replica.count for one in desk.supervisor.services.values() if one.spec.replica} == {
@@ -294,7 +295,7 @@ async def test_fewer_replicas_the_highest_numbers_go_and_dependents_before_them(
         done = desk.verbs.reload(pairs(1), {})
         desk.supervisor.decide()
         await settle()
-        assert set(done.removed) == {"web@2", "web@3", "job@2", "job@3"}
+        assert set(done.names(Action.REMOVE)) == {"web@2", "web@3", "job@2", "job@3"}
         assert slots(desk, "stop") == ["job@3", "job@2", "web@3", "web@2"]
         assert desk.state("job@1") is State.READY
 

@@ -23,7 +23,10 @@ SECRETIVE = web(env={"TOKEN": "secret:token", "PLAIN": "1"}, port=8000)
 
 async def slowly(env: dict[str, str]) -> dict[str, str]:
     await anyio.sleep(5.0)
-    return {name: value.replace("secret:token", "hunter2") for name, value in env.items()}
+    return {
+        name: value.replace("${secret:token}", "hunter2").replace("secret:token", "hunter2")
+        for name, value in env.items()
+    }
 
 
 async def test_the_environment_is_the_inherited_one_the_services_own_and_ours() -> None:
@@ -49,6 +52,9 @@ async def test_secrets_are_resolved_at_spawn_and_appear_nowhere_else() -> None:
         await desk.until("web", State.READY)
         (order,) = desk.keeper.spawned
         assert (order.env["TOKEN"], order.env["PLAIN"]) == ("hunter2", "1")
+        assert order.log is not None
+        assert order.log.secrets == ("hunter2",), "for the logger, which must not write it"
+        assert not [name for name in order.env if name.startswith("=")]
         assert "hunter2" not in repr(desk.keeper.notes)
         assert "hunter2" not in repr(desk.supervisor.services)
 

@@ -5,7 +5,7 @@ import pytest
 
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ConflictError
-from orchestra_supervisor.model.spec import Fleet, ServiceSpec
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec, StopStep
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.process.orders import (
     HeldRun,
@@ -15,6 +15,7 @@ from orchestra_supervisor.process.orders import (
     SpawnOrder,
 )
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned
+from orchestra_supervisor.rules.reload import Action
 from tests.unit.engine.desk import Desk, FakeKeeper, fleet_of, running, settle
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +37,7 @@ def slot_order(desk: Desk, verb: str) -> list[str]:
 async def apply(desk: Desk, fleet: Fleet, down: dict[str, DownReason] | None = None) -> None:
     done = desk.verbs.reload(fleet, down or {})
     desk.supervisor.decide()
-    await desk.verbs.forget_removed(done.removed)
+    await desk.verbs.forget_removed(done.names(Action.REMOVE))
     await settle()
 
 
@@ -146,10 +147,14 @@ async def test_a_reload_touches_only_what_changed() -> None:
         before = {name: desk.run(name) for name in old.services}
         done = desk.verbs.reload(new, {"off": DownReason.DISABLED})
         desk.supervisor.decide()
-        await desk.verbs.forget_removed(done.removed)
+        await desk.verbs.forget_removed(done.names(Action.REMOVE))
         await settle()
-        assert (done.added, done.removed) == (("comes", "off"), ("goes",))
-        assert (done.restarted, done.updated, done.unchanged) == (("new-run",), ("live",), 1)
+        assert (done.names(Action.ADD), done.names(Action.REMOVE)) == (("comes", "off"), ("goes",))
+        assert (done.names(Action.RESTART), done.names(Action.LIVE), done.unchanged) == (
+            ("new-run",),
+            ("live",),
+            1,
+        )
         assert (desk.run("same"), desk.run("live")) == (before["same"], before["live"])
         assert desk.run("new-run") != before["new-run"]
         assert desk.supervisor.services["live"].spec.title == "another"
@@ -157,6 +162,17 @@ async def test_a_reload_touches_only_what_changed() -> None:
         assert "goes" not in desk.supervisor.services
         assert "goes" not in desk.keeper.notes
         assert (desk.state("comes"), desk.state("off")) == (State.READY, State.STOPPED)
+
+
+async def test_a_stop_goes_by_the_sequence_that_is_configured_now() -> None:
+    async with running(fleet_of(one("web"))) as desk:
+        run = desk.run("web")
+        await apply(desk, fleet_of(one("web", stop={"steps": [{"signal": "SIGINT", "wait": 1}]})))
+        assert desk.run("web") == run
+        desk.verbs.stop(["web"], "by hand", with_dependents=False)
+        await settle()
+        asked = StopSpec(steps=(StopStep(signal="SIGINT", wait=1.0),))
+        assert [order for order in desk.keeper.orders if order[0] == "stop"] == [("stop", run, asked)]
 
 
 async def test_a_service_disabled_by_a_reload_stops_and_enabled_again_starts() -> None:

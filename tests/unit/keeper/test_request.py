@@ -39,7 +39,7 @@ def test_what_is_given_arrives():
             "rlimits": {"nofile": [1, None], "RLIMIT_CORE": [0, 2**62]},
             "stop": {"steps": [["SIGINT", 1], ["SIGTERM", 0.5]], "scope": "leader"},
             "stop_order": -3,
-            "log": {"path": "p", "max_bytes": 1, "backups": 2, "compress": True},
+            "log": {"path": "p", "options": {"max_bytes": "?"}, "secrets": ["hush"]},
         }
     )
     assert request.argv == ["caf\u00e9".encode(), b"\xff"]
@@ -51,7 +51,8 @@ def test_what_is_given_arrives():
     assert request.plan.steps == ((signal.SIGINT, 1.0), (signal.SIGTERM, 0.5))
     assert request.plan.leader_only
     assert request.stop_order == -3
-    assert request.log == LogTarget("p", 1, 2, compress=True)
+    assert request.log == LogTarget("p", {"max_bytes": "?"}, ["hush"])
+    assert "hush" not in repr(request)
 
 
 BAD_SPAWNS = {

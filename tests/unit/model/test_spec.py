@@ -3,11 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     Fleet,
     HttpCheck,
-    LogSpec,
     ProbeSpec,
     RestartSpec,
     ServiceSpec,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
-from orchestra_supervisor.model.spec import LogSpec, RlimitSpec, StopSpec, StopStep
+from orchestra_supervisor.model.log import LogSpec, RateLimitSpec, SinkSpec
+from orchestra_supervisor.model.spec import RlimitSpec, StopSpec, StopStep
 from orchestra_supervisor.process import keeper_client
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import (
@@ -23,6 +24,7 @@ from orchestra_supervisor.process.orders import (
     LoggerNews,
     LogTarget,
     News,
+    Pinged,
     ReloadAsked,
     ReplaceAsked,
     RoleNews,
@@ -100,6 +102,7 @@ TOLD: list[tuple[Message, News]] = [
     ({"type": "shutdown", "hurry": True}, ShutdownAsked(hurry=True)),
     ({"type": "reload"}, ReloadAsked()),
     ({"type": "replace"}, ReplaceAsked()),
+    ({"type": "ping", "id": 3}, Pinged(3)),
     (
         {"type": "role", "role": "logger", "event": "exited", "pid": 11, "text": "killed by SIGKILL"},
         RoleNews("logger", "exited", 11, "killed by SIGKILL"),
@@ -235,6 +238,20 @@ async def test_what_it_does_not_know_is_passed_over() -> None:
         assert await hear(client, 1) == [ReloadAsked()]
 
 
+LOG = LogSpec(
+    max_bytes=1,
+    max_age=3600,
+    backups=2,
+    compress=False,
+    keep_bytes=9,
+    format="json",
+    redact=("x+",),
+    redact_secrets=False,
+    rate_limit=RateLimitSpec(size=5, on_limit="block"),
+    sinks=(SinkSpec(protocol="rfc5424", transport="udp", address="::1", port=9),),
+)
+
+
 async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
     order = SpawnOrder(
         run=RUN,
@@ -243,7 +260,7 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
         cwd="/srv",
         env={"A": "\udcff"},
         stop=StopSpec(steps=(StopStep(signal="INT", wait=1.5),), scope="leader"),
-        log=LogTarget("/l/web.log", LogSpec(max_bytes=1, backups=2, compress=False)),
+        log=LogTarget("/l/web.log", LOG, 8, ("hush",)),
         stop_order=3,
         umask=0o22,
         user="u",
@@ -268,7 +285,7 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
         client.stop(RUN, StopSpec(steps=()))
         client.ack(RUN)
         client.note("web", None)
-        client.log_config("/l/web.log", LogSpec(max_bytes=9))
+        client.log_config(LogTarget("/l/web.log", LogSpec(max_bytes=9)))
         client.shutdown()
         client.quit(3)
         await client.flush()
@@ -287,7 +304,31 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "rlimits": {"nofile": [1, None]},
             "nice": 4,
             "oom_score_adj": 5,
-            "log": {"path": "/l/web.log", "max_bytes": 1, "backups": 2, "compress": False},
+            "log": {
+                "path": "/l/web.log",
+                "options": {
+                    "max_bytes": 1,
+                    "max_age": 3600,
+                    "backups": 2,
+                    "compress": False,
+                    "keep_bytes": 9,
+                    "directory_keep_bytes": 8,
+                    "format": "json",
+                    "redact": ["x+"],
+                    "redact_secrets": False,
+                    "rate_limit": {"bytes": 5, "per": 1, "burst": 0, "on_limit": "block"},
+                    "sinks": [
+                        {
+                            "protocol": "rfc5424",
+                            "transport": "udp",
+                            "address": "::1",
+                            "port": 9,
+                            "facility": 3,
+                        }
+                    ],
+                },
+                "secrets": ["hush"],
+            },
             "stop": {"steps": [["SIGINT", 1.5]], "scope": "leader"},
             "stop_order": 3,
             "before": [{"argv": ["migrate"], "timeout": 30}],
@@ -319,6 +360,8 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "shutdown",
             "quit",
         ]
+        assert rest[4]["options"]["max_bytes"] == 9
+        assert "secrets" not in rest[4]
         assert "plan" not in rest[0]
         assert rest[1]["plan"] == {"steps": [], "scope": "group"}
         assert (rest[3]["note"], rest[6]["status"]) == (None, 3)

@@ -1,11 +1,12 @@
 import pytest
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
+from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.replicas import ReplicaSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
-    LogSpec,
+    FleetSettings,
     ProbeSet,
     RestartSpec,
     RlimitSpec,
@@ -13,7 +14,16 @@ from orchestra_supervisor.model.spec import (
     StopSpec,
 )
 from orchestra_supervisor.model.states import Kind
-from orchestra_supervisor.rules.diff import changed_fields, diff_fleets, needs_restart
+from orchestra_supervisor.model.watch import WatchSpec
+from orchestra_supervisor.rules.diff import (
+    SERVICE_FIELDS,
+    SETTING_FIELDS,
+    When,
+    changed_fields,
+    diff_fleets,
+    needs_restart,
+    settings_after_reload,
+)
 from tests.unit.rules.stage import PROBE, spec_of
 
 OTHER: dict[str, tuple[object, bool]] = {
@@ -56,11 +66,28 @@ OTHER: dict[str, tuple[object, bool]] = {
     "url": ("http://127.0.0.1/", False),
     "log": (LogSpec(backups=1), False),
     "tags": (("t",), False),
+    "watch": (WatchSpec(paths=("src",)), False),
 }
 
 
 def test_every_field_of_a_spec_is_judged_here() -> None:
     assert set(OTHER) == set(ServiceSpec.model_fields)
+
+
+def test_every_field_of_a_service_and_every_setting_has_its_class() -> None:
+    assert set(SERVICE_FIELDS) == set(ServiceSpec.model_fields)
+    assert set(SETTING_FIELDS) == set(FleetSettings.model_fields)
+    assert {one.when for one in SERVICE_FIELDS.values()} == {When.RESTART, When.LIVE}
+    assert {one.when for one in SETTING_FIELDS.values()} == {When.LIVE, When.NEXT_UP}
+
+
+def test_what_waits_for_the_next_up_stays_as_it_is_until_then() -> None:
+    old = FleetSettings(log_directory="/old", control_group="old", remember_stops=False)
+    new = FleetSettings(log_directory="/new", remember_stops=True, secrets_file="/secrets")
+    after = settings_after_reload(old, new)
+    assert (after.log_directory, after.control_group) == ("/old", "old")
+    assert (after.remember_stops, after.secrets_file) == (True, "/secrets")
+    assert settings_after_reload(old, old) == old
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -1,5 +1,7 @@
 """Each rule of the lifecycle by example. Law-abiding is checked on every step by the stage."""
 
+import pytest
+
 from orchestra_supervisor.model.spec import BackoffSpec, DependencySpec, RestartSpec, ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.graph import LEAVING
@@ -491,3 +493,37 @@ def test_another_configuration_holds_from_the_next_decision_on() -> None:
     stage.play(Respec(spec_of(restart=RestartSpec(policy="never"))))
     assert stage.state is State.READY
     assert stage.ends(1).state is State.FAILED
+
+
+@pytest.mark.parametrize("probed", ["s", "r", "sr"])
+def test_a_run_that_waits_for_a_probe_is_ready_when_the_probe_is_taken_out_of_the_configuration(
+    probed: str,
+) -> None:
+    stage = Stage(Service(spec_of(probed=probed))).up()
+    assert stage.state in {State.STARTING, State.RUNNING}
+    stage.play(Respec(spec_of()))
+    assert stage.state is State.READY
+    assert stage.service.startup_deadline is None
+
+
+def test_an_unhealthy_run_whose_probe_is_taken_out_is_ready_and_an_old_verdict_means_nothing() -> None:
+    stage = Stage(Service(spec_of(probed="r"))).up()
+    stage.play(Probed(stage.run, ProbeKind.READINESS, True, "ok"))
+    stage.play(Probed(stage.run, ProbeKind.READINESS, False, "refused"))
+    assert stage.state is State.UNHEALTHY
+    stage.play(Respec(spec_of()), Probed(stage.run, ProbeKind.READINESS, False, "refused"))
+    assert (stage.state, stage.service.probe_error) == (State.READY, "")
+
+
+def test_a_probe_that_is_added_to_a_ready_run_does_not_make_it_start_anew() -> None:
+    stage = ready()
+    stage.play(Respec(spec_of(probed="srl")))
+    assert stage.state is State.READY
+
+
+def test_a_run_that_is_to_say_itself_when_it_is_ready_is_not_made_ready_by_a_reload() -> None:
+    spec = spec_of().model_copy(update={"notify": True})
+    stage = Stage(Service(spec)).up()
+    assert stage.state is State.STARTING
+    stage.play(Respec(spec.model_copy(update={"title": "another"})))
+    assert stage.state is State.STARTING

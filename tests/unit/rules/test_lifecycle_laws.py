@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestra_supervisor.model.errors import IllegalTransition
 from orchestra_supervisor.model.schedule import ScheduleSpec
-from orchestra_supervisor.model.spec import BackoffSpec, DependencySpec, RestartSpec, ServiceSpec
+from orchestra_supervisor.model.spec import BackoffSpec, DependencySpec, ProbeSet, RestartSpec, ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diagram import explore
 from orchestra_supervisor.rules.graph import LEAVING
@@ -103,6 +103,7 @@ def anything(draw: st.DrawFn, service: Service, at: float) -> Input:
         probed,
         ProbeSaw(run, "refused"),
         Respec(service.spec.model_copy(update={"startup_timeout": draw(st.sampled_from([0.0, 5.0]))})),
+        Respec(service.spec.model_copy(update={"probes": ProbeSet()})),
     ]
     return draw(st.sampled_from(choices))
 

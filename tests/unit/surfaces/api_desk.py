@@ -10,9 +10,11 @@ from typing import ParamSpec, TypeVar
 import anyio
 from anyio import to_thread
 
+from orchestra_supervisor.config.load import Sources
+from orchestra_supervisor.config.plan import PlanReport, report_plan
 from orchestra_supervisor.control import Control, Principal, Role
 from orchestra_supervisor.control_client import ControlClient
-from orchestra_supervisor.engine.verbs import Reloaded
+from orchestra_supervisor.model.plugin import PluginReport
 from orchestra_supervisor.model.spec import Fleet, FleetSettings, ServiceSpec
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.probes.outcome import ProbeOutcome
@@ -59,15 +61,19 @@ async def api_of(
     remember_stops: bool = False,
     check: Callable[[str], ProbeOutcome] | None = None,
     known: anyio.Event | None = None,
+    plugins: Callable[[], list[PluginReport]] = list,
 ) -> AsyncGenerator[Api]:
     settings = FleetSettings(remember_stops=remember_stops)
     fleet = Fleet(services={spec.name: spec for spec in specs}, settings=settings)
     passes = ProbeOutcome(passed=True, detail="ok")
     async with running(fleet, keeper=keeper, down=down, check=check or (lambda _: passes)) as desk:
+        more = fleet.model_copy(update={"services": {**fleet.services, "added": service("added")}})
 
-        async def load() -> Reloaded:
-            more = {**fleet.services, "added": service("added")}
-            return desk.verbs.reload(fleet.model_copy(update={"services": more}), {})
+        async def load(_by: str) -> PlanReport:
+            return report_plan(desk.verbs.reload(more, {}), Sources())
+
+        async def look(_paths: tuple[Path, ...]) -> PlanReport:
+            return report_plan(desk.verbs.plan(more, {}), Sources())
 
         control = Control(
             supervisor=desk.supervisor,
@@ -78,8 +84,11 @@ async def api_of(
             clock=desk.clock,
             load=load,
             rescale=desk.rescale,
+            look=look,
         )
         desk.supervisor.taken_over = known or desk.supervisor.taken_over
-        context = ApiContext(control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log")
+        context = ApiContext(
+            control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log", plugins
+        )
         async with serving(make_app(context), folder / "control.sock") as path:
             yield Api(desk, control, ControlClient(path, timeout=5.0), path)

@@ -1,6 +1,8 @@
 import json
 import os
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event as ThreadEvent
 from typing import Any, cast
@@ -12,11 +14,15 @@ from anyio import to_thread
 from starlette.routing import Route
 
 from orchestra_supervisor.control_client import ControlClient, ControlError, SseEvent, rows
+from orchestra_supervisor.engine.meter import Meter, Scene
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.figures import FigureRow, Figures
+from orchestra_supervisor.model.plugin import PluginReport, PluginState
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
+from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.surfaces import http_api
 from tests.unit.engine.desk import FakeKeeper, replicas_of, settle
 from tests.unit.surfaces.api_desk import Api, api_of, call, service
@@ -264,6 +270,9 @@ async def test_a_body_of_five_megabytes_is_refused_with_an_answer(folder: Path) 
         "/v1/logs/web?since=inf",
         "/v1/logs/web?grep=(",
         "/v1/logs/web/stream?grep=(",
+        "/v1/logs/web/search?grep=(",
+        "/v1/logs/web/search?until=now",
+        "/v1/logs/web/search?before=-1",
     ],
 )
 async def test_a_query_that_is_wrong_is_refused(folder: Path, target: str) -> None:
@@ -397,6 +406,18 @@ async def test_logs_are_read_from_the_file(folder: Path) -> None:
         assert error.hint == "did you mean web?"
 
 
+async def test_a_log_is_searched_with_the_lines_around_a_match(folder: Path) -> None:
+    (folder / "web.log").write_bytes(b"".join(b"line %d\n" % number for number in range(20)))
+    async with api_of(folder, service("web")) as api:
+        target = "/v1/logs/web/search?grep=e.[59]$&before=1&after=1&lines=1"
+        found = await call(api.client.request, "GET", target)
+        shown = [(line["text"], line["match"], line["first"]) for line in rows(found, "lines")]
+        assert shown == [("line 8", False, True), ("line 9", True, False), ("line 10", False, False)]
+        assert (found["count"], found["complete"]) == (2, True)
+        none = await call(api.client.request, "GET", "/v1/logs/web/search?since=60&lines=0")
+        assert (none["lines"], none["count"]) == ([], 0), "lines of unknown time are in no span"
+
+
 async def test_a_log_is_followed_from_its_last_lines_on(folder: Path) -> None:
     log = folder / "web.log"
     log.write_bytes(b"one\ntwo\n")
@@ -412,6 +433,17 @@ async def test_a_log_is_followed_from_its_last_lines_on(folder: Path) -> None:
             return [first, second.event, second.data["text"]]
 
         assert await to_thread.run_sync(read) == ["two", "log", "three"]
+
+
+# The plugins.
+
+
+async def test_the_plugins_are_reported_with_every_key_that_the_page_lists(folder: Path) -> None:
+    report = PluginReport("hook", "1", "/p.py", PluginState.OK, ("register_probes",), 3, 1, 0, "late")
+    async with api_of(folder, service("web"), plugins=lambda: [report]) as api:
+        [row] = rows(await call(api.client.plugins), "plugins")
+    assert list(row) == documented("plugins[]")
+    assert (row["state"], row["hooks"], row["failures"]) == ("ok", ["register_probes"], 1)
 
 
 # The document.
@@ -487,3 +519,52 @@ async def test_replicas_are_rolled_and_scaled_by_requests(folder: Path) -> None:
             await call(api.client.request, "POST", "/v1/scale", body={"replicas": {}})
         with pytest.raises(ControlError, match="batch"):
             await call(api.client.restart, ["web"], batch=0)
+
+
+# Figures.
+
+
+async def test_figures_are_unknown_where_nobody_measures(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        answer = await call(api.client.request, "GET", "/v1/figures", query={"since": 60})
+        nobody = dict.fromkeys(("keeper", "logger", "daemon"))
+        assert answer == {"period": 0.0, "services": {"web": None}, "roles": nobody, "history": {}}
+        path = "/v1/services/web/figures"
+        assert await call(api.client.request, "GET", path) == {"name": "web", "now": None, "samples": []}
+        error = await refused(partial(api.client.request, "GET", path, query={"since": -1}))
+        assert error.code == "invalid_request"
+        error = await refused(api.client.request, "GET", "/v1/services/wep/figures")
+        assert error.hint == "did you mean web?"
+
+
+async def test_figures_are_told_as_the_page_lists_them_and_asking_is_watching(folder: Path) -> None:
+    keys = re.search(r"present run: `\{([^}]*)\}`", DOCS)
+    assert keys is not None
+    now = Figures(1_000.0, 12.5, 4_096, "pss", 1, 2, 3, None, None)
+    async with api_of(folder, service("web"), service("db")) as api:
+        looks: list[int] = []
+
+        class Stub(Meter):
+            def look(self) -> None:
+                looks.append(1)
+
+        api.control.meter = Stub(
+            sampler=ProcessSampler(os.getpid()),
+            scene=lambda: Scene({}, {}),
+            period=lambda: 10.0,
+            clock=api.desk.clock,
+            journal=api.desk.journal,
+            latest={"web": now, "role:daemon": now},
+        )
+        api.desk.journal.add_figures([FigureRow("web", replace(now, at=api.desk.clock.wall()))])
+        (web, db) = rows(await call(api.client.status, ["web", "db"]), "services")
+        assert looks == []
+        assert (web["figures"], db["figures"]) == (now.to_dict(), None)
+        assert sorted(now.to_dict()) == sorted(re.findall(r'"(\w+)"', keys.group(1)))
+        answer = cast("Any", await call(api.client.request, "GET", "/v1/figures", query={"since": 60}))
+        assert looks == [1]
+        assert (answer["period"], answer["services"]["db"]) == (10.0, None)
+        assert answer["roles"]["daemon"] == now.to_dict()
+        assert answer["history"]["web"][0][1:] == [12.5, 4_096]
+        one = cast("Any", await call(api.client.request, "GET", "/v1/services/web/figures"))
+        assert (one["now"], [sample["cpu"] for sample in one["samples"]]) == (now.to_dict(), [12.5])

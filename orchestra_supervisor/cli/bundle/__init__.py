@@ -1,0 +1,1 @@
+"""What `orchestra bundle` packs, and how secrets are kept out of it."""

@@ -1,0 +1,1 @@
+"""What `orchestra doctor` looks at: the host, and the fleet on it."""

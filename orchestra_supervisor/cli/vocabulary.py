@@ -1,0 +1,64 @@
+"""What may be written on a command line, taken from the parsers themselves: the matter of completion."""
+
+from importlib import import_module
+
+from orchestra_supervisor.cli.catalog import COMMANDS
+from orchestra_supervisor.cli.parser import CommandParser
+
+__all__ = ["KINDS", "Option", "Verb", "vocabulary"]
+
+KINDS = {"NAMES": "names", "FILE": "files", "FILES": "files", "DIR": "folders", "COMMAND": "commands"}
+"""Metavar to what completes it; of anything else nothing is known."""
+
+
+class Option:
+    """One option.
+
+    Args:
+        flags: `-f`, `--follow`.
+        text: Its help.
+        takes: `names`, `files`, `folders`, `commands`, `words`, `text`; empty: it has no value.
+        words: The values it may have, where `takes` is `words`.
+    """
+
+    def __init__(self, flags: list[str], text: str, takes: str, words: list[str]) -> None:
+        self.flags = flags
+        self.text = text
+        self.takes = takes
+        self.words = words
+
+
+class Verb:
+    """One command.
+
+    Args:
+        name: As it is typed.
+        text: Its summary.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.options: list[Option] = []
+        self.argument = Option([], "", "", [])
+        """What stands beside the options; its `takes` is empty where nothing does."""
+
+
+def vocabulary() -> list[Verb]:
+    """Return every command with its options."""
+    verbs: list[Verb] = []
+    for name, command in COMMANDS.items():
+        parser = CommandParser(name)
+        import_module(f"orchestra_supervisor.cli.commands.{command.module}").configure(parser)
+        verb = Verb(name, command.summary)
+        verbs.append(verb)
+        for action in parser.actions:
+            words = [str(word) for word in action.choices or ()]
+            takes = "words" if words else KINDS.get(str(action.metavar), "text")
+            option = Option(list(action.option_strings), action.help or "", takes, words)
+            if not action.option_strings:
+                verb.argument = option
+            else:
+                option.takes = "" if action.nargs == 0 else takes
+                verb.options.append(option)
+    return verbs

@@ -1,0 +1,82 @@
+"""The plugins in the daemon: their host, what the engine asks of them, and the events they get."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import anyio
+import anyio.abc
+
+from orchestra_supervisor.config.secrets import secret_names
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.secrets import SecretDesk
+from orchestra_supervisor.model.spec import FleetSettings, ServiceSpec
+from orchestra_supervisor.plugin_api.host import PluginHost
+from orchestra_supervisor.probes.plugin_check import CheckRunner
+
+__all__ = ["PluginDesk"]
+
+DRAIN_TIME = 1.0
+"""Seconds that plugins get for the last events when the daemon ends."""
+
+
+class PluginDesk:
+    """Everything of the daemon that has to do with plugins.
+
+    Args:
+        bus: Where events come from, and go.
+        services: Returns the services as they are configured now.
+    """
+
+    def __init__(self, bus: EventBus, services: Callable[[], Mapping[str, ServiceSpec]]) -> None:
+        self._bus = bus
+        self._services = services
+        self.secrets = SecretDesk(lambda: self.host)
+        self.host = PluginHost(self._publish, self.secrets.reveal, self._changed)
+        self.checks = CheckRunner(self.host)
+
+    async def run(
+        self,
+        settings: FleetSettings,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Load the plugins and serve them until cancelled. Nothing waits for them but what asks them."""
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self.host.run)
+            await tasks.start(self._pump)
+            task_status.started()
+            await self.apply(settings)
+
+    async def apply(self, settings: FleetSettings) -> None:
+        """Go over to the plugins of other settings."""
+        await self.host.apply(settings.plugins, entry_points=settings.plugin_entry_points)
+
+    async def end(self) -> None:
+        """Let the last events reach the plugins, within DRAIN_TIME."""
+        with anyio.move_on_after(DRAIN_TIME):
+            await self.host.drain()
+
+    async def _pump(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Hand every event to the queues of the plugins."""
+        stream = self._bus.subscribe(lambda _: True)
+        task_status.started()
+        while True:
+            with stream:
+                async for event in stream:
+                    self.host.hand_on(event)
+            stream = self._bus.subscribe(lambda _: True)  # it was cut off: the journal has what was missed
+
+    def _publish(self, kind: str, message: str, data: dict[str, object]) -> None:
+        self._bus.publish(kind, message, data=data)
+
+    def _changed(self, scheme: str, names: Sequence[str]) -> None:
+        """Take note of secrets that have changed, and say which services hold an old value."""
+        self.secrets.forget(scheme, names)
+        wanted = {f"{scheme}:{name}" for name in names}
+        holders = [
+            name
+            for name, spec in self._services().items()
+            if any(wanted & set(secret_names(value)) for value in spec.env.values())
+        ]
+        data: dict[str, object] = {"scheme": scheme, "names": list(names), "services": holders}
+        text = f"{', '.join(holders)} started with an old value" if holders else "no service uses them"
+        self._bus.publish("secret.changed", f"secrets of {scheme} have changed: {text}", data=data)

@@ -1,0 +1,80 @@
+"""Probes of plugins: a verdict, or the words for why there is none; never an exception."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from orchestra_supervisor.model.spec import PluginCheck, TcpCheck
+from orchestra_supervisor.plugin_api.host import PluginHost
+from orchestra_supervisor.plugin_api.loader import no_secrets
+from orchestra_supervisor.probes.plugin_check import CheckRunner
+from tests.unit.plugin_api.plugin_files import spec_of, write_plugin
+
+pytestmark = pytest.mark.anyio
+
+PROBE = """
+class Probe:
+    type = "demo"
+    async def check(self, request):
+        what = request.options.get("what")
+        if what == "raise":
+            raise OSError("no route")
+        if what == "hang":
+            await asyncio.sleep(3600)
+        if what == "odd":
+            return Verdict("yes", ["list"])
+        return Verdict(what == "good", f"saw\\n{what} within {request.timeout:g}")
+
+@hookimpl
+def register_probes(context):
+    return [Probe()]
+"""
+
+
+@asynccontextmanager
+async def runner(folder: Path) -> AsyncGenerator[CheckRunner]:
+    host = PluginHost(lambda *_: None, no_secrets, lambda *_: None)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(host.run)
+            await host.apply([spec_of(write_plugin(folder, PROBE))], entry_points=False)
+            yield CheckRunner(host)
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("what", "passed", "detail"),
+    [
+        ("good", True, "saw good within 2"),
+        ("bad", False, "saw bad within 2"),
+        ("raise", False, "plugin demo: probe demo: OSError: no route"),
+        ("odd", False, "['list']"),
+    ],
+)
+async def test_a_verdict_and_a_failure_are_outcomes(
+    tmp_path: Path, what: str, passed: bool, detail: str
+) -> None:
+    async with runner(tmp_path) as checks:
+        outcome = await checks.run(PluginCheck(probe="demo", options={"what": what}), 2.0)
+        assert (outcome.passed, outcome.detail) == (passed, detail)
+
+
+async def test_one_that_takes_too_long_has_failed_in_the_time_of_the_probe(tmp_path: Path) -> None:
+    async with runner(tmp_path) as checks:
+        outcome = await checks.run(PluginCheck(probe="demo", options={"what": "hang"}), 0.1)
+        assert (outcome.passed, outcome.detail) == (False, "probe demo: no verdict within 0.1 s")
+
+
+async def test_a_probe_that_no_plugin_has_does_not_pass_and_says_so(tmp_path: Path) -> None:
+    async with runner(tmp_path) as checks:
+        outcome = await checks.run(PluginCheck(probe="none"), 1.0)
+        assert (outcome.passed, outcome.detail) == (False, "no plugin has a probe 'none'")
+
+
+async def test_the_built_in_checks_need_no_plugin(tmp_path: Path, closed_port: int) -> None:
+    async with runner(tmp_path) as checks:
+        outcome = await checks.run(TcpCheck(port=closed_port), 1.0)
+        assert "connection refused" in outcome.detail
