@@ -24,6 +24,7 @@ from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
@@ -38,12 +39,7 @@ from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
 from orchestra_supervisor.journald import ERROR, WARNING, with_priority
-from orchestra_supervisor.model.errors import (
-    ConfigError,
-    JournalError,
-    KeeperLost,
-    OrchestraError,
-)
+from orchestra_supervisor.model.errors import ConfigError, JournalError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
@@ -185,6 +181,7 @@ class Daemon:
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
             tasks.start_soon(meter.run)
+            tasks.start_soon(self._guard(supervisor).run)
             tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
@@ -278,6 +275,10 @@ class Daemon:
                 _say(f"reload refused: {error.message}")
 
     # Telling.
+
+    def _guard(self, supervisor: Supervisor) -> MemoryGuard:
+        sampler = ProcessSampler(self._snapshot.keeper_pid)
+        return MemoryGuard(supervisor.core, sampler, self._clock, lambda: supervisor.limits_held)
 
     def _meter(self, supervisor: Supervisor) -> Meter:
         def scene() -> Scene:
