@@ -28,7 +28,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestra_supervisor.control_client import ControlClient, ControlError, Json, rows, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, Json, rows
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.logfile.segments import list_segments
 
 __all__ = ["LineCount", "SoakFailed", "count_lines", "main"]

@@ -4,8 +4,8 @@ Every surface (HTTP API, XML-RPC, the gateway behind it) goes through here, so t
 waiting and the audit exist once.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -14,7 +14,9 @@ import anyio
 from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.meter import Meter
+from orchestra_supervisor.engine.outcome import wait_outcome
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
+from orchestra_supervisor.engine.roller import ROLL_PATIENCE
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
@@ -26,13 +28,16 @@ from orchestra_supervisor.model.errors import (
     WaitTimeout,
 )
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.model.report import ServiceReport
+from orchestra_supervisor.model.report import ServiceReport, VerbResult
+from orchestra_supervisor.model.states import Desired
 from orchestra_supervisor.rules.goals import Goal, has_run, is_completed, is_down, is_ready
 from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.rules.planning import check_run
+from orchestra_supervisor.rules.reload import Action, ReloadPlan
+from orchestra_supervisor.rules.replicas import check_counts, group_of, members_of
 from orchestra_supervisor.rules.service import Service, to_report
 
-__all__ = ["Ask", "Control", "Principal", "Role", "VerbResult"]
+__all__ = ["Ask", "Control", "Principal", "Role"]
 
 
 class Role(IntEnum):
@@ -83,23 +88,6 @@ class _Deed:
     goal: Goal | None
 
 
-@dataclass(frozen=True, slots=True)
-class VerbResult:
-    """What became of one service in a verb."""
-
-    name: str
-    before: str
-    after: str
-    ok: bool
-    changed: bool
-    message: str
-    took: float
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the JSON form of the control API."""
-        return asdict(self)
-
-
 @dataclass
 class Control:
     """The verbs of one daemon.
@@ -113,6 +101,7 @@ class Control:
         clock: Time.
         load: Reads the configuration files anew and applies them, for whoever is named; raises ConfigError.
         look: Returns what `load` would do, by these files or by those of the fleet; raises ConfigError.
+        rescale: Goes over to other numbers of replicas; raises ConfigError, ConflictError.
         watching: Returns what status says of a service's watch.
         meter: Measures what the services use; None: nobody does.
     """
@@ -125,6 +114,7 @@ class Control:
     clock: Clock
     load: Callable[[str], Awaitable[PlanReport]]
     look: Callable[[tuple[Path, ...]], Awaitable[PlanReport]]
+    rescale: Callable[[Mapping[str, int]], Awaitable[ReloadPlan]]
     watching: Callable[[str], dict[str, object] | None] = lambda _: None
     meter: Meter | None = None
 
@@ -132,7 +122,7 @@ class Control:
 
     def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
         """Return the named services as they stand, or all."""
-        chosen = self.resolve(names) if names else list(self.supervisor.services)
+        chosen = self.resolve(names) if names else self._in_order()
         reports = [
             to_report(
                 self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
@@ -153,7 +143,7 @@ class Control:
             InvalidRequest: No name was given.
             UnknownService: A name or glob matches nothing; the hint has the nearest name.
         """
-        return resolve_names(names, self.supervisor.services)
+        return resolve_names(names, self.supervisor.services, members_of(self.supervisor.fleet))
 
     # Changing.
 
@@ -193,6 +183,50 @@ class Control:
             return is_ready(service)
 
         return await self._carry(_Deed(who, "restart", concerned, ask, before, is_anew))
+
+    async def roll(self, who: Principal, names: Iterable[str], ask: Ask, batch: int) -> list[VerbResult]:
+        """Restart services, at most `batch` replicas of one name at a time; whoever is down is passed over.
+
+        Raises:
+            ConflictError: One of the names is being rolled already.
+        """
+        chosen, before = self._allowed(who, names), self._states()
+        roller, services = self.supervisor.roller, self.supervisor.services
+        groups = {name: group_of(services[name].spec) for name in chosen}
+        self.verbs.roll(chosen, _why("rolling restart asked for", who, ask), batch)
+
+        def has_turned(service: Service) -> bool | None:
+            roll = roller.roll_of(groups[service.spec.name])
+            if service.desired is Desired.DOWN or roll is None or service.spec.name in roll.done:
+                return True
+            return False if roll.is_over else None
+
+        results = await self._carry(_Deed(who, "restart", chosen, ask, before, has_turned))
+        return [
+            one if one.ok else replace(one, message=roller.fault_of(groups[one.name]) or one.message)
+            for one in results
+        ]
+
+    async def scale(self, who: Principal, counts: Mapping[str, int], ask: Ask) -> list[VerbResult]:
+        """Have other numbers of replicas; the others are left alone. Returns those that come and go.
+
+        Raises:
+            InvalidRequest: A number is out of bounds, or a name has no replicas.
+            UnknownService: A name is not known.
+            ConflictError: The files have changed since they were applied, or a rolling update goes on.
+        """
+        self._require(who, Role.OPERATOR)
+        check_counts(counts, self.supervisor.fleet)
+        before = self._states()
+        done = await self.rescale(counts)
+        come, gone = done.names(Action.ADD), done.names(Action.REMOVE)
+
+        def has_come_or_gone(service: Service) -> bool | None:
+            return is_down(service) if service.spec.name in gone else is_ready(service)
+
+        words = " ".join(f"{name}={count}" for name, count in counts.items())
+        deed = _Deed(who, f"scale {words}", [*come, *gone], ask, before, has_come_or_gone)
+        return await self._carry(deed)
 
     async def run(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
         """Run services to their end now, beside their schedules; waiting is for that end.
@@ -238,7 +272,7 @@ class Control:
         if goal not in goals:
             raise InvalidRequest(f"cannot wait for {goal!r}", hint="ready, stopped or completed")
         chosen = self.resolve(names)
-        results = await self._results(chosen, self._states(), goals[goal], patience)
+        results = await self._outcome(chosen, self._states(), goals[goal], patience)
         if not all(result.ok for result in results):
             missing = ", ".join(f"{one.name} is {one.after}" for one in results if not one.ok)
             raise WaitTimeout(
@@ -267,6 +301,8 @@ class Control:
         """Read the configuration anew and go over to it; a bad file changes nothing."""
         self._require(who, Role.ADMIN)
         done = await self.load(who.name)
+        with anyio.move_on_after(ROLL_PATIENCE):
+            await self.supervisor.roller.wait_over(done.rolling)
         told: dict[str, object] = {note.name: note.action for note in done.services}
         await self._audit(who, "reload", (), "", told)
         return done
@@ -294,6 +330,11 @@ class Control:
                 hint="the owner of the fleet, or a member of settings.control_group, may do this",
             )
 
+    def _in_order(self) -> list[str]:
+        """Return all services as the fleet has them, then those that are about to be let go of."""
+        services, fleet = self.supervisor.services, self.supervisor.fleet.services
+        return [name for name in fleet if name in services] + [name for name in services if name not in fleet]
+
     def _states(self) -> dict[str, str]:
         return {name: service.state.value for name, service in self.supervisor.services.items()}
 
@@ -305,7 +346,7 @@ class Control:
         self._announce(deed)
         await self.supervisor.commit()
         goal = deed.goal if deed.ask.wait else None
-        results = await self._results(deed.names, deed.before, goal, deed.ask.patience)
+        results = await self._outcome(deed.names, deed.before, goal, deed.ask.patience)
         told: dict[str, object] = {one.name: one.message for one in results}
         await self._audit(deed.who, deed.verb, deed.names, deed.ask.reason, told)
         return results
@@ -327,62 +368,14 @@ class Control:
             # The deed is done and the event waits in memory; the journal itself reports its trouble.
             return
 
-    async def _results(
-        self,
-        names: list[str],
-        before: dict[str, str],
-        goal: Goal | None,
-        patience: float,
+    async def _outcome(
+        self, names: list[str], before: dict[str, str], goal: Goal | None, patience: float
     ) -> list[VerbResult]:
-        began = self.clock.mono()
-        done: dict[str, VerbResult] = {}
-
-        def look(*, waited: bool) -> bool:
-            took = self.clock.mono() - began if waited else 0.0
-            for name in names:
-                if name not in done:
-                    result = self._judge(name, before.get(name, ""), goal, took)
-                    if result is not None:
-                        done[name] = result
-            return len(done) == len(names)
-
-        with anyio.move_on_after(patience):
-            found = look(waited=False)
-            while not found:
-                await self.supervisor.core.wait_changed()
-                found = look(waited=True)
-        took = self.clock.mono() - began
-        for name in names:
-            if name not in done:
-                done[name] = self._late(name, before.get(name, ""), took)
-        return [done[name] for name in names]
-
-    def _judge(self, name: str, before: str, goal: Goal | None, took: float) -> VerbResult | None:
-        service = self.supervisor.services.get(name)
-        if service is None:
-            return VerbResult(name, before, "removed", ok=True, changed=True, message="removed", took=took)
-        met = True if goal is None else goal(service)
-        if met is None:
-            return None
-        after = service.state.value
-        changed = after != before or took > 0 or service.ending is not None
-        return VerbResult(name, before, after, met, changed, _words(service), took)
-
-    def _late(self, name: str, before: str, took: float) -> VerbResult:
-        service = self.supervisor.services[name]
-        message = f"still {service.state} after {took:.1f} s: {_words(service)}"
-        return VerbResult(
-            name, before, service.state.value, ok=False, changed=True, message=message, took=took
-        )
+        return await wait_outcome(self.supervisor.core, self.clock, names, before, goal, patience)
 
     def is_stopping(self) -> bool:
         """Return whether the fleet goes down."""
         return self.supervisor.phase in {Phase.STOPPING, Phase.DOWN}
-
-
-def _words(service: Service) -> str:
-    pid = f" (pid {service.run.pid})" if service.run is not None and service.run.pid else ""
-    return f"{service.reason or service.state}{pid}"
 
 
 def _why(done: str, who: Principal, ask: Ask) -> str:

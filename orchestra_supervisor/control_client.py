@@ -10,10 +10,8 @@ Source: docs/control-api.md.
 import json
 import os
 import socket
-import stat
 import time
 from collections.abc import Generator, Iterable, Mapping
-from pathlib import Path
 
 from orchestra_supervisor.unix_http import HttpSyntaxError, connect, exchange, quote
 
@@ -25,9 +23,7 @@ __all__ = [
     "Json",
     "NoDaemon",
     "SseEvent",
-    "find_home",
     "rows",
-    "socket_path",
 ]
 
 Json = dict[str, object]
@@ -97,7 +93,7 @@ class ControlClient:
     fails, or does not answer in time (code `timeout`).
 
     Args:
-        path: The control socket, of any length; see `socket_path`.
+        path: The control socket, of any length; see `control_home.socket_path`.
         timeout: Seconds for a whole answer.
         connect_wait: Seconds during which a refused connection is tried again: for callers who know
             that the fleet runs, and that its daemon may just be replaced.
@@ -209,10 +205,24 @@ class ControlClient:
         timeout: float = WAIT_TIMEOUT,
         with_dependents: bool = False,
         reason: str = "",
+        batch: int | None = None,
     ) -> Json:
-        """Restart services; `wait` is `ready` or `none`, `timeout` in seconds."""
+        """Restart services as `start`; with `batch`, at most so many replicas of one name at a time."""
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
+        if batch is not None:
+            body |= {"rolling": True, "batch": batch}
         return self._act("restart", body, wait, timeout)
+
+    def scale(
+        self,
+        replicas: Mapping[str, int],
+        *,
+        wait: str = "ready",
+        timeout: float = WAIT_TIMEOUT,
+        reason: str = "",
+    ) -> Json:
+        """Have other numbers of replicas, by name; `wait` is `ready` or `none`, `timeout` in seconds."""
+        return self._act("scale", {"replicas": dict(replicas), "reason": reason}, wait, timeout)
 
     def run(
         self, names: Iterable[str], *, wait: str = "none", timeout: float = WAIT_TIMEOUT, reason: str = ""
@@ -307,55 +317,12 @@ class ControlClient:
         return NoDaemon(f"{what}: the daemon on {self.path} went away before its answer ({error})", hint)
 
 
-def find_home(
-    start: Path, environ: Mapping[str, str], explicit: str | os.PathLike[str] | None = None
-) -> Path:
-    """Return the state directory that a command means; it need not exist.
-
-    In this order: `explicit`, $ORCHESTRA_HOME, the first entry of $STATE_DIRECTORY, the nearest
-    `.orchestra` directory of `start` and its parents, `.orchestra` in `start`. A `.orchestra` that somebody
-    else put into a directory writable for all (/tmp) is passed over: what it says would be run.
-
-    Args:
-        start: The directory that relative paths are taken from.
-        environ: The environment.
-        explicit: What the user asked for, if anything.
-    """
-    systemd = environ.get("STATE_DIRECTORY", "").split(":", maxsplit=1)[0]
-    named = explicit or environ.get("ORCHESTRA_HOME") or systemd
-    start = start.absolute()
-    if named:
-        return Path(os.path.normpath(start / named))
-    for directory in (start, *start.parents):
-        if _is_home(directory / ".orchestra", directory):
-            return directory / ".orchestra"
-    return start / ".orchestra"
-
-
-def socket_path(home: Path) -> Path:
-    """Return the control socket of a home: what its `control.path` names, else its `control.sock`."""
-    try:
-        named = (home / "control.path").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        named = ""
-    return home / (named or "control.sock")
-
-
 def rows(answer: Json, key: str) -> list[Json]:
     """Return the objects listed under `key` of an answer (`services`, `results`); empty where none are."""
     value = answer.get(key)
     if not isinstance(value, list):
         return []
     return [row for row in value if isinstance(row, dict)]  # pyright: ignore[reportUnknownVariableType] - JSON keys are str
-
-
-def _is_home(home: Path, parent: Path) -> bool:
-    try:
-        facts = home.stat()
-        ours = facts.st_uid in {0, os.getuid()} or not parent.stat().st_mode & stat.S_IWOTH
-    except OSError:
-        return False
-    return ours and stat.S_ISDIR(facts.st_mode)
 
 
 def _object(content: bytes) -> Json:

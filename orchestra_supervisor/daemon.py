@@ -10,12 +10,13 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.abc
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
@@ -27,26 +28,22 @@ from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
-from orchestra_supervisor.engine.meter import Meter, Scene
+from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
+from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
-from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
+from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
 from orchestra_supervisor.journald import ERROR, WARNING, with_priority
-from orchestra_supervisor.model.errors import (
-    ConfigError,
-    JournalError,
-    KeeperLost,
-    OrchestraError,
-)
-from orchestra_supervisor.model.figures import ROLE_PREFIX
+from orchestra_supervisor.model.errors import ConfigError, JournalError, KeeperLost, OrchestraError
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
-from orchestra_supervisor.process.figures import ProcessSampler, Root
+from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
@@ -54,6 +51,8 @@ from orchestra_supervisor.rules.fleet import is_well
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.reload import Action, ReloadPlan
+from orchestra_supervisor.rules.replicas import members_of
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
@@ -105,6 +104,7 @@ class Daemon:
         self._plugins = PluginDesk(self._bus, lambda: self._fleet.services)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
+        self._tasks: anyio.abc.TaskGroup
 
     @property
     def _is_fresh(self) -> bool:
@@ -132,6 +132,7 @@ class Daemon:
             secrets=self._plugins.secrets.resolve,
             on_reload=self._ask_reload,
             on_run=self._note_run,
+            keep=self._apply,
             on_plan=self._journal.set_plan,
         )
         if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
@@ -163,6 +164,7 @@ class Daemon:
             clock=self._clock,
             load=reloader.reload,
             look=reloader.plan,
+            rescale=partial(self._rescale, reloader, verbs),
             watching=watch.report,
             meter=meter,
         )
@@ -170,6 +172,7 @@ class Daemon:
         app = make_app(ApiContext(control, VERSION, describe, launcher.log_path, self._plugins.host.reports))
         text = "started" if self._is_fresh else "took over"
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             await tasks.start(self._plugins.run, fleet.settings)
             self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
             socket = await tasks.start(self._serve, app, fleet)
@@ -216,14 +219,14 @@ class Daemon:
         return fleet
 
     async def _load(self) -> Fleet:
-        result = await self._read(())
+        result = await self._read((), {})
         result.raise_for_errors()
         return result.fleet
 
-    async def _read(self, files: tuple[Path, ...]) -> LoadResult:
+    async def _read(self, files: tuple[Path, ...], live: Mapping[str, GroupSpec]) -> LoadResult:
         """Read the fleet from these files, or from its own where none are named."""
-        source = self._plugins.host.loader
-        load = partial(load_fleet, files or self._options.files, environ=os.environ, plugins=source)
+        source, named = self._plugins.host.loader, files or self._options.files
+        load = partial(load_fleet, named, environ=os.environ, plugins=source, live=live)
         result = await to_thread.run_sync(load, limiter=self._limiter)
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle and not result.errors:  # errors have a place and are told first
@@ -241,11 +244,19 @@ class Daemon:
         """Return the services that a fresh start leaves down."""
         down = {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
         if self._options.only:
-            chosen = below(resolve_names(self._options.only, fleet.services), fleet.services)
+            members = members_of(fleet)
+            only = [name for name in self._options.only if members.get(name) != ()]  # scaled to 0 since
+            names = resolve_names(only, fleet.services, members) if only else []
+            chosen = below(names, fleet.services)
             down |= {name: DownReason.NOT_SELECTED for name in fleet.services if name not in chosen}
         if fleet.settings.remember_stops:
             down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
         return down
+
+    async def _rescale(self, reloader: Reloader, verbs: Verbs, counts: Mapping[str, int]) -> ReloadPlan:
+        done = await reloader.rescale(counts)
+        self._tasks.start_soon(verbs.forget_removed, done.names(Action.REMOVE))
+        return done
 
     def _tell(self, fleet: Fleet) -> None:
         """Tell readers of the state directory where things are."""
@@ -271,14 +282,8 @@ class Daemon:
 
     def _meter(self, supervisor: Supervisor) -> Meter:
         def scene() -> Scene:
-            runs = {name: one.run for name, one in supervisor.services.items()}
-            roles = {"daemon": os.getpid(), "keeper": self._snapshot.keeper_pid}
-            if supervisor.logger_pid is not None:
-                roles["logger"] = supervisor.logger_pid
-            return Scene(
-                {name: Root(run.id, run.pid) for name, run in runs.items() if run and run.pid},
-                {f"{ROLE_PREFIX}{role}": pid for role, pid in roles.items()},
-            )
+            keeper, logger = self._snapshot.keeper_pid, supervisor.logger_pid
+            return scene_of(supervisor.services, {"daemon": os.getpid(), "keeper": keeper, "logger": logger})
 
         return Meter(
             sampler=ProcessSampler(self._snapshot.keeper_pid),
@@ -314,6 +319,7 @@ class Daemon:
             "cgroups": {"version": groups.version, "bases": groups.bases, "limits": groups.limits},
             "files": supervisor.fleet.files,
             "log_directory": str(log_directory),
+            "rolls": supervisor.roller.reports(),
             "services": len(services),
             "ready": sum(is_well(one) for one in services),
         }

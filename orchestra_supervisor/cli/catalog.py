@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "start": Command("verbs", "NAMES", "start services and wait until they are ready"),
     "stop": Command("verbs", "NAMES", "stop services; a stop by hand is remembered"),
     "restart": Command("verbs", "NAMES", "stop services, then start them"),
+    "scale": Command("scale", "NAME=N", "have another number of replicas of a service"),
     "run": Command("run", "NAMES [--wait]", "run periodic and once services now"),
     "signal": Command("signal", "NAMES SIG", "send a signal to services"),
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
@@ -52,7 +53,7 @@ COMMANDS: dict[str, Command] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "plan", "reload", "upgrade-daemon")),
     ("Look at it", ("status", "top", "graph", "logs", "events", "plugins")),
-    ("Act on services", ("start", "stop", "restart", "run", "signal", "wait")),
+    ("Act on services", ("start", "stop", "restart", "run", "scale", "signal", "wait")),
     ("Prepare", ("check", "doctor", "bundle", "systemd", "completion", "version", "help")),
 )
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestra_supervisor.cli.holder import keeper_pid_of
-from orchestra_supervisor.control_client import ControlClient, Json, NoDaemon, find_home, socket_path
+from orchestra_supervisor.control_client import ControlClient, Json, NoDaemon
+from orchestra_supervisor.control_home import find_home, socket_path
 
 __all__ = ["RETRY_FOR", "ask", "client_of", "home_of", "no_answer"]
 

@@ -14,7 +14,8 @@ from queue import Empty, SimpleQueue
 
 from orchestra_supervisor.cli.shapes import EventView
 from orchestra_supervisor.cli.trail import EventTrail
-from orchestra_supervisor.control_client import ControlClient, ControlError, rows, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, rows
+from orchestra_supervisor.control_home import socket_path
 
 __all__ = ["EventFeed"]
 

@@ -60,7 +60,11 @@ class Layout:
             return list(self.services)
         chosen: list[str] = []
         for word in wanted:
-            found = [name for name in self.services if word == "all" or fnmatchcase(name, word)]
+            found = [
+                name
+                for name in self.services
+                if word == "all" or fnmatchcase(name, word) or _is_replica(name, word)
+            ]
             if not found and "/" not in word and self.path(word).is_file():
                 found = [word]
             if not found:
@@ -73,6 +77,11 @@ class Layout:
                 )
             chosen += found
         return list(dict.fromkeys(chosen))
+
+
+def _is_replica(name: str, group: str) -> bool:
+    base, _, number = name.rpartition("@")
+    return base == group and number.isdigit()
 
 
 class FleetLogs:

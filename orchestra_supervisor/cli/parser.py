@@ -7,7 +7,16 @@ from typing import Any, NoReturn
 
 from orchestra_supervisor.cli.catalog import COMMANDS
 
-__all__ = ["CommandParser", "UsageError", "nearest", "seconds_of", "split_command", "split_names", "whole_of"]
+__all__ = [
+    "CommandParser",
+    "UsageError",
+    "count_of",
+    "nearest",
+    "seconds_of",
+    "split_command",
+    "split_names",
+    "whole_of",
+]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -155,3 +164,11 @@ def whole_of(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def count_of(text: str) -> int:
+    """Parse a number of replicas, 1 or more."""
+    number = whole_of(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1 has to be restarted at a time")
+    return number

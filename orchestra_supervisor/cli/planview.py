@@ -12,6 +12,7 @@ _LOOKS: dict[str, tuple[str, str, tuple[str, ...], str, str]] = {
     "add": ("+", "+", ("green",), "starts", "started"),
     "remove": ("-", "-", ("red",), "stops and is forgotten", "stopped and forgotten"),
     "restart": ("↻", "^", ("yellow",), "restarts", "restarted"),
+    "roll": ("↻", "^", ("yellow",), "restarts in its turn", "restarts in its turn"),
     "start": ("▸", ">", ("green",), "starts", "started"),
     "stop": ("◼", "x", ("red",), "stops", "stopped"),
     "live": ("~", "~", ("cyan",), "goes on", "goes on"),
@@ -76,7 +77,7 @@ def _head(service: Json, terminal: Terminal, width: int, *, is_done: bool) -> st
     name = pad(_text(service, "name"), width)
     told = f"{_sign(action, terminal)} {name}  {word}"
     # The values below say why it restarts or goes on; of the others nothing else does.
-    extra = "" if rows(service, "fields") and action in {"restart", "live"} else why
+    extra = "" if rows(service, "fields") and action in {"restart", "roll", "live"} else why
     place = _place(service) if action == "add" else ""
     rest = "  ".join(part for part in (extra, place) if part)
     room = None if terminal.columns is None else terminal.columns - display_width(told) - 2

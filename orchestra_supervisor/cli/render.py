@@ -183,7 +183,8 @@ def result_line(result: ResultView, terminal: Terminal) -> str:
     if result.is_ok and not result.is_changed:
         sign = glyph_of("stopped", terminal)
     arrow = "→" if terminal.is_unicode else "->"
-    change = f"{result.before} {arrow} {result.after}" if result.before != result.after else result.after
+    is_moved = result.before not in {"", result.after}  # one that is new was nowhere before
+    change = f"{result.before} {arrow} {result.after}" if is_moved else result.after
     took = f"{_GAP}{format_duration(result.took)}" if result.took and result.is_changed else ""
     message = f"{_GAP}{make_visible(result.message)}" if result.message else ""
     style = ("green",) if result.is_ok else ("red", "bold")

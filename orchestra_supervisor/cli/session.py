@@ -13,7 +13,8 @@ from typing import Self
 
 from orchestra_supervisor.cli.feed import EventFeed
 from orchestra_supervisor.cli.shapes import EventView, StatusView
-from orchestra_supervisor.control_client import ControlClient, ControlError, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError
+from orchestra_supervisor.control_home import socket_path
 
 __all__ = ["STOP_SIGNALS", "Session", "SignalBox"]
 

@@ -11,6 +11,7 @@ from orchestra_supervisor.config.load import LoadResult, in_order, load_fleet
 from orchestra_supervisor.config.plugin_source import LazyPlugins
 from orchestra_supervisor.config.preflight import preflight as look_at_host
 from orchestra_supervisor.config.preflight_plugins import look_at_plugins
+from orchestra_supervisor.config.replicas import once_a_group
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.spec import Fleet
 
@@ -66,7 +67,8 @@ def check(paths: Sequence[Path], *, environ: Mapping[str, str], preflight: bool 
     findings = result.findings
     if preflight:
         looked = [*look_at_host(result, environ), *look_at_plugins(result, plugins)]
-        findings = in_order([*_without_doubles(result), *looked], result.sources.shown)
+        told = once_a_group([*_without_doubles(result), *looked], result.sources.candidates)
+        findings = in_order(told, result.sources.shown)
     plugins.keep(())
     return CheckReport(
         findings=findings,

@@ -50,10 +50,12 @@ def check_dependencies(services: Mapping[str, Candidate], known: Collection[str]
 
 def _edge_place(candidate: Candidate, target: str) -> Location:
     origin = candidate.draft.origin
+    group = target.rpartition("@")[0]  # a replica is often needed by the name of all of them
     for key in ("depends_on", "dependencies"):
-        node, taken = origin.node.find(origin.written((key, target)))
-        if taken == 2:
-            return node.key_location
+        for name in (target, group):
+            node, taken = origin.node.find(origin.written((key, name)))
+            if taken == 2:
+                return node.key_location
     return candidate.where("depends_on")
 
 

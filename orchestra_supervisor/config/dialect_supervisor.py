@@ -50,7 +50,7 @@ class SupervisorDialect:
         """Look for its keys, and for none that only the native form has."""
         if root.kind != "object" or "services" not in root.members:
             return False
-        if {"$schema", "settings", "include"} & root.members.keys():
+        if {"$schema", "settings", "include", "templates"} & root.members.keys():
             return False
         services = service_nodes(root).values()
         if any(node.members.keys() & (set(keys_of(ServiceForm)) - _SERVICE) for node in services):

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from orchestra_supervisor.config.findings import Finding, Location
 from orchestra_supervisor.config.jsonc import Node
+from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 
 __all__ = [
     "BackendDraft",
@@ -95,11 +96,23 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ServiceDraft:
-    """One service of one file in the native form, unchecked, variables not expanded."""
+    """One service of one file in the native form, unchecked, variables not expanded.
+
+    Attributes:
+        name: Its id; of a replica `web@1`.
+        body: Its keys.
+        origin: Where they were written.
+        borrowed: Places of what a template says of it.
+        replica: Which replica it is; of a service with none of them the first one, for its faults.
+        group: What holds for all replicas.
+    """
 
     name: str
     body: Body
     origin: Origin
+    borrowed: frozenset[Location] = frozenset()
+    replica: ReplicaSpec | None = None
+    group: GroupSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from orchestra_supervisor.config.draft import KeyPath
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Severity, shown
 from orchestra_supervisor.config.merge import Candidate
 from orchestra_supervisor.config.resolve import local_port
+from orchestra_supervisor.model.replicas import ReplicaSpec
 from orchestra_supervisor.model.spec import HttpCheck, ServiceSpec
 
 __all__ = ["PORT_TWICE", "find_drift", "health_url"]
@@ -117,7 +118,9 @@ def _plain(url: str) -> str:
 def _shared_ports(services: Mapping[str, Candidate], findings: Findings) -> None:
     by_port: dict[int, list[Candidate]] = {}
     for candidate in services.values():
-        if candidate.spec.port is not None:
+        replica = candidate.spec.replica
+        # Replicas on one port are an error of their own; the others need to hear of one of them.
+        if candidate.spec.port is not None and not _is_beside(by_port.get(candidate.spec.port), replica):
             by_port.setdefault(candidate.spec.port, []).append(candidate)
     for port, claimants in by_port.items():
         if len(claimants) < 2:
@@ -137,6 +140,11 @@ def _shared_ports(services: Mapping[str, Candidate], findings: Findings) -> None
             findings,
             Severity.WARNING if enabled > 1 else Severity.INFO,
         )
+
+
+def _is_beside(claimants: list[Candidate] | None, replica: ReplicaSpec | None) -> bool:
+    last = claimants[-1].spec.replica if claimants else None
+    return last is not None and replica is not None and last.group == replica.group
 
 
 def _are_twins(first: Candidate, second: Candidate) -> bool:

@@ -25,6 +25,7 @@ from orchestra_supervisor.config.form_parts import (
 )
 from orchestra_supervisor.config.form_plugins import PluginOrSource
 from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
+from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
@@ -43,7 +44,7 @@ from orchestra_supervisor.config.values import (
     Umask,
 )
 
-__all__ = ["DefaultsForm", "FileForm", "HeadForm", "ServiceForm", "SettingsForm"]
+__all__ = ["DefaultsForm", "FileForm", "HeadForm", "ServiceForm", "SettingsForm", "TemplateForm"]
 
 _Env = dict[Annotated[Text, Field(pattern=r"^[^=]+$")], EnvValue]
 
@@ -149,6 +150,12 @@ class ServiceForm(Form):
     )
     log: LogForm | None = Field(None, description="What becomes of its output.")
     tags: list[Text] | None = Field(None, description="Words to select it by.")
+    replicas: ReplicaCount | None = Field(None, description="How many of it run, as web@1, web@2, ...")
+    update: Update | None = Field(
+        None, description="How a changed configuration reaches the replicas. Default: all."
+    )
+    template: Text | None = Field(None, description="The entry of `templates` that its keys are laid over.")
+    values: TemplateValues | None = Field(None, description="What {KEY} stands for in the template.")
     watch: WatchOrPaths | None = Field(
         None, description="Files whose change restarts it: a list of globs and folders, or an object."
     )
@@ -181,6 +188,12 @@ class ServiceForm(Form):
             msg = f"must not have a schedule, for its kind is {kind}; periodic services have one"
             raise ValueError(msg)
         return self
+
+
+class TemplateForm(ServiceForm):
+    """What several services have in common; held to its keys when a service uses it."""
+
+    command: CommandLine | None = Field(None, description="As in a service.")  # type: ignore[assignment]  # may be the service's own
 
 
 class DefaultsForm(Form):
@@ -274,3 +287,6 @@ class FileForm(HeadForm):
     """A whole file."""
 
     services: dict[ServiceName, ServiceForm] = Field(description="Service id to service.")
+    templates: dict[ServiceName, TemplateForm] | None = Field(
+        None, description="Name to what services of this file have in common; `{KEY}` stands for a value."
+    )

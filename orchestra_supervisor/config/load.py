@@ -12,19 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra_supervisor.config.backends import resolve_mcp
+from orchestra_supervisor.config.candidates import to_candidates
 from orchestra_supervisor.config.dependencies import check_dependencies
 from orchestra_supervisor.config.dialect_plugin import read_with_plugins
 from orchestra_supervisor.config.dialects import detect
 from orchestra_supervisor.config.draft import Origin, Reading, Source
 from orchestra_supervisor.config.drift import find_drift
+from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.files import read_text
 from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.merge import Candidate, merge
 from orchestra_supervisor.config.plugin_source import LazyPlugins
-from orchestra_supervisor.config.resolve import FileScope, resolve_head, resolve_service
+from orchestra_supervisor.config.replicas import check_ports, once_a_group, spread_dependencies
+from orchestra_supervisor.config.resolve import resolve_head
 from orchestra_supervisor.config.settings import merge_settings
+from orchestra_supervisor.config.templates import lay_templates
 from orchestra_supervisor.model.errors import ConfigError
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.plugin_api.offers import PluginSource
 
@@ -133,7 +138,11 @@ def default_files(directory: Path) -> list[Path]:
 
 
 def load_fleet(
-    paths: Sequence[Path], *, environ: Mapping[str, str], plugins: PluginSource | None = None
+    paths: Sequence[Path],
+    *,
+    environ: Mapping[str, str],
+    plugins: PluginSource | None = None,
+    live: Mapping[str, GroupSpec] | None = None,
 ) -> LoadResult:
     """Read a fleet.
 
@@ -141,6 +150,7 @@ def load_fleet(
         paths: Configuration files of any dialect, in order.
         environ: Environment of the supervisor: the weakest layer of variables.
         plugins: Loads the plugins of the fleet where a file is in none of the built-in dialects.
+        live: Groups of the fleet that runs, whose numbers hold until the files say others.
 
     Returns:
         The fleet and all findings. Faults do not raise; see `LoadResult.raise_for_errors`.
@@ -160,31 +170,28 @@ def load_fleet(
         intake.take(path, str(path))
     intake.ask_plugins(plugins or LazyPlugins())
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
-    drafts = [(draft, scope) for scope in scopes for draft in scope.reading.services]
-    candidates = [
-        Candidate(spec, draft, scope.reading.dialect, scope.reading.origin)
-        for draft, scope in drafts
-        if (spec := resolve_service(draft, scope, findings)) is not None
-    ]
-    merged = merge(candidates)
-    find_drift(merged.services, merged.unused, findings)
-    check_dependencies(merged.services, {draft.name for draft, _ in drafts}, findings)
+    merged = merge(to_candidates(scopes, live or {}, findings))
+    services = spread_dependencies(merged.services, merged.groups)
+    check_ports(services, findings)
+    find_drift(services, merged.unused, findings)
+    check_dependencies(services, intake.names, findings)
     fleet = Fleet(
-        services={name: candidate.spec for name, candidate in merged.services.items()},
+        services={name: candidate.spec for name, candidate in services.items()},
+        groups=merged.groups,
         settings=merge_settings(scopes, findings),
-        mcp=resolve_mcp([scope.reading for scope in scopes], merged.services, environ, findings),
+        mcp=resolve_mcp([scope.reading for scope in scopes], services, environ, findings),
         files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
     )
     origins = tuple(scope.reading.origin for scope in scopes)
     sources = Sources(
         files=tuple(intake.files),
         shown=tuple(intake.shown),
-        candidates=merged.services,
+        candidates=services,
         origins=origins,
         read=tuple(dict.fromkeys(findings.read)),
         globs=tuple(intake.globs),
     )
-    ordered = in_order(findings.items, intake.shown)
+    ordered = in_order(once_a_group(findings.items, services), intake.shown)
     return LoadResult(fleet, ordered, sources)
 
 
@@ -215,6 +222,7 @@ class _Intake:
         self.files: list[Path] = []
         self.shown: list[str] = []
         self.scopes: list[FileScope] = []
+        self.names: set[str] = set()
         self.globs: list[str] = []
         self._unclaimed: list[tuple[Node, Source, Finding]] = []
 
@@ -262,6 +270,8 @@ class _Intake:
 
     def _use(self, reading: Reading) -> None:
         self._findings.extend(reading.findings)
+        self.names.update(draft.name for draft in reading.services)
+        reading = lay_templates(reading, self._findings)
         scope = resolve_head(reading, self._environ, self._findings)
         self.scopes.append(scope)
         for index, pattern in enumerate(scope.head.include or ()):

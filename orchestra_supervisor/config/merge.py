@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from orchestra_supervisor.config.draft import Origin, ServiceDraft
 from orchestra_supervisor.config.findings import Location
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import ServiceSpec
 
 __all__ = ["Candidate", "Merged", "merge"]
@@ -47,6 +48,8 @@ class Merged:
     services: dict[str, Candidate]
     unused: tuple[tuple[Candidate, Candidate], ...]
     """Pairs of (believed, not used)."""
+    groups: dict[str, GroupSpec]
+    """The services with replicas that hold."""
 
 
 def merge(candidates: Sequence[Candidate]) -> Merged:
@@ -56,9 +59,18 @@ def merge(candidates: Sequence[Candidate]) -> Merged:
         candidates: In order of belief.
     """
     services: dict[str, Candidate] = {}
+    groups: dict[str, GroupSpec] = {}
+    believed: dict[str, Candidate] = {}
     unused: list[tuple[Candidate, Candidate]] = []
     for candidate in candidates:
-        believed = services.setdefault(candidate.spec.name, candidate)
-        if believed is not candidate:
-            unused.append((believed, candidate))
-    return Merged(services, tuple(unused))
+        replica, group = candidate.spec.replica, candidate.draft.group
+        first = believed.setdefault(replica.group if replica else candidate.spec.name, candidate)
+        if first.draft.origin is not candidate.draft.origin:
+            if replica is None or replica.number == 1:
+                unused.append((first, candidate))
+            continue
+        if replica is not None and group is not None:
+            groups[replica.group] = group
+        if replica is None or replica.number <= replica.count:
+            services.setdefault(candidate.spec.name, candidate)
+    return Merged(services, tuple(unused), groups)

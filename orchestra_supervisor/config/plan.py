@@ -79,12 +79,14 @@ class PlanReport:
         settings: What differs for the fleet as a whole.
         unchanged: How many services are not touched.
         summary: One line for people.
+        rolling: Names whose replicas get their new configuration one after the other.
     """
 
     services: tuple[ServiceNote, ...] = ()
     settings: tuple[FieldNote, ...] = ()
     unchanged: int = 0
     summary: str = "nothing changed"
+    rolling: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -97,7 +99,7 @@ class PlanReport:
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form of `plan` and `reload`."""
-        rest = (Action.RESTART, Action.START, Action.STOP, Action.LIVE, Action.LATER)
+        rest = (Action.RESTART, Action.ROLL, Action.START, Action.STOP, Action.LIVE, Action.LATER)
         return {
             "summary": self.summary,
             "added": self.names(Action.ADD),
@@ -125,6 +127,7 @@ def report_plan(plan: ReloadPlan, sources: Sources) -> PlanReport:
         ),
         unchanged=plan.unchanged,
         summary=plan.summary,
+        rolling=plan.rolling,
     )
 
 

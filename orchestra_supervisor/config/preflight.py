@@ -236,9 +236,14 @@ def _group_exists(name: str) -> bool:
 def _shared_ports(result: LoadResult, findings: Findings) -> None:
     """Make sure that no two services which are started claim one port."""
     claims: dict[int, list[str]] = {}
+    replicas: set[tuple[int, str]] = set()
     for spec in result.fleet.services.values():
         if spec.enabled and spec.port is not None:
+            if spec.replica is not None and (spec.port, spec.replica.group) in replicas:
+                continue  # an error of the files already
             claims.setdefault(spec.port, []).append(spec.name)
+            if spec.replica is not None:
+                replicas.add((spec.port, spec.replica.group))
     for port, names in claims.items():
         for name in names[1:]:
             findings.add(

@@ -2,26 +2,27 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from orchestra_supervisor.config.draft import Body, KeyPath, Reading, ServiceDraft
-from orchestra_supervisor.config.environment import Layers, Scope, activation, anchor_paths, holds_secret
+from orchestra_supervisor.config.draft import Body, Reading, ServiceDraft
+from orchestra_supervisor.config.environment import Layers, Scope, activation, anchor_paths
+from orchestra_supervisor.config.file_scope import FileScope
+from orchestra_supervisor.config.filling import filled
 from orchestra_supervisor.config.findings import Finding, Findings, Severity, shown
-from orchestra_supervisor.config.form import DefaultsForm, HeadForm, ServiceForm
+from orchestra_supervisor.config.form import HeadForm, ServiceForm
 from orchestra_supervisor.config.form_log import to_log_spec
 from orchestra_supervisor.config.form_parts import RestartForm, StopForm, StopStepForm
 from orchestra_supervisor.config.form_probes import ProbesForm
 from orchestra_supervisor.config.form_schedule import to_schedule
 from orchestra_supervisor.config.form_watch import watch_spec
 from orchestra_supervisor.config.judge import judge
+from orchestra_supervisor.config.replicas import place_replica
 from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
 from orchestra_supervisor.config.resolve_probes import probe_spec
 from orchestra_supervisor.config.values import UNLIMITED
-from orchestra_supervisor.config.variables import shell_variables
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     DependencySpec,
@@ -36,15 +37,7 @@ from orchestra_supervisor.model.spec import (
 )
 from orchestra_supervisor.model.states import Condition, Kind
 
-__all__ = ["FileScope", "local_port", "resolve_head", "resolve_service", "service_ports"]
-
-_HOOK_KEYS = ("pre_start", "post_stop", "stop", "reload")
-"""Keys below which commands stand."""
-
-_LITERAL_KEYS = frozenset(
-    {"title", "name", "description", "env", "env_files", "command", "probes", *_HOOK_KEYS}
-)
-"""Keys whose texts are not filled in, or are so elsewhere."""
+__all__ = ["local_port", "resolve_head", "resolve_service", "service_ports"]
 
 _SAME = frozenset(
     [
@@ -93,31 +86,6 @@ def service_ports(specs: Iterable[ServiceSpec]) -> dict[int, str]:
     return probed | owners
 
 
-@dataclass(frozen=True, slots=True)
-class FileScope:
-    """What a file's head gives to its services.
-
-    Attributes:
-        reading: The file.
-        head: Its checked head.
-        environ: Environment of the supervisor.
-        added: Variables that the file adds for all its services.
-    """
-
-    reading: Reading
-    head: HeadForm
-    environ: Mapping[str, str]
-    added: Mapping[str, str]
-
-    @property
-    def defaults(self) -> DefaultsForm:
-        """Return the defaults for services, empty where the file has none."""
-        settings = self.head.settings
-        return (settings.defaults if settings else None) or DefaultsForm.model_construct(
-            restart=None, stop=None, probes=None, log=None, startup_timeout=None
-        )
-
-
 def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Findings) -> FileScope:
     """Check everything of a file but its services.
 
@@ -130,7 +98,7 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         The scope for its services; with an empty head when that is wrong, so that the services are
         still gone through.
     """
-    body = dict(reading.head)
+    body = {key: value for key, value in reading.head.items() if key != "templates"}
     layers = Layers(environ)
     scope = Scope(reading.origin, layers.lookup, findings, "settings")
     settings = body.get("settings")
@@ -148,7 +116,9 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         body["settings"] = members
     if "include" in body:
         body["include"] = scope.tree(body["include"], ("include",))
-    head = judge(HeadForm, body, reading.origin, findings, subject="the file", beside=("services",))
+    head = judge(
+        HeadForm, body, reading.origin, findings, subject="the file", beside=("services", "templates")
+    )
     if head is None:
         head = HeadForm.model_validate({})
     added = dict(layers.added)
@@ -170,7 +140,9 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
         The spec, or None when something is wrong with it.
     """
     own = Findings()
-    body, env = _filled(draft, file, own)
+    body, env = filled(draft, file, own)
+    if draft.replica is not None:
+        body, env = place_replica(body, env, draft.replica)
     form = judge(
         ServiceForm, body, draft.origin, own, subject=f"service {shown(draft.name)}", service=draft.name
     )
@@ -178,7 +150,7 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
     findings.read.extend(own.read)
     if form is None or own.has_errors:
         return None
-    values = _spec_values(draft.name, form, env, file)
+    values = _spec_values(draft.name, form, env, file) | {"replica": draft.replica}
     try:
         return ServiceSpec.model_validate(values)
     except ValidationError as error:
@@ -194,78 +166,6 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
                 )
             )
         return None
-
-
-def _filled(draft: ServiceDraft, file: FileScope, findings: Findings) -> tuple[Body, dict[str, str]]:
-    """Fill in a draft's variables and build its environment."""
-    body = dict(draft.body)
-    layers = Layers(file.environ, file.added)
-    subject = f"service {shown(draft.name)}"
-    scope = Scope(draft.origin, layers.lookup, findings, subject, draft.name)
-    layers.add_files(body.get("env_files"), scope, ("env_files",))
-    env_scope = Scope(draft.origin, layers.lookup, findings, subject, draft.name, in_env=True)
-    own = layers.add_values(body.get("env"), env_scope, ("env",))
-    if own is not None:
-        body["env"] = own
-    secrets = body.get("secrets")
-    if isinstance(secrets, dict):
-        names = cast("dict[str, object]", secrets)
-        layers.added.update({name: f"secret:{secret}" for name, secret in names.items()})
-    for key in [key for key in body if key not in _LITERAL_KEYS]:
-        body[key] = scope.tree(body[key], (key,))
-    if "command" in body:
-        body["command"] = _command(body["command"], scope, ("command",))
-    for key in _HOOK_KEYS:
-        if key in body:
-            body[key] = _hooks(body[key], scope, (key,))
-    if isinstance(body.get("probes"), dict):
-        body["probes"] = _probes(cast("Body", body["probes"]), scope)
-    env = layers.added
-    return body, anchor_paths(env, file.reading.source.directory) if file.reading.activates else env
-
-
-def _probes(probes: Body, scope: Scope) -> Body:
-    result: Body = {}
-    for name, probe in probes.items():
-        path: KeyPath = ("probes", name)
-        if not isinstance(probe, dict):
-            result[name] = probe
-            continue
-        members = cast("Body", probe)
-        result[name] = {
-            key: _command(value, scope, (*path, key)) if key == "command" else scope.tree(value, (*path, key))
-            for key, value in members.items()
-        }
-    return result
-
-
-def _command(value: object, scope: Scope, path: KeyPath) -> object:
-    """Fill in an argument vector; leave a shell line to the shell, which sees the same variables."""
-    if not isinstance(value, str):
-        return scope.tree(value, path)
-    if holds_secret(value):
-        return scope.text(value, path)
-    for name in shell_variables(value):
-        if name not in scope.lookup:
-            hint = f"set {name}, or write ${{{name}:-default}}"
-            message = f"uses ${{{name}}}, which is not set; the shell reads it as empty"
-            scope.note(Severity.INFO, "variable.unset_in_shell", message, path, hint)
-    return value
-
-
-def _hooks(value: object, scope: Scope, path: KeyPath) -> object:
-    """Fill in commands that stand alone, in lists, or in objects with a key `command`."""
-    if isinstance(value, list) and path[-1] in ("pre_start", "post_stop"):
-        entries = cast("list[object]", value)
-        return [_hooks(entry, scope, (*path, index)) for index, entry in enumerate(entries)]
-    if isinstance(value, dict):
-        result: Body = {}
-        for key, member in cast("Body", value).items():
-            place = (*path, key)
-            is_command = key == "command"
-            result[key] = _command(member, scope, place) if is_command else scope.tree(member, place)
-        return result
-    return _command(cast("object", value), scope, path)
 
 
 def _given(form: BaseModel | None) -> dict[str, Any]:

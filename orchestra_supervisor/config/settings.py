@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.form_plugins import plugin_spec
-from orchestra_supervisor.config.resolve import FileScope
 from orchestra_supervisor.model.spec import FleetSettings
 
 __all__ = ["merge_settings"]

@@ -51,7 +51,7 @@ _DURATION = re.compile(DURATION_PATTERN, re.ASCII)
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"\s*([0-9]+)\s*([kmg]?)(?:i?b)?\s*", re.ASCII | re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-_VARIABLE_TEXT = {"type": "string", "pattern": r"\$\{"}
+_VARIABLE_TEXT = {"type": "string", "pattern": r"\{"}
 
 
 class Expanded(str):
@@ -221,7 +221,7 @@ Duration = Annotated[
         {
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": 31_536_000},
-                {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|sec|m|min|h|d)?\s*$|\$\{"},
+                {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|sec|m|min|h|d)?\s*$|\{"},
             ]
         }
     ),
@@ -236,7 +236,7 @@ ByteSize = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": r"^\s*[0-9]+\s*[kKmMgG]?([iI]?[bB])?\s*$|\$\{"},
+                {"type": "string", "pattern": r"^\s*[0-9]+\s*[kKmMgG]?([iI]?[bB])?\s*$|\{"},
             ]
         }
     ),

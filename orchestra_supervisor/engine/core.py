@@ -104,6 +104,11 @@ class Core:
         self._dependents = dependents_of(specs)
         self._unsure.extend(self._services)
 
+    def touch(self, name: str) -> None:
+        """Let those who wait for a change look at a service again, at the next `drain`."""
+        if name in self._services:
+            self._touched.add(name)
+
     # Inputs.
 
     def post(self, name: str, event: Input) -> None:

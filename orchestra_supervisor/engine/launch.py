@@ -9,6 +9,15 @@ from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, LogTarget, Sp
 
 __all__ = ["Launcher"]
 
+_OWN = (
+    "ORCHESTRA_KEEPER_FD",
+    "ORCHESTRA_RUN_ID",
+    "ORCHESTRA_SERVICE",
+    "ORCHESTRA_REPLICA",
+    "ORCHESTRA_REPLICAS",
+    "ORCHESTRA_CGROUP",
+)
+"""Variables that no service inherits: they are somebody else's."""
 _PROBE_LOG = LogSpec(max_bytes=1024 * 1024, backups=1, compress=False)
 _PROBE_STOP = StopSpec(steps=(StopStep(signal="SIGTERM", wait=0.5),))
 
@@ -28,7 +37,7 @@ class Launcher:
         self.log_keep_bytes = 0
         """What all logs together may take; 0: no limit."""
         self._environ = dict(environ)
-        for name in ("ORCHESTRA_KEEPER_FD", "ORCHESTRA_RUN_ID", "ORCHESTRA_SERVICE", "ORCHESTRA_CGROUP"):
+        for name in _OWN:
             self._environ.pop(name, None)
 
     def log_path(self, service: str) -> Path:
@@ -93,6 +102,8 @@ class Launcher:
         env.update(spec.env)
         env["ORCHESTRA_HOME"] = str(self._home)
         env["ORCHESTRA_SERVICE"] = spec.name
+        if spec.replica is not None:
+            env["ORCHESTRA_REPLICAS"] = str(spec.replica.count)
         if spec.port is not None:
             env.setdefault("PORT", str(spec.port))
         return env

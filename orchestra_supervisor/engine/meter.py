@@ -9,11 +9,12 @@ import anyio
 
 from orchestra_supervisor.engine.ports import Clock
 from orchestra_supervisor.journal.records import AnyJournal
-from orchestra_supervisor.model.figures import FigureRow, Figures
+from orchestra_supervisor.model.figures import ROLE_PREFIX, FigureRow, Figures
 from orchestra_supervisor.model.spec import Seconds
 from orchestra_supervisor.process.figures import Root
+from orchestra_supervisor.rules.service import Service
 
-__all__ = ["LOOK_PERIOD", "Meter", "Sampler", "Scene"]
+__all__ = ["LOOK_PERIOD", "Meter", "Sampler", "Scene", "scene_of"]
 
 LOOK_PERIOD: Seconds = 1.0
 """Between two looks while somebody watches; nobody gets them closer together."""
@@ -33,6 +34,15 @@ class Scene:
 
     runs: Mapping[str, Root]
     roles: Mapping[str, int]
+
+
+def scene_of(services: Mapping[str, Service], roles: Mapping[str, int | None]) -> Scene:
+    """Return the services that have a process, and those of our own processes that are there."""
+    runs = {name: one.run for name, one in services.items()}
+    return Scene(
+        {name: Root(run.id, run.pid) for name, run in runs.items() if run and run.pid},
+        {f"{ROLE_PREFIX}{role}": pid for role, pid in roles.items() if pid is not None},
+    )
 
 
 class Sampler(Protocol):

@@ -1,4 +1,4 @@
-"""Going over to another configuration: one reload at a time, all or nothing, said as it will be done."""
+"""Going over to another configuration: one change at a time, all or nothing, said as it will be done."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +14,14 @@ from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError, OrchestraError
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, FleetSettings
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.rules.diff import settings_after_reload
-from orchestra_supervisor.rules.reload import Action
+from orchestra_supervisor.rules.reload import Action, ReloadPlan
+from orchestra_supervisor.rules.replicas import check_scaled, rescaled
 
-__all__ = ["PATIENCE", "Files", "Inputs", "Reloader", "inputs_of"]
-
-PATIENCE = 30.0
-"""Seconds that a reload waits for a service that it adds, and that was removed before, to be down."""
+__all__ = ["Files", "Inputs", "Reloader", "inputs_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,8 @@ class Files:
     """What a reload needs of the disk.
 
     Attributes:
-        load: Reads the fleet from files (none named: those of the fleet); raises ConfigError for a cycle.
+        load: Reads the fleet from files (none named: those of the fleet), with the numbers of replicas that
+            hold until the files say others; raises ConfigError for a cycle.
         apply: Makes a fleet the applied one, what the next daemon goes on with; raises ConflictError.
         tell: Tells readers of the state directory where things are; raises ConflictError.
         down: Returns the services that a fresh start of a fleet would leave down, and why.
@@ -39,7 +39,7 @@ class Files:
         go_over: Goes over to what the settings say of plugins; it takes its time.
     """
 
-    load: Callable[[tuple[Path, ...]], Awaitable[LoadResult]]
+    load: Callable[[tuple[Path, ...], Mapping[str, GroupSpec]], Awaitable[LoadResult]]
     apply: Callable[[Fleet], None]
     tell: Callable[[Fleet], None]
     down: Callable[[Fleet], Mapping[str, DownReason]]
@@ -69,9 +69,9 @@ def inputs_of(result: LoadResult, before: Inputs) -> Inputs:
 
 
 class Reloader:
-    """Plans and carries out reloads.
+    """Plans and carries out reloads, and changes of how many replicas there are.
 
-    Two reloads never overlap: the later one reads the files after the earlier one is through, so what is
+    Two of them never overlap: the later one reads the files after the earlier one is through, so what is
     applied last was read last. A bad file, a full disk or a fleet that goes down changes nothing. Once the
     fleet is applied the rest follows without a pause, and a daemon that dies in it is followed by one that
     sees which runs are of the past.
@@ -99,7 +99,7 @@ class Reloader:
             ConfigError: A file is wrong.
         """
         result = await self._load(paths)
-        fleet = result.fleet
+        fleet = self._verbs.stage(result.fleet)
         return report_plan(self._verbs.plan(fleet, self._files.down(fleet)), result.sources)
 
     async def reload(self, by: str) -> PlanReport:
@@ -119,6 +119,27 @@ class Reloader:
             await self._verbs.forget_removed(report.names(Action.REMOVE))
         return report
 
+    async def rescale(self, counts: Mapping[str, int]) -> ReloadPlan:
+        """Go over to other numbers of replicas, and to nothing else that the files may say by now.
+
+        Raises:
+            ConfigError: A file is wrong.
+            ConflictError: The files say something else, too; a rolling update goes on; the fleet goes down,
+                or its state cannot be written.
+        """
+        async with self._lock:
+            old = self._supervisor.fleet
+            result = await self._files.load((), rescaled(old, counts))
+            result.raise_for_errors()
+            if old is not self._supervisor.fleet or old.coming:
+                hint = "wait for the rolling update to end: orchestra events --kind roll"
+                raise ConflictError("the fleet is being changed otherwise", hint=hint)
+            check_scaled(old, result.fleet, counts)
+            new = self._verbs.stage(result.fleet.model_copy(update={"settings": old.settings}))
+            plan = await self._take(new, self._files.down(new))
+            self._files.tell(new)
+            return plan
+
     @property
     def applied(self) -> anyio.Event:
         """Set when the next fleet is applied."""
@@ -130,7 +151,11 @@ class Reloader:
         return self._inputs or Inputs(self._supervisor.fleet.files)
 
     async def _load(self, paths: tuple[Path, ...]) -> LoadResult:
-        result = await self._files.load(paths)
+        while True:
+            groups = self._supervisor.fleet.groups
+            result = await self._files.load(paths, groups)
+            if self._supervisor.fleet.groups == groups:
+                break  # else it was read with numbers of replicas that hold no more
         if not paths:
             self._inputs = inputs_of(result, self.inputs)
         result.raise_for_errors()
@@ -143,34 +168,28 @@ class Reloader:
             data = {**error.to_dict(), "by": by}
             self._bus.publish("config.refused", f"nothing changed: {error.message}", data=data)
             raise
-        await self._wait_free(result.fleet)
-        old, new = self._supervisor.fleet, result.fleet
+        # From here on there is no await until all is decided.
+        old, new = self._supervisor.fleet, self._verbs.stage(result.fleet)
         down = self._files.down(new)
         report = report_plan(self._verbs.plan(new, down), result.sources)
-        # From here on there is no await until all is decided.
-        held = new.model_copy(update={"settings": settings_after_reload(old.settings, new.settings)})
-        self._verbs.check_open()
-        self._files.apply(held)
-        self._verbs.reload(held, down)
-        self._configure(old, held)
-        await self._supervisor.commit()
+        settings = settings_after_reload(old.settings, new.settings)
+        held = new.model_copy(update={"settings": settings})
+        await self._take(held, down)
         self._bus.publish("config.reloaded", report.summary, data=_told(report, by))
-        applied, self._applied = self._applied, anyio.Event()
-        applied.set()
         self._files.tell(held)
         return report
 
-    async def _wait_free(self, fleet: Fleet) -> None:
-        """Wait until no service would start beside a run of its name that an earlier daemon left behind."""
-        strangers = self._supervisor.strangers
-        with anyio.move_on_after(PATIENCE):
-            while strangers.holding(fleet.services):
-                await strangers.wait_left()
-        if held := strangers.holding(fleet.services):
-            raise ConflictError(
-                f"what was removed before is still going down: {', '.join(held)}",
-                hint="nothing changed; ask again when it is gone",
-            )
+    async def _take(self, fleet: Fleet, down: Mapping[str, DownReason]) -> ReloadPlan:
+        """Apply a fleet, as it was staged in this same moment, and go over to it."""
+        old = self._supervisor.fleet
+        self._verbs.check_open()
+        self._files.apply(self._supervisor.roller.written(fleet))
+        plan = self._verbs.reload(fleet, down)
+        self._configure(old, fleet)
+        await self._supervisor.commit()
+        applied, self._applied = self._applied, anyio.Event()
+        applied.set()
+        return plan
 
     def _configure(self, old: Fleet, new: Fleet) -> None:
         """Let the logger and the keeper have what changes for runs that go on."""

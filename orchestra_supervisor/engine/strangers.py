@@ -1,8 +1,6 @@
-"""Runs that an earlier daemon left behind of services that are no more: they are stopped, and awaited."""
+"""Runs that an earlier daemon left behind of services that are no more, and that have been told to stop."""
 
-from collections.abc import Container, Iterable
-
-import anyio
+from collections.abc import Iterable
 
 from orchestra_supervisor.process.orders import slot_of
 from orchestra_supervisor.rules.inputs import Effect, StopRun
@@ -11,26 +9,20 @@ __all__ = ["Strangers"]
 
 
 class Strangers:
-    """Knows which slots are still held by such runs, so that nobody starts beside one."""
+    """Knows which slots are still held by such runs, so that nobody begins beside one."""
 
     def __init__(self) -> None:
-        self._runs: set[str] = set()
-        self._left = anyio.Event()
+        self._runs: dict[str, str] = {}
 
     def expect(self, effects: Iterable[Effect]) -> None:
         """Take note of the runs that are stopped."""
-        self._runs |= {effect.run for effect in effects if isinstance(effect, StopRun)}
+        self._runs |= {slot_of(effect.run): effect.run for effect in effects if isinstance(effect, StopRun)}
 
     def is_gone(self, run: str) -> None:
         """Take note that a run is gone."""
-        self._runs.discard(run)
-        left, self._left = self._left, anyio.Event()
-        left.set()
+        if self._runs.get(slot_of(run)) == run:
+            del self._runs[slot_of(run)]
 
-    def holding(self, names: Container[str]) -> list[str]:
-        """Return those of the names whose slot is still held."""
-        return sorted({slot for slot in map(slot_of, self._runs) if slot in names})
-
-    async def wait_left(self) -> None:
-        """Wait until a run is gone."""
-        await self._left.wait()
+    def take(self, name: str) -> str | None:
+        """Return the run that holds a service's slot, whose end is that service's affair from now on."""
+        return self._runs.pop(name, None)

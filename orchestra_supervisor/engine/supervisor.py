@@ -1,21 +1,19 @@
 """The supervisor: carries out what the rules decide, and offers the verbs that control calls."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.command_probes import CheckCarrier
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plans import PlanLedger
-from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX, Roller
 from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.engine.standing import Standing
 from orchestra_supervisor.engine.strangers import Strangers
@@ -52,7 +50,7 @@ from orchestra_supervisor.rules.inputs import (
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
 
-__all__ = ["FLEET_SLOT", "Outside", "Phase", "Supervisor"]
+__all__ = ["FLEET_SLOT", "Phase", "Supervisor"]
 
 _TOO_LATE = "stopped before its start"
 FLEET_SLOT = "fleet:"
@@ -71,33 +69,6 @@ class Phase(StrEnum):
     REPLACED = "replaced"
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What the supervisor needs of the world.
-
-    Attributes:
-        keeper: Carries out orders and brings news.
-        clock: Time.
-        bus: Where events go.
-        launcher: Makes spawn orders.
-        network: Carries out http and tcp checks.
-        secrets: Resolves secret references of an environment.
-        on_reload: Called when SIGHUP asks for a reload.
-        on_run: Called with all news of services' runs, for the journal's ledger.
-        on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
-    """
-
-    keeper: KeeperPort
-    clock: Clock
-    bus: EventBus
-    launcher: Launcher
-    network: Checker
-    secrets: SecretResolver
-    on_reload: Callable[[], None]
-    on_run: Callable[[RunNews], None]
-    on_plan: Callable[[str, float | None], None]
-
-
 class Supervisor:
     """Runs one fleet. Verbs are synchronous: they decide now, and the loop carries it out."""
 
@@ -107,6 +78,8 @@ class Supervisor:
         self._witness = ""
         self.taken_over = anyio.Event()
         """Set when every service is known as it stands: nobody is answered before."""
+        self.rewired = anyio.Event()
+        """Set when the next fleet is taken."""
         self.exit_status = 0
         self.failure = ""
         self.logger_pid: int | None = None
@@ -124,7 +97,6 @@ class Supervisor:
             inbox=lambda: self.core,
             start=self._start_task,
         )
-        self._carrier.ranks = stop_ranks(fleet.services)
         self.core = Core(clock=outside.clock, bus=outside.bus, carry_out=self._carrier.carry_out)
         self._checks = CheckCarrier(
             keeper=outside.keeper,
@@ -135,6 +107,9 @@ class Supervisor:
         )
         self._plans = PlanLedger(outside.on_plan)
         self._prober = Prober(clock=outside.clock, checks=self._checks.prepare, post=self.core.post)
+        self.roller = Roller(
+            self, keeper=outside.keeper, clock=outside.clock, bus=outside.bus, keep=outside.keep
+        )
         self.standing = Standing(outside.keeper, wake=self.core.wake)
 
     def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -183,6 +158,8 @@ class Supervisor:
 
     def _take_over(self, snapshot: Snapshot, down: Mapping[str, DownReason]) -> None:
         self.logger_pid = snapshot.logger_pid
+        self.fleet = self.roller.take_over(self.fleet, snapshot.notes)
+        self._carrier.ranks = stop_ranks(self.fleet.services)
         self.limits_held = frozenset(snapshot.groups.limits)
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
@@ -193,19 +170,20 @@ class Supervisor:
         inputs: list[tuple[str, Input]] = []
         for name in start_order(self.fleet.services):
             spec = self.fleet.services[name]
-            resumed = resume(spec, snapshot.notes.get(name), slots.get(name, ()), self.core.moment(name))
+            note, rest = snapshot.notes.get(name), down.get(name, DownReason.NONE)
+            resumed = resume(spec, note, slots.get(name, ()), self.core.moment(name), rest)
             if resumed is None:
                 self.core.put(Service(spec))
-                inputs.append((name, Boot(down.get(name, DownReason.NONE), self._plans.reached(name))))
+                inputs.append((name, Boot(rest, self._plans.reached(name))))
                 continue
             self.core.put(resumed.service)
-            self._carrier.holds(from_note(spec, snapshot.notes.get(name)))
+            self._carrier.holds(from_note(spec, note))
             self._carrier.leave_note(resumed.service)  # another one, where a spawn order left no trace
             self._carrier.carry_out(resumed.service, resumed.effects)
             inputs.extend((name, event) for event in resumed.inputs)
             self.core.watch_deadline(name)
         for slot in snapshot.notes:
-            if slot not in self.fleet.services and slot != FLEET_SLOT:
+            if slot not in self.fleet.services and not slot.startswith((FLEET_SLOT, ROLL_SLOT_PREFIX)):
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         effects = resume_strangers(self.fleet.services, slots)
         self.strangers.expect(effects)
@@ -248,6 +226,8 @@ class Supervisor:
         self.standing.update(touched, self.phase, self.fleet.settings, self.failure)
         if touched:
             self.core.wake()
+        if self.phase in {Phase.STARTING, Phase.RUNNING} and self.roller.advance():
+            self.decide()
 
     async def commit(self) -> None:
         """Decide, and let the keeper have what follows: what has been answered for outlives this daemon.
@@ -326,6 +306,7 @@ class Supervisor:
             return
         self.phase, self._witness = Phase.STOPPING, ""
         self._keeper.shutdown()
+        self.roller.abandon()
         self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
         for name in sorted(self.core.services, key=lambda name: -self._carrier.ranks.get(name, 0)):
             after = self.core.dependents(name)
@@ -338,6 +319,8 @@ class Supervisor:
         self._carrier.ranks = stop_ranks(fleet.services)
         self.core.rewire(fleet.services)
         self.core.wake()
+        rewired, self.rewired = self.rewired, anyio.Event()
+        rewired.set()
 
     def forget(self, name: str) -> None:
         """Let go of a service that is down and no longer configured."""

@@ -12,8 +12,10 @@ from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules.graph import above, below, stop_ranks
 from orchestra_supervisor.rules.inputs import Boot, Input, Respec, Restart, RunNow, Start, Stop
+from orchestra_supervisor.rules.moves import begin_after
 from orchestra_supervisor.rules.reload import Action, ReloadPlan, ServiceChange, plan_reload
 from orchestra_supervisor.rules.service import Service
+from orchestra_supervisor.rules.updates import staged
 
 __all__ = ["Verbs"]
 
@@ -115,44 +117,82 @@ class Verbs:
             self._core.post(name, Restart(why, self._before(name, concerned)))
         return ordered
 
+    def roll(self, names: Iterable[str], why: str, batch: int) -> list[str]:
+        """Restart services, those of one name one after the other, `batch` at a time at most.
+
+        Returns:
+            The names that are rolled.
+
+        Raises:
+            ConflictError: One of them is being rolled already.
+        """
+        self.check_open()
+        return self._supervisor.roller.begin(self._by_number(names), why, batch)
+
+    def _by_number(self, names: Iterable[str]) -> list[str]:
+        order = {name: index for index, name in enumerate(self._supervisor.fleet.services)}
+        return sorted(names, key=lambda name: order.get(name, len(order)))
+
     def _before(self, name: str, concerned: set[str]) -> tuple[str, ...]:
         """Return the dependents among those concerned, which must be down before this one stops."""
         return tuple(other for other in self._core.dependents(name) if other in concerned)
+
+    def stage(self, fleet: Fleet) -> Fleet:
+        """Return a fleet as a reload goes over to it: what is updated one after the other is held back.
+
+        Args:
+            fleet: As the files have it.
+        """
+        self._supervisor.decide()  # what was asked for before is seen
+        return staged(self._supervisor.fleet, fleet, self._core.services)
 
     def plan(self, fleet: Fleet, down: Mapping[str, DownReason]) -> ReloadPlan:
         """Return what going over to another fleet would do now.
 
         Args:
-            fleet: As the files have it.
+            fleet: As `stage` returned it, in this same moment.
             down: Services that a fresh start would leave down, and why.
         """
-        self._supervisor.decide()  # what was asked for before is seen
         return plan_reload(self._supervisor.fleet, fleet, self._core.services, down)
 
     def reload(self, fleet: Fleet, down: Mapping[str, DownReason]) -> ReloadPlan:
         """Go over to another fleet: only what changed restarts, what can change live changes live.
+
+        Args:
+            fleet: As `stage` returned it, in this same moment.
+            down: Services that a fresh start would leave down, and why.
 
         Raises:
             ConflictError: The fleet is going down.
         """
         self.check_open()
         plan = self.plan(fleet, down)
-        removed = set(plan.names(Action.REMOVE))
-        back = {name for name in plan.names(Action.ADD) if name in self._core.services}  # not down yet
+        removed, added = set(plan.names(Action.REMOVE)), plan.names(Action.ADD)
+        self._take_in_strangers(fleet, added)
+        back = {name for name in added if name in self._core.services}  # not down yet
         for change in plan.services:
             name = change.name
-            if name in removed:
-                self._core.post(name, Stop(DownReason.REMOVED, change.why, self._before(name, removed)))
-            elif change.action is Action.ADD and name not in back:
+            if change.action is Action.ADD and name not in back:
                 self._core.put(Service(fleet.services[name]))
-            else:
+            elif name not in removed:
                 self._core.post(name, Respec(fleet.services[name]))
+        why = "removed from the configuration"
+        for name in self._by_rank(removed)[::-1]:
+            self._core.post(name, Stop(DownReason.REMOVED, why, self._before(name, removed)))
         self._supervisor.rewire(fleet)
         for change in plan.services:
             kept_down = down.get(change.name, DownReason.NONE)
             if event := self._follows(change, kept_down, is_back=change.name in back):
                 self._core.post(change.name, event)
+        self._supervisor.roller.update()
         return plan
+
+    def _take_in_strangers(self, fleet: Fleet, names: Iterable[str]) -> None:
+        """Let services of names under which something is still being stopped begin when that is gone."""
+        for name in names:
+            run = self._supervisor.strangers.take(name)
+            if run is not None and name not in self._core.services:
+                self._core.put(begin_after(fleet.services[name], run, self._core.moment(name)))
 
     def _follows(self, change: ServiceChange, kept_down: DownReason, *, is_back: bool) -> Input | None:
         """Return what is to happen to a service once it has its new spec."""
@@ -169,7 +209,7 @@ class Verbs:
                 return Start(change.why)
             case Action.STOP:
                 return Stop(DownReason.DISABLED, change.why)
-            case Action.REMOVE | Action.LIVE | Action.LATER:
+            case Action.REMOVE | Action.LIVE | Action.LATER | Action.ROLL:
                 return None
 
     async def forget_removed(self, names: Iterable[str]) -> None:

@@ -69,9 +69,9 @@ class WatchDesk:
                 )
                 tasks.start_soon(config.run)
                 while True:
-                    applied = self.reloader.applied
+                    rewired = self.supervisor.rewired  # by a reload, and replica by replica by a roll
                     self._watches.reconcile(self.supervisor.fleet.services)
-                    await applied.wait()
+                    await rewired.wait()
         finally:
             with anyio.move_on_after(_CLOSING, shield=True):
                 await to_thread.run_sync(self._watcher.close)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 
-__all__ = ["ExitReport", "RunReport", "ServiceReport"]
+__all__ = ["ExitReport", "RunReport", "ServiceReport", "VerbResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,9 @@ class ServiceReport:
     """When the next planned run of a periodic service is due."""
     watching: dict[str, object] | None = None
     """For which files it is restarted: `paths`, `files` (how many there are), `error`; None: for none."""
+    group: str | None = None
+    """The name it shares with its replicas, or None."""
+    replica: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form of `status --json`."""
@@ -98,3 +101,20 @@ class ServiceReport:
 
 
 _FIELDS = tuple(field.name for field in fields(ServiceReport))
+
+
+@dataclass(frozen=True, slots=True)
+class VerbResult:
+    """What became of one service in a verb."""
+
+    name: str
+    before: str
+    after: str
+    ok: bool
+    changed: bool
+    message: str
+    took: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form of the control API."""
+        return asdict(self)

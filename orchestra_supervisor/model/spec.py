@@ -14,6 +14,7 @@ from orchestra_supervisor.model.checks import GrpcCheck, LogCheck
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.plugin import PluginSpec
+from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.model.watch import WatchSpec
@@ -252,6 +253,8 @@ class ServiceSpec(_Spec):
     log: LogSpec = LogSpec()
     tags: tuple[str, ...] = ()
     watch: WatchSpec | None = None
+    replica: ReplicaSpec | None = None
+    """Which of several it is, where the files have one service with `replicas`."""
 
 
 class McpBackendSpec(_Spec):
@@ -317,6 +320,10 @@ class Fleet(_Spec):
     """All services of one home."""
 
     services: dict[str, ServiceSpec] = Field(default_factory=dict)
+    groups: dict[str, GroupSpec] = Field(default_factory=dict)
+    """The services with replicas, by the name that the files give them."""
+    coming: dict[str, ServiceSpec] = Field(default_factory=dict)
+    """What a rolling update brings to replicas, while `services` has what they are to fall back to."""
     settings: FleetSettings = FleetSettings()
     mcp: McpSpec = McpSpec()
     files: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ The rules in `lifecycle` choose among these; each keeps the promises that go wit
 
 from dataclasses import dataclass, replace
 
+from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Unlisten
@@ -17,6 +18,7 @@ __all__ = [
     "Step",
     "after_run",
     "begin",
+    "begin_after",
     "begin_anew",
     "end",
     "enter",
@@ -158,6 +160,21 @@ def begin_anew(service: Service, now: Moment) -> Service:
     if service.desired is Desired.DOWN or (ending is not None and ending.then is Then.DOWN):
         return settle_down(service, now).service
     return enter(service, State.WAITING, "about to start again", now)
+
+
+def begin_after(spec: ServiceSpec, run: str, now: Moment) -> Service:
+    """Return a service that is wanted, and begins when a run of an earlier one of its name is gone.
+
+    Args:
+        spec: The service.
+        run: Id of the run, whose stop has been ordered.
+        now: The present moment.
+    """
+    why = "starting when what ran under this name before is gone"
+    last = Run(id=run, ordered_mono=now.mono, ordered_wall=now.wall, leader_ended=False)
+    ending = Ending(Then.AGAIN, why)
+    service = Service(spec, desired=Desired.UP, run=last, ending=ending)
+    return enter(service, State.STOPPING, why, now)
 
 
 def after_run(service: Service, now: Moment, *, lasted: float, success: bool) -> Step:

@@ -2,7 +2,7 @@
 
 import difflib
 import fnmatch
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestra_supervisor.model.errors import InvalidRequest, UnknownService
 
@@ -12,11 +12,18 @@ _SHOWN = 12
 """Known names that a hint lists at most."""
 
 
-def resolve_names(wanted: Iterable[str], known: Collection[str]) -> list[str]:
+def resolve_names(
+    wanted: Iterable[str], known: Collection[str], groups: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
     """Return the services that names, globs and `all` mean, each once, in the order given.
 
+    Args:
+        wanted: Names, globs, `all`.
+        known: Services.
+        groups: Names that stand for several services: those with replicas.
+
     Raises:
-        InvalidRequest: No name was given.
+        InvalidRequest: No name was given, or one that stands for no service now.
         UnknownService: A name or glob matches nothing; the hint has the nearest name.
     """
     found: dict[str, None] = {}
@@ -27,9 +34,12 @@ def resolve_names(wanted: Iterable[str], known: Collection[str]) -> list[str]:
         if pattern in known:
             found[pattern] = None
             continue
-        matches = list(known) if pattern == "all" else fnmatch.filter(known, pattern)
+        replicas = (groups or {}).get(pattern)
+        if replicas is not None and not replicas:
+            raise InvalidRequest(f"{pattern} has no replicas", hint=f"orchestra scale {pattern}=1")
+        matches = replicas or (list(known) if pattern == "all" else fnmatch.filter(known, pattern))
         if not matches:
-            near = difflib.get_close_matches(pattern, known, n=3)
+            near = difflib.get_close_matches(pattern, [*(groups or {}), *known], n=3)
             raise UnknownService(
                 f"no service {pattern!r}", hint=_hint(near, known), name=pattern, nearest=near
             )

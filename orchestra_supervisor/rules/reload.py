@@ -22,6 +22,7 @@ from orchestra_supervisor.rules.diff import (
     needs_restart,
 )
 from orchestra_supervisor.rules.service import Service
+from orchestra_supervisor.rules.updates import groups_of
 
 __all__ = ["Action", "Difference", "ReloadPlan", "ServiceChange", "differences", "plan_reload"]
 
@@ -43,6 +44,8 @@ class Action(StrEnum):
     """It goes on, and what changed holds at once."""
     LATER = "later"
     """It is down and stays down; what changed holds when it is started."""
+    ROLL = "roll"
+    """It gets a new run when its turn comes: replicas that are updated one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,13 @@ class ReloadPlan:
         services: Those that change in any way, in the order of the files, those that go last.
         settings: What differs for the fleet as a whole.
         unchanged: How many services are not touched.
+        rolling: Names whose replicas get their new configuration one after the other.
     """
 
     services: tuple[ServiceChange, ...]
     settings: tuple[Difference, ...]
     unchanged: int
+    rolling: tuple[str, ...] = ()
 
     def names(self, *actions: Action) -> tuple[str, ...]:
         """Return the services of which one of these becomes."""
@@ -109,6 +114,7 @@ _COUNTED = (
     (Action.ADD, "added"),
     (Action.REMOVE, "removed"),
     (Action.RESTART, "restarted"),
+    (Action.ROLL, "restarted in turn"),
     (Action.START, "started"),
     (Action.STOP, "stopped"),
     (Action.LIVE, "changed live"),
@@ -129,7 +135,7 @@ def plan_reload(
 
     Args:
         old: The fleet as applied.
-        new: The fleet as the files have it.
+        new: The fleet to go over to; `coming` in it are the replicas that have to wait for their turn.
         services: As they stand.
         down: Services that a fresh start would leave down, and why.
     """
@@ -138,6 +144,9 @@ def plan_reload(
     for name, spec in new.services.items():
         if name in diff.added:
             changes.append(_added(name, down.get(name, DownReason.NONE)))
+        elif name in new.coming and old.coming.get(name) != new.coming[name]:
+            found = differences(old.services[name], new.coming[name])
+            changes.append(ServiceChange(name, Action.ROLL, "gets its new configuration in its turn", found))
         elif name in diff.changed:
             changes.append(_changed(old.services[name], spec, services.get(name), is_kept=name in down))
     changes += [ServiceChange(name, Action.REMOVE, "removed from the configuration") for name in diff.removed]
@@ -149,8 +158,13 @@ def plan_reload(
     settings += [
         Difference(("mcp", *path), before, after, _MCP) for path, before, after in _walk((), old.mcp, new.mcp)
     ]
-    unchanged = len(new.services) - len(diff.added) - len(diff.changed)
-    return ReloadPlan(tuple(changes), tuple(settings), unchanged)
+    touched = sum(change.name in new.services for change in changes)
+    return ReloadPlan(
+        services=tuple(changes),
+        settings=tuple(settings),
+        unchanged=len(new.services) - touched,
+        rolling=tuple(groups_of(new)),
+    )
 
 
 def differences(old: ServiceSpec, new: ServiceSpec) -> tuple[Difference, ...]:

@@ -25,7 +25,7 @@ from orchestra_supervisor.rules.inputs import (
     Stop,
     StopRun,
 )
-from orchestra_supervisor.rules.moves import begin_anew
+from orchestra_supervisor.rules.moves import begin_after, begin_anew
 from orchestra_supervisor.rules.planning import with_plan
 from orchestra_supervisor.rules.service import Moment, Service, from_note
 from orchestra_supervisor.rules.verdicts import unprobed
@@ -57,7 +57,13 @@ class Resumed:
     inputs: tuple[Input, ...] = ()
 
 
-def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment) -> Resumed | None:
+def resume(
+    spec: ServiceSpec,
+    note: object,
+    held: tuple[Held, ...],
+    now: Moment,
+    down: DownReason = DownReason.NONE,
+) -> Resumed | None:
     """Return a service taken over, or None when the keeper knows nothing of it.
 
     Args:
@@ -65,9 +71,10 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment)
         note: The slot's note, or None.
         held: The keeper's records of the slot, oldest first.
         now: The present moment.
+        down: Why it is left down where there is no note, if it is.
     """
     if note is None:
-        return None
+        return _resume_without_note(spec, held, now, down)
     service = from_note(spec, note)
     run = service.run
     renewal = _renewal(service, note)
@@ -89,6 +96,21 @@ def resume(spec: ServiceSpec, note: object, held: tuple[Held, ...], now: Moment)
     return Resumed(service, effects, (*mine.told, *renewal))
 
 
+def _resume_without_note(
+    spec: ServiceSpec, held: tuple[Held, ...], now: Moment, down: DownReason
+) -> Resumed | None:
+    """Let a service that is new begin when a run of an earlier one of its name is gone."""
+    live = next((record for record in held if not _is_over(record)), None)
+    if live is None:
+        return None
+    inputs = () if down is DownReason.NONE else (Stop(down),)
+    return Resumed(begin_after(spec, live.run, now), _forget(held), inputs)
+
+
+def _is_over(record: Held) -> bool:
+    return any(isinstance(news, Gone) for news in record.told)
+
+
 def _renewal(service: Service, note: object) -> tuple[Input, ...]:
     """Finish a reload during which a daemon died: what was decided by an older spec is decided anew."""
     digest, run = run_digest(service.spec), service.run
@@ -108,11 +130,7 @@ def _renewal(service: Service, note: object) -> tuple[Input, ...]:
 
 def _forget(held: tuple[Held, ...]) -> tuple[Effect, ...]:
     """Runs that no note accounts for are acknowledged when over, and stopped when not."""
-    effects: list[Effect] = []
-    for record in held:
-        over = any(isinstance(news, Gone) for news in record.told)
-        effects.append(Ack(record.run) if over else StopRun(record.run))
-    return tuple(effects)
+    return tuple(Ack(record.run) if _is_over(record) else StopRun(record.run) for record in held)
 
 
 def _unknown_end(service: Service, run: str) -> Exited:

@@ -326,6 +326,8 @@ def to_report(service: Service, moment: Moment, by_group: Collection[str] = ()) 
         },
         depends_on=tuple(spec.depends_on),
         tags=spec.tags,
+        group=spec.replica.group if spec.replica else None,
+        replica=spec.replica.number if spec.replica else None,
         last_run=service.last,
         next_run=next_run,
     )

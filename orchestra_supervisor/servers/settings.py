@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestra_supervisor.control_client import find_home
+from orchestra_supervisor.control_home import find_home
 
 __all__ = [
     "DEFAULT_PORTS",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestra_supervisor._version import VERSION
-from orchestra_supervisor.control_client import find_home
+from orchestra_supervisor.control_home import find_home
 from orchestra_supervisor.servers.backend.store import MIGRATIONS as BACKEND_MIGRATIONS
 from orchestra_supervisor.servers.database import Database
 from orchestra_supervisor.servers.guard import write_line

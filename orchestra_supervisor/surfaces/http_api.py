@@ -34,7 +34,9 @@ from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.surfaces.requests import (
     PlanRequest,
     ReloadRequest,
+    RestartRequest,
     RunRequest,
+    ScaleRequest,
     ShutdownRequest,
     SignalRequest,
     VerbRequest,
@@ -92,6 +94,8 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/logs/{name}/stream", _guarded(api.log_stream, known)),
         Route("/v1/plugins", _guarded(api.plugins, known)),
         Route("/openapi.json", _guarded(api.openapi, known)),
+        Route("/v1/restart", _guarded(api.restart, known), methods=["POST"]),
+        Route("/v1/scale", _guarded(api.scale, known), methods=["POST"]),
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
         Route("/v1/run", _guarded(api.run, known), methods=["POST"]),
         Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
@@ -100,8 +104,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/shutdown", _guarded(api.shutdown, known), methods=["POST"]),
     ]
     routes += [
-        Route(f"/v1/{verb}", _guarded(api.verb(verb), known), methods=["POST"])
-        for verb in ("start", "stop", "restart")
+        Route(f"/v1/{verb}", _guarded(api.verb(verb), known), methods=["POST"]) for verb in ("start", "stop")
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 
@@ -263,15 +266,26 @@ class _Api:
         async def handle(request: Request) -> Response:
             who, body = _principal(request, self._control), await _body(request, VerbRequest)
             ask = Ask(body.wait != "none", body.timeout, body.reason, body.with_dependents)
-            carry_out = {
-                "start": self._control.start,
-                "stop": self._control.stop,
-                "restart": self._control.restart,
-            }[name]
+            carry_out = {"start": self._control.start, "stop": self._control.stop}[name]
             results = await carry_out(who, body.names, ask)
             return _Json({"results": [result.to_dict() for result in results]})
 
         return handle
+
+    async def restart(self, request: Request) -> Response:
+        who, body = _principal(request, self._control), await _body(request, RestartRequest)
+        ask = Ask(body.wait != "none", body.timeout, body.reason, body.with_dependents)
+        if body.rolling:
+            results = await self._control.roll(who, body.names, ask, body.batch)
+        else:
+            results = await self._control.restart(who, body.names, ask)
+        return _Json({"results": [result.to_dict() for result in results]})
+
+    async def scale(self, request: Request) -> Response:
+        who, body = _principal(request, self._control), await _body(request, ScaleRequest)
+        ask = Ask(body.wait != "none", body.timeout, body.reason)
+        results = await self._control.scale(who, body.replicas, ask)
+        return _Json({"results": [result.to_dict() for result in results]})
 
     async def run(self, request: Request) -> Response:
         who, body = _principal(request, self._control), await _body(request, RunRequest)
@@ -298,7 +312,8 @@ class _Api:
     async def reload(self, request: Request) -> Response:
         await _body(request, ReloadRequest)
         done = await self._control.reload(_principal(request, self._control))
-        return _Json(done.to_dict())
+        rolls = [self._control.supervisor.roller.report(group) for group in done.rolling]
+        return _Json({**done.to_dict(), "rolls": [roll for roll in rolls if roll is not None]})
 
     async def shutdown(self, request: Request) -> Response:
         who, body = _principal(request, self._control), await _body(request, ShutdownRequest)

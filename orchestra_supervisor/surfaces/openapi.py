@@ -8,7 +8,9 @@ from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
     PlanRequest,
     ReloadRequest,
+    RestartRequest,
     RunRequest,
+    ScaleRequest,
     ShutdownRequest,
     SignalRequest,
     VerbRequest,
@@ -20,7 +22,8 @@ __all__ = ["openapi_document"]
 _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/start": ("Start services and the dependencies they need", VerbRequest),
     "/v1/stop": ("Stop services; they stay down", VerbRequest),
-    "/v1/restart": ("Give services a new run", VerbRequest),
+    "/v1/restart": ("Give services a new run", RestartRequest),
+    "/v1/scale": ("Have other numbers of replicas", ScaleRequest),
     "/v1/run": ("Run periodic and once services now, beside their schedules", RunRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),

@@ -4,10 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestra_supervisor.model.replicas import MAX_REPLICAS
+
 __all__ = [
     "PlanRequest",
     "ReloadRequest",
+    "RestartRequest",
     "RunRequest",
+    "ScaleRequest",
     "ShutdownRequest",
     "SignalRequest",
     "VerbRequest",
@@ -32,6 +36,24 @@ class VerbRequest(_Request):
     """`none` answers when the verb is taken; the others wait for what the verb leads to."""
     timeout: Timeout = 60.0
     with_dependents: bool = False
+    reason: str = ""
+
+
+class RestartRequest(VerbRequest):
+    """Restart services, at once or one replica after the other."""
+
+    rolling: bool = False
+    batch: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
+    """Of a rolling restart: replicas of one name that may be away at once."""
+
+
+class ScaleRequest(_Request):
+    """Have other numbers of replicas."""
+
+    replicas: Annotated[dict[str, int], Field(min_length=1, max_length=1_000)]
+    """Name to number."""
+    wait: Literal["ready", "none"] = "ready"
+    timeout: Timeout = 60.0
     reason: str = ""
 
 

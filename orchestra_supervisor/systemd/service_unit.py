@@ -69,6 +69,7 @@ _KNOWN = frozenset(
         "url",
         "log",
         "tags",
+        "replica",
     }
 )
 
@@ -251,6 +252,8 @@ def _add_environment(unit: _Unit, spec: ServiceSpec, place: Place) -> None:
     env = dict(spec.env)
     if spec.port is not None:
         env.setdefault("PORT", str(spec.port))
+    if spec.replica is not None:
+        env["ORCHESTRA_REPLICAS"] = str(spec.replica.count)
     loaded: set[str] = set()
     for name, value in env.items():
         secrets = secret_names(value)

@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestra_supervisor.control_client import ControlClient, ControlError, rows, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, rows
+from orchestra_supervisor.control_home import socket_path
 
 __all__ = [
     "DEADLINE",

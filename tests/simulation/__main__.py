@@ -1,20 +1,23 @@
-"""Replay seeds: `python -m tests.simulation FIRST [LAST]`; one seed prints its whole story."""
+"""Replay seeds: `python -m tests.simulation FIRST [LAST] [--rolling]`; one seed prints its whole story."""
 
 import sys
 import time
 
-from tests.simulation.schedule import replay, violation_of
+from tests.simulation.rolling import RollingSchedule
+from tests.simulation.schedule import Schedule, replay, violation_of
 from tests.simulation.world import Violation
 
 
 def main() -> None:
-    first = int(sys.argv[1])
-    last = int(sys.argv[2]) if len(sys.argv) > 2 else first
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    kind = RollingSchedule if "--rolling" in sys.argv else Schedule
+    first = int(words[0])
+    last = int(words[1]) if len(words) > 1 else first
     began = time.monotonic()
     broken: list[int] = []
     for seed in range(first, last + 1):
         try:
-            world = replay(seed)
+            world = replay(seed, kind)
         except (Violation, BaseExceptionGroup) as error:
             if first == last:
                 raise

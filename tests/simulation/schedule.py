@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import cast
@@ -16,11 +16,13 @@ import trio.testing
 from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.reload import Files, Reloader
-from orchestra_supervisor.engine.supervisor import Outside, Supervisor
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, FleetSettings
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.process.orders import Pinged
@@ -52,13 +54,15 @@ class _Clock:
 
 
 class _EventLog:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, listen: Callable[[Event], None]) -> None:
         self.world = world
+        self.listen = listen
         self.count = 0
 
     def record_nowait(self, event: Event) -> Event:
         self.count += 1
         self.world.say(f"event {event.kind} {event.service} {event.message}")
+        self.listen(event)
         return event
 
 
@@ -125,18 +129,25 @@ class Schedule:
         outside = Outside(
             keeper=link,
             clock=self.clock,
-            bus=EventBus(_EventLog(self.world), self.clock),
+            bus=EventBus(_EventLog(self.world, self._listen), self.clock),
             launcher=Launcher(home=Path("/h"), log_directory=Path("/h/logs"), environ={}),
             network=self.world.check,
             secrets=_no_secrets,
             on_reload=lambda: None,
             on_run=lambda _: None,
+            keep=self._apply,
             on_plan=lambda _name, _reached: None,
         )
         supervisor = Supervisor(self.fleet, outside)
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)
         files = Files(
-            self._load, self._apply, lambda _: None, _down, outside.launcher, lambda: None, _no_plugins
+            load=self._load,
+            apply=self._apply,
+            tell=lambda _: None,
+            down=_down,
+            launcher=outside.launcher,
+            on_applied=lambda: None,
+            go_over=_no_plugins,
         )
         self.reloader = Reloader(
             supervisor=supervisor, verbs=self.verbs, keeper=link, bus=outside.bus, files=files
@@ -153,6 +164,9 @@ class Schedule:
                     own.cancel_scope.cancel()
 
         await tasks.start(run)
+
+    def _listen(self, event: Event) -> None:
+        """Hear of everything that the engine tells; for schedules that hold more."""
 
     async def _kill_daemon(self, tasks: anyio.abc.TaskGroup) -> None:
         """The daemon dies: of what it had decided to send, only a part has left."""
@@ -225,7 +239,7 @@ class Schedule:
         with suppress(ConfigError, ConflictError):
             await reloader.reload("schedule")
 
-    async def _load(self, _paths: tuple[Path, ...]) -> LoadResult:
+    async def _load(self, _paths: tuple[Path, ...], _live: Mapping[str, GroupSpec]) -> LoadResult:
         is_bad, fleet = self.rng.random() < 0.2, draw_change(self.rng, self.fleet)
         await anyio.sleep(self.rng.choice([0.0, 0.003, 0.3]))
         if is_bad:
@@ -396,8 +410,8 @@ def _down(fleet: Fleet) -> dict[str, DownReason]:
     return {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
 
 
-async def _no_plugins(settings: FleetSettings) -> None:
-    """The fleets that are drawn have none."""
+async def _no_plugins(_: FleetSettings) -> None:
+    """The fleets here have none."""
 
 
 async def _no_secrets(env: dict[str, str]) -> dict[str, str]:
@@ -412,8 +426,8 @@ def violation_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def replay(seed: int) -> World:
-    """Play one seed to its end.
+def replay(seed: int, kind: "type[Schedule]" = Schedule) -> World:
+    """Play one seed of a kind of schedules to its end.
 
     Raises:
         Violation: Something happened that must never happen; `world.log` tells the story.
@@ -421,7 +435,7 @@ def replay(seed: int) -> World:
     # Trio shuffles ready tasks on purpose; seeded, the shuffle is part of the schedule.
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
     trio._core._run._r.seed(seed)  # type: ignore[attr-defined]
-    schedule = Schedule(seed)
+    schedule = kind(seed)
 
     async def main() -> None:
         try:
@@ -439,6 +453,7 @@ def replay(seed: int) -> World:
         )
     except BaseException as error:
         error.add_note("\n".join(schedule.world.log[-80:]))
-        error.add_note(f"replay this schedule: .venv/bin/python -m tests.simulation {seed}")
+        word = "" if kind is Schedule else f" --{kind.__module__.rpartition('.')[2]}"
+        error.add_note(f"replay this schedule: .venv/bin/python -m tests.simulation {seed}{word}")
         raise
     return schedule.world

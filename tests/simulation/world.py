@@ -321,9 +321,12 @@ class World:
 
     # Health.
 
+    def slot_at(self, port: int) -> str:
+        return f"s{port - BASE_PORT}"
+
     async def check(self, check: object, timeout: float) -> ProbeOutcome:
         port: int = check.port  # type: ignore[attr-defined]  # the schedules use tcp checks alone
-        slot = f"s{port - BASE_PORT}"
+        slot = self.slot_at(port)
         await anyio.sleep(0.001)
         record = self.live(slot)
         if record is None or record.phase != "live":

@@ -26,7 +26,8 @@ from orchestra_supervisor.model.errors import (
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import Fleet, FleetSettings, ServiceSpec
 from orchestra_supervisor.model.states import DownReason, State
-from tests.unit.engine.desk import Desk, FakeKeeper, running, settle
+from orchestra_supervisor.process.orders import SpawnOrder
+from tests.unit.engine.desk import Desk, FakeKeeper, replicas_of, running, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +95,7 @@ async def a_room(
             bus=desk.bus,
             clock=desk.clock,
             load=load,
+            rescale=desk.rescale,
             look=look,
         )
         yield Room(desk, control, loads, looks)
@@ -108,6 +110,7 @@ OPERATING: dict[str, Verb] = {
     "restart": lambda control, who: control.restart(who, ["web"], QUICK),
     "run": lambda control, who: control.run(who, ["job"], QUICK),
     "signal": lambda control, who: control.signal(who, ["web"], "SIGHUP", "leader"),
+    "roll": lambda control, who: control.roll(who, ["web"], QUICK, 1),
 }
 ADMINISTRATING: dict[str, Verb] = {
     "reload": lambda control, who: control.reload(who),
@@ -334,6 +337,98 @@ async def test_a_shutdown_says_how_many_were_up_and_why_is_written_down() -> Non
             "night",
             {"stopping": 2},
         )
+
+
+# Replicas.
+
+
+@asynccontextmanager
+async def replicas(count: int, keeper: FakeKeeper | None = None) -> AsyncGenerator[Room]:
+    fleet = replicas_of("web", count, restart={"policy": "never"})
+    async with a_room(*fleet.services.values(), keeper=keeper) as room:
+        room.desk.supervisor.rewire(fleet)
+        await anyio.sleep(5)
+        yield room
+
+
+async def test_a_rolling_restart_is_answered_when_the_last_is_ready_again() -> None:
+    async with replicas(3) as room:
+        runs = {name: room.desk.run(name) for name in room.desk.supervisor.services}
+        results = await room.control.roll(OPERATOR, ["web"], QUICK, 1)
+        assert [(one.name, one.ok, one.after) for one in results] == [
+            ("web@1", True, "ready"),
+            ("web@2", True, "ready"),
+            ("web@3", True, "ready"),
+        ]
+        assert not set(runs.values()) & {room.desk.run(name) for name in runs}
+        assert [event.kind for event in await room.audit()] == ["control.restart", "control.result"]
+
+
+async def test_those_whom_a_stopped_roll_left_are_told_why() -> None:
+    keeper = FakeKeeper()
+
+    def spawn(order: SpawnOrder) -> None:
+        keeper.begin(order.run)
+        if order.slot == "web@2" and keeper.slots().count("web@2") > 1:
+            keeper.end(order.run, 3)
+
+    keeper.on_spawn = spawn
+    async with replicas(3, keeper) as room:
+        results = await room.control.roll(OPERATOR, ["web"], QUICK, 1)
+        assert [one.ok for one in results] == [True, False, False]
+        words = "stopped at web@2: exit code 3; left as they are: web@3"
+        assert results[2].message.endswith(words)
+        assert results[2].after == "ready"
+
+
+async def test_a_replica_that_is_stopped_is_passed_over() -> None:
+    async with replicas(2) as room:
+        await room.control.stop(OPERATOR, ["web@1"], QUICK)
+        results = await room.control.roll(OPERATOR, ["web"], QUICK, 1)
+        assert [(one.name, one.ok, one.after) for one in results] == [
+            ("web@1", True, "stopped"),
+            ("web@2", True, "ready"),
+        ]
+
+
+async def test_a_roll_that_takes_longer_than_the_caller_waits_goes_on() -> None:
+    async with replicas(3) as room:
+        results = await room.control.roll(OPERATOR, ["web"], Ask(patience=0.5), 1)
+        assert not any(one.ok for one in results)
+        with anyio.fail_after(10):
+            await room.desk.supervisor.roller.wait_over(["web"])
+        await settle()
+        assert room.desk.keeper.slots().count("web@3") == 2
+
+
+async def test_a_scale_tells_of_those_that_come_and_go() -> None:
+    async with replicas(2) as room:
+        more = await room.control.scale(OPERATOR, {"web": 3}, QUICK)
+        assert [(one.name, one.ok, one.after) for one in more] == [("web@3", True, "ready")]
+        fewer = await room.control.scale(OPERATOR, {"web": 1}, QUICK)
+        assert {(one.name, one.ok, one.after) for one in fewer} == {
+            ("web@3", True, "stopped"),
+            ("web@2", True, "stopped"),
+        }
+        assert [report.name for report in room.control.reports()][:1] == ["web@1"]
+        audit = [event for event in await room.audit() if event.kind == "control.scale"]
+        assert "scale web=3" in audit[0].message
+
+
+async def test_a_scale_of_what_has_no_replicas_changes_nothing() -> None:
+    async with replicas(2) as room:
+        orders = list(room.desk.keeper.orders)
+        with pytest.raises(UnknownService, match="no service 'wen' with replicas"):
+            await room.control.scale(OPERATOR, {"web": 5, "wen": 1}, QUICK)
+        with pytest.raises(ControlDenied):
+            await room.control.scale(VIEWER, {"web": 5}, QUICK)
+        assert room.desk.keeper.orders == orders
+
+
+async def test_names_with_replicas_stand_in_reports_with_group_and_number() -> None:
+    async with replicas(2) as room:
+        found = [(report.group, report.replica) for report in room.control.reports(["web"])]
+        assert found == [("web", 1), ("web", 2)]
 
 
 # Runs that are asked for.

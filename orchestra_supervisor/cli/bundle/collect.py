@@ -19,7 +19,8 @@ from orchestra_supervisor.cli.launch import LOG_NAME
 from orchestra_supervisor.cli.text import format_instant, format_size
 from orchestra_supervisor.config.check import check
 from orchestra_supervisor.config.secrets import SecretStore
-from orchestra_supervisor.control_client import ControlClient, ControlError, Json, rows, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, Json, rows
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.logfile.lines import LogLine
 from orchestra_supervisor.logfile.reader import read_lines
 from orchestra_supervisor.model.errors import SecretError

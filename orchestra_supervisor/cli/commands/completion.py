@@ -7,7 +7,8 @@ from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
 from orchestra_supervisor.cli.parser import CommandParser
-from orchestra_supervisor.control_client import ControlClient, ControlError, rows, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, rows
+from orchestra_supervisor.control_home import socket_path
 
 __all__ = ["configure", "run"]
 

@@ -17,7 +17,8 @@ from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
-from orchestra_supervisor.control_client import ControlClient, ControlError, NoDaemon, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, NoDaemon
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import WaitTimeout
 
 __all__ = ["configure", "run"]

@@ -7,9 +7,12 @@ from argparse import Namespace
 
 from orchestra_supervisor.cli.commands.plan import show_plan
 from orchestra_supervisor.cli.connection import ask, home_of
+from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.parser import CommandParser
 from orchestra_supervisor.cli.planview import plan_lines
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.control_client import rows
 
 __all__ = ["configure", "run"]
 
@@ -27,7 +30,15 @@ def run(options: Namespace) -> int:
     answer = ask(home_of(options.home), lambda client: client.reload(), is_read=False)
     if options.is_json:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
-    else:
-        lines = plan_lines(answer, Terminal(sys.stdout, os.environ), is_done=True)
-        sys.stdout.write("\n".join(lines) + "\n")
+        return 0
+    rolls = rows(answer, "rolls")
+    lines = plan_lines(answer, Terminal(sys.stdout, os.environ), is_done=True)
+    for roll in rolls:
+        lines.append(make_visible(f"rolling {roll.get('name')} {roll.get('state')}: {roll.get('message')}"))
+    sys.stdout.write("\n".join(lines) + "\n")
+    stopped = [str(roll.get("name")) for roll in rolls if roll.get("state") == "stopped"]
+    if stopped:
+        sys.stdout.flush()
+        hint = f"`orchestra events --service {stopped[0]}` tells more; the next reload tries again"
+        raise ActionFailed(f"the new configuration did not hold for {', '.join(stopped)}", hint=hint)
     return 0

@@ -18,7 +18,8 @@ from orchestra_supervisor.cli.shapes import FiguresView, StatusView
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import clip, make_visible
 from orchestra_supervisor.cli.topview import ORDERS, Past, top_lines
-from orchestra_supervisor.control_client import ControlClient, ControlError, Json, NoDaemon, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, Json, NoDaemon
+from orchestra_supervisor.control_home import socket_path
 
 __all__ = ["configure", "run"]
 

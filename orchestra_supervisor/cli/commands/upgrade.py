@@ -17,7 +17,8 @@ from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
-from orchestra_supervisor.control_client import ControlClient, ControlError, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import ControlDenied
 
 __all__ = ["configure", "run"]

@@ -7,7 +7,7 @@ from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, UsageError, count_of, seconds_of, split_names
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
@@ -25,6 +25,13 @@ def configure(parser: CommandParser) -> None:
     parser.option(
         "--timeout", type=seconds_of, default=WAIT_TIMEOUT, metavar="S", help="longest wait (default: 2m)"
     )
+    if parser.verb == "restart":
+        parser.option(
+            "--rolling", action="store_true", help="one replica at a time; the next when it is ready"
+        )
+        parser.option(
+            "--batch", type=count_of, default=1, metavar="N", help="with --rolling: N at a time (default: 1)"
+        )
     parser.option("--with-dependents", action="store_true", help="also those that depend on them")
     parser.option("--reason", default="", metavar="TEXT", help="why, for the journal")
     parser.json_option()
@@ -36,8 +43,16 @@ def run(options: Namespace) -> int:
     names = split_names(options.names)
     # `stop --wait ready` is a slip of the fingers that means: until it is done.
     wait = "stopped" if options.verb == "stop" and options.wait == "ready" else options.wait
+    is_rolling = options.verb == "restart" and options.rolling
+    if is_rolling and options.with_dependents:
+        hint = "restart the dependents by themselves, or without --rolling"
+        raise UsageError("--rolling and --with-dependents exclude each other", hint)
 
     def act(client: ControlClient) -> Json:
+        if is_rolling:
+            return client.restart(
+                names, batch=options.batch, wait=wait, timeout=options.timeout, reason=options.reason
+            )
         verbs = {"start": client.start, "stop": client.stop, "restart": client.restart}
         return verbs[options.verb](
             names,

@@ -14,7 +14,8 @@ from orchestra_supervisor.cli.doctor.verdict import Check, Verdict
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.render import counts_text
 from orchestra_supervisor.cli.shapes import StatusView
-from orchestra_supervisor.control_client import ControlClient, ControlError, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError
+from orchestra_supervisor.control_home import socket_path
 
 __all__ = ["Sight", "fleet_checks", "look"]
 

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestra_supervisor._version import VERSION
-from orchestra_supervisor.control_client import ControlClient, ControlError, rows, socket_path
+from orchestra_supervisor.control_client import ControlClient, ControlError, rows
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.servers.backend.models import (
     Agent,
     AgentPatch,

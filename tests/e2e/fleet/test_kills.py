@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from benchmarks.soak import count_lines
-from orchestra_supervisor.control_client import ControlClient, NoDaemon, socket_path
+from orchestra_supervisor.control_client import ControlClient, NoDaemon
+from orchestra_supervisor.control_home import socket_path
 from tests.e2e.fleet_driver import ROOT, Fleet, alive, python, ticks, until
 
 WAITER = """

@@ -180,11 +180,13 @@ def test_results_tell_the_change_the_time_and_the_reason() -> None:
         result_line(ResultView(shapes.result("web", "stopped", "ready")), plain()),
         result_line(ResultView(shapes.result("api", "ready", "ready", "already ready")), plain()),
         result_line(ResultView(shapes.result("db", "starting", "failed", "exit code 1", ok=False)), plain()),
+        result_line(ResultView(shapes.result("web@4", "", "ready")), plain()),
     ]
     assert "\n".join(lines) == snapshot("""\
 ● web  stopped → ready  0.2s
 ○ api  ready  already ready
-✗ db  starting → failed  0.2s  exit code 1\
+✗ db  starting → failed  0.2s  exit code 1
+● web@4  ready  0.2s\
 """)
 
 

@@ -1,6 +1,6 @@
 """An engine on a desk: a keeper that writes orders down and says what it is told to, and a virtual clock."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,12 @@ import anyio
 
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
-from orchestra_supervisor.engine.supervisor import Outside, Supervisor
+from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
@@ -26,8 +28,9 @@ from orchestra_supervisor.process.orders import (
     slot_of,
 )
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused
+from orchestra_supervisor.rules.reload import ReloadPlan
 
-__all__ = ["Desk", "FakeKeeper", "VirtualClock", "fleet_of", "running", "settle"]
+__all__ = ["Desk", "FakeKeeper", "VirtualClock", "fleet_of", "replicas_of", "running", "scaled", "settle"]
 
 PASS = ProbeOutcome(passed=True, detail="ok")
 
@@ -161,6 +164,14 @@ class Desk:
     bus: EventBus
     clock: VirtualClock
     checks: list[tuple[float, str]]
+    kept: list[Fleet] = field(default_factory=list[Fleet])
+    """Fleets that were to be made the applied one."""
+
+    async def rescale(self, counts: Mapping[str, int]) -> ReloadPlan:
+        """Go over to other numbers of replicas, as the daemon does it with its files."""
+        done = self.verbs.reload(self.verbs.stage(scaled(self.supervisor.fleet, counts)), {})
+        await self.supervisor.commit()
+        return done
 
     def state(self, name: str) -> State:
         return self.supervisor.services[name].state
@@ -179,6 +190,33 @@ class Desk:
 
 def fleet_of(*specs: ServiceSpec) -> Fleet:
     return Fleet(services={spec.name: spec for spec in specs})
+
+
+def replicas_of(base: str, count: int, update: str = "all", **fields: object) -> Fleet:
+    """Return a fleet of the replicas of one name."""
+    services: dict[str, ServiceSpec] = {}
+    for number in range(1, count + 1):
+        replica = {"group": base, "number": number, "count": count}
+        one = {"argv": ("x",), "cwd": "/"} | fields | {"name": f"{base}@{number}", "replica": replica}
+        services[f"{base}@{number}"] = ServiceSpec.model_validate(one)
+    groups = {base: GroupSpec.model_validate({"configured": count, "count": count, "update": update})}
+    return Fleet(services=services, groups=groups)
+
+
+def scaled(fleet: Fleet, counts: Mapping[str, int]) -> Fleet:
+    """Return a fleet with other numbers of replicas, like the first of each."""
+    services = {name: spec for name, spec in fleet.services.items() if spec.replica is None}
+    groups = dict(fleet.groups)
+    for group, count in counts.items():
+        first = next(
+            spec
+            for spec in fleet.services.values()
+            if spec.replica is not None and spec.replica.group == group
+        )
+        fields = first.model_dump(exclude={"name", "replica"})
+        services |= replicas_of(group, count, **fields).services
+        groups[group] = groups[group].model_copy(update={"count": count})
+    return fleet.model_copy(update={"services": services, "groups": groups})
 
 
 async def settle() -> None:
@@ -206,6 +244,7 @@ async def running(
     clock, journal = VirtualClock(), journal or MemoryJournal()
     bus = EventBus(journal, clock)
     checks: list[tuple[float, str]] = []
+    kept: list[Fleet] = []
 
     async def network(asked: object, timeout: float) -> ProbeOutcome:
         port = str(asked.port)  # type: ignore[attr-defined]  # tcp checks alone
@@ -221,10 +260,11 @@ async def running(
         secrets=secrets,  # type: ignore[arg-type]  # async, as drawn up by the test
         on_reload=lambda: None,
         on_run=lambda _: None,
+        keep=kept.append,
         on_plan=journal.set_plan,
     )
     supervisor = Supervisor(fleet, outside)
-    desk = Desk(keeper, supervisor, Verbs(supervisor), journal, bus, clock, checks)
+    desk = Desk(keeper, supervisor, Verbs(supervisor), journal, bus, clock, checks, kept)
 
     async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
         await supervisor.run(

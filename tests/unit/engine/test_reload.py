@@ -1,6 +1,6 @@
 """Reloads of a running fleet: one at a time, and all or nothing."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +9,20 @@ import anyio
 import pytest
 
 from orchestra_supervisor.config.load import LoadResult, Sources
+from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.equipment import LimitsSpec
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
+from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, FleetSettings, LogSpec, ServiceSpec
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import HeldRun, LogTarget, Snapshot
 from orchestra_supervisor.rules.inputs import Spawned
-from tests.unit.engine.desk import Desk, FakeKeeper, fleet_of, running, settle
+from orchestra_supervisor.rules.reload import Action
+from tests.unit.engine.desk import Desk, FakeKeeper, fleet_of, replicas_of, running, scaled, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -38,8 +41,9 @@ class Disk:
     full: bool = False
     applied: list[Fleet] = field(default_factory=list[Fleet])
 
-    async def load(self, _paths: tuple[Path, ...]) -> LoadResult:
+    async def load(self, _paths: tuple[Path, ...], live: Mapping[str, GroupSpec]) -> LoadResult:
         fleet, error = self.fleet, self.error  # read now, whatever is written while it is thought about
+        fleet = scaled(fleet, {name: group.count for name, group in live.items() if name in fleet.groups})
         await anyio.sleep(self.takes)
         if error is not None:
             raise error
@@ -70,9 +74,12 @@ class Room:
 
 @asynccontextmanager
 async def a_room(
-    *specs: ServiceSpec, keeper: FakeKeeper | None = None, snapshot: Snapshot | None = None
+    *specs: ServiceSpec,
+    keeper: FakeKeeper | None = None,
+    snapshot: Snapshot | None = None,
+    fleet: Fleet | None = None,
 ) -> AsyncGenerator[Room]:
-    fleet = fleet_of(*specs)
+    fleet = fleet or fleet_of(*specs)
     disk = Disk(fleet)
     async with running(fleet, keeper=keeper, snapshot=snapshot) as desk:
         launcher = Launcher(home=Path("/h"), log_directory=Path("/logs"), environ={})
@@ -266,15 +273,121 @@ async def test_a_service_comes_back_when_the_run_that_an_earlier_daemon_left_is_
     left = HeldRun("web-000000000001", "web", True, (Spawned("web-000000000001", 7, 0.0, 0.0),))
     async with (
         a_room(one("same"), keeper=keeper, snapshot=keeper.snapshot([left])) as room,
-        anyio.create_task_group() as tasks,
+        anyio.create_task_group(),
     ):
         room.disk.fleet = fleet_of(one("same"), one("web"))
-        with pytest.raises(ConflictError, match="still going down: web"):
-            await room.reloader.reload("too soon")
-        assert room.disk.applied == []
-        tasks.start_soon(room.reloader.reload, "olga")
+        await room.reloader.reload("olga")
         await settle()
-        assert "web" not in keeper.slots()
+        assert ("web" in keeper.slots(), room.desk.state("web")) == (False, State.STOPPING)
         keeper.end(left.run)
         await settle()
         assert (keeper.slots().count("web"), room.desk.state("web")) == (1, State.READY)
+
+
+# Replicas.
+
+
+def three(update: str = "rolling", **fields: object) -> Fleet:
+    return replicas_of("web", 3, update, **fields)
+
+
+async def test_a_plan_says_who_gets_a_new_configuration_in_turn_and_the_reload_does_it() -> None:
+    async with a_room(fleet=three(argv=("old",))) as room:
+        room.disk.fleet = three(argv=("new",))
+        plan = await room.reloader.plan()
+        assert [(note.name, note.action) for note in plan.services] == [
+            ("web@1", "roll"),
+            ("web@2", "roll"),
+            ("web@3", "roll"),
+        ]
+        assert [(field.field, field.old, field.new) for field in plan.services[0].fields] == [
+            ("argv", "old", "new")
+        ]
+        assert (plan.rolling, plan.unchanged, plan.summary) == (("web",), 0, "3 restarted in turn")
+        assert room.desk.keeper.slots() == ["web@1", "web@2", "web@3"], "a plan begins nothing"
+        assert plan == await room.reloader.reload("olga")
+        with anyio.fail_after(60):
+            await room.desk.supervisor.roller.wait_over(plan.rolling)
+        await settle()
+        assert [order.argv for order in room.desk.keeper.spawned[3:]] == [("new",)] * 3
+        assert (await room.reloader.plan()).is_empty
+
+
+async def test_a_reload_in_the_middle_of_a_roll_towards_the_same_is_nothing_to_do() -> None:
+    keeper = FakeKeeper(obeys=False)
+    async with a_room(fleet=three(argv=("old",)), keeper=keeper) as room:
+        room.disk.fleet = three(argv=("new",))
+        await room.reloader.reload("olga")
+        await settle()
+        again = await room.reloader.reload("oskar")
+        assert (again.is_empty, again.unchanged, again.rolling) == (True, 3, ("web",))
+        assert [event.message for event in await room.events("roll.")] == [
+            "rolling update: web@1, web@2, web@3, 1 at a time"
+        ]
+
+
+async def test_what_replicas_fall_back_to_is_what_is_kept_until_the_roll_is_over() -> None:
+    async with a_room(fleet=three(argv=("old",))) as room:
+        room.disk.fleet = three(argv=("new",))
+        await room.reloader.reload("olga")
+        (kept,) = room.disk.applied
+        assert {spec.argv for spec in kept.services.values()} == {("old",)}
+        assert {spec.argv for spec in kept.coming.values()} == {("new",)}
+
+
+async def test_a_scale_changes_numbers_and_no_setting_and_is_seen_by_the_next_plan() -> None:
+    async with a_room(fleet=three()) as room:
+        settings = room.disk.fleet.settings.model_copy(update={"remember_stops": True})
+        room.disk.fleet = room.disk.fleet.model_copy(update={"settings": settings})
+        plan = await room.reloader.rescale({"web": 4})
+        await settle()
+        assert plan.names(Action.ADD) == ("web@4",)
+        assert room.desk.keeper.slots() == ["web@1", "web@2", "web@3", "web@4"]
+        assert room.disk.applied[-1].settings.remember_stops is False
+        assert await room.events("config.") == []
+        report = await room.reloader.plan()
+        assert [note.name for note in report.services] == [], "the live number holds"
+        assert [note.field for note in report.settings] == ["remember_stops"]
+
+
+async def test_a_scale_beside_a_change_of_the_files_changes_nothing() -> None:
+    async with a_room(fleet=three(argv=("old",))) as room:
+        room.disk.fleet = three(argv=("new",))
+        with pytest.raises(ConflictError, match="have changed since they were applied"):
+            await room.reloader.rescale({"web": 4})
+        assert room.disk.applied == []
+
+
+async def test_a_scale_during_a_reload_comes_after_it_and_is_not_undone_by_it() -> None:
+    async with a_room(fleet=three()) as room, anyio.create_task_group() as tasks:
+        room.disk.takes = 5.0
+        tasks.start_soon(room.reloader.reload, "slow")
+        await anyio.sleep(1.0)
+        tasks.start_soon(room.reloader.rescale, {"web": 1})
+        await anyio.sleep(20.0)
+        assert [len(fleet.services) for fleet in room.disk.applied] == [3, 1]
+        assert list(room.desk.supervisor.fleet.services) == ["web@1"]
+
+
+async def test_a_plan_that_was_read_with_other_numbers_is_read_again() -> None:
+    async with a_room(fleet=three()) as room, anyio.create_task_group() as tasks:
+        plans: list[PlanReport] = []
+
+        async def plan() -> None:
+            plans.append(await room.reloader.plan())
+
+        room.disk.takes = 5.0
+        tasks.start_soon(plan)
+        await anyio.sleep(1.0)
+        room.disk.takes = 0.0
+        await room.reloader.rescale({"web": 4})
+        await anyio.sleep(20.0)
+        assert [report.is_empty for report in plans] == [True]
+
+
+async def test_a_scale_during_a_rolling_update_is_refused() -> None:
+    async with a_room(fleet=three(argv=("old",)), keeper=FakeKeeper(obeys=False)) as room:
+        room.disk.fleet = three(argv=("new",))
+        await room.reloader.reload("olga")
+        with pytest.raises(ConflictError, match="changed otherwise"):
+            await room.reloader.rescale({"web": 4})

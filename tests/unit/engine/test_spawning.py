@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import anyio
 import pytest
 
+from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.model.errors import OrchestraError, SecretError
 from orchestra_supervisor.model.spec import DependencySpec, RestartSpec, ServiceSpec
 from orchestra_supervisor.model.states import State
@@ -146,3 +149,13 @@ async def test_the_note_is_with_the_keeper_before_the_stop_is() -> None:
         await settle()
         verbs = [order[0] for order in desk.keeper.orders]
         assert (verbs[:2], verbs[-2:]) == (["note", "stop"], ["note", "ack"])
+
+
+async def test_a_replica_is_told_its_number_and_how_many_there_are_and_nobody_inherits_that() -> None:
+    spec = web(env={"ORCHESTRA_REPLICA": "2"}, replica={"group": "web", "number": 2, "count": 3})
+    async with running(fleet_of(spec)) as desk:
+        env = desk.keeper.spawned[0].env
+        assert (env["ORCHESTRA_REPLICA"], env["ORCHESTRA_REPLICAS"]) == ("2", "3")
+    environ = {"ORCHESTRA_REPLICA": "9", "ORCHESTRA_REPLICAS": "9"}
+    launcher = Launcher(home=Path("/h"), log_directory=Path("/l"), environ=environ)
+    assert not environ.keys() & launcher.order(web(), "web-1", stop_order=0).env.keys()

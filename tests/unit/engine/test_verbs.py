@@ -8,12 +8,13 @@ from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec, StopStep
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.process.orders import (
+    HeldRun,
     LoggerNews,
     RoleNews,
     ShutdownAsked,
     SpawnOrder,
 )
-from orchestra_supervisor.rules.inputs import Exited, Gone
+from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned
 from orchestra_supervisor.rules.reload import Action
 from tests.unit.engine.desk import Desk, FakeKeeper, fleet_of, running, settle
 
@@ -231,3 +232,21 @@ async def test_nobody_starts_on_top_of_a_service_whose_end_came_in_the_same_brea
         await settle()
         assert desk.keeper.slots() == ["db", "web", "db"]
         assert desk.state("web") is State.WAITING
+
+
+@pytest.mark.parametrize("down", [{}, {"web": DownReason.DISABLED}])
+async def test_a_service_that_comes_back_while_an_earlier_one_is_being_stopped_waits_for_its_end(
+    down: dict[str, DownReason],
+) -> None:
+    run = "web-00000000000a"
+    held = HeldRun(run, "web", stopping=True, told=(Spawned(run, 7, 0.0, 0.0),))
+    keeper = FakeKeeper(obeys=False)
+    async with running(fleet_of(one("db")), keeper=keeper, snapshot=keeper.snapshot([held])) as desk:
+        assert keeper.of("stop") == [run]
+        await apply(desk, fleet_of(one("db"), one("web")), down)
+        assert keeper.slots() == ["db"], "two runs of one name never overlap"
+        keeper.end(run, 0)
+        await settle()
+        assert keeper.slots() == (["db"] if down else ["db", "web"])
+        assert desk.state("web") is (State.STOPPED if down else State.READY)
+        assert run in keeper.of("ack")

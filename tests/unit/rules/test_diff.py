@@ -2,6 +2,7 @@ import pytest
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.replicas import ReplicaSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
@@ -50,6 +51,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "stop": (StopSpec(steps=()), False),
     "probes": (ProbeSet(readiness=PROBE), False),
     "startup_timeout": (1.0, False),
+    "replica": (ReplicaSpec(group="a", number=1, count=2), False),
     "schedule": (ScheduleSpec(every=60), False),
     "pre_start": ((HookSpec(argv=("y",)),), True),
     "post_stop": ((HookSpec(argv=("y",)),), True),

@@ -47,3 +47,19 @@ def test_a_name_like_no_other_is_answered_with_those_there_are() -> None:
 def test_no_name_is_an_error() -> None:
     with pytest.raises(InvalidRequest, match="no service named"):
         resolve_names([], KNOWN)
+
+
+def test_the_name_of_replicas_means_all_of_them() -> None:
+    known = ["web@1", "web@2", "api"]
+    groups = {"web": ("web@1", "web@2"), "idle": ()}
+    assert resolve_names(["web"], known, groups) == ["web@1", "web@2"]
+    assert resolve_names(["web@2", "web", "api"], known, groups) == ["web@2", "web@1", "api"]
+    with pytest.raises(UnknownService) as caught:
+        resolve_names(["wen"], known, groups)
+    assert caught.value.hint == "did you mean web?"
+
+
+def test_a_name_with_no_replicas_is_told_how_to_get_some() -> None:
+    with pytest.raises(InvalidRequest, match="idle has no replicas") as caught:
+        resolve_names(["idle"], ["api"], {"idle": ()})
+    assert caught.value.hint == "orchestra scale idle=1"

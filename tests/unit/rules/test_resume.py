@@ -274,3 +274,28 @@ def test_runs_in_slots_that_the_fleet_does_not_know_are_stopped_or_forgotten() -
         "probe:a:readiness": (Held("probe-1", True, (Gone("probe-1"),)),),
     }
     assert resume_strangers(specs, held) == (StopRun("old-1"), Ack("probe-1"))
+
+
+def test_a_service_without_a_note_begins_when_what_ran_under_its_name_is_gone() -> None:
+    last = Held("a-1", stopping=True, told=(Spawned("a-1", 7, 1.0, 1.0),))
+    resumed = resume(spec_of(), None, (last,), moment(5.0))
+    assert resumed is not None
+    assert (resumed.service.state, resumed.effects, resumed.inputs) == (State.STOPPING, (StopRun("a-1"),), ())
+    after = step(resumed.service, Gone("a-1"), moment(6.0))
+    assert after.service.state is State.STARTING
+    assert [type(effect) for effect in after.effects] == [Spawn, Ack]
+
+
+def test_a_service_without_a_note_that_is_to_be_down_stays_so_when_what_ran_is_gone() -> None:
+    last = Held("a-1", stopping=True, told=())
+    resumed = resume(spec_of(), None, (last,), moment(5.0), DownReason.DISABLED)
+    assert resumed is not None
+    service = resumed.service
+    for event in (*resumed.inputs, Gone("a-1")):
+        service = step(service, event, moment(6.0)).service
+    assert (service.state, service.down_reason) == (State.STOPPED, DownReason.DISABLED)
+
+
+def test_a_record_that_is_over_holds_up_nobody() -> None:
+    over = Held("a-1", stopping=False, told=(Gone("a-1"),))
+    assert resume(spec_of(), None, (over,), moment(5.0)) is None

@@ -83,6 +83,7 @@ async def api_of(
             bus=desk.bus,
             clock=desk.clock,
             load=load,
+            rescale=desk.rescale,
             look=look,
         )
         desk.supervisor.taken_over = known or desk.supervisor.taken_over

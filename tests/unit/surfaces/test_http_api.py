@@ -24,7 +24,7 @@ from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.surfaces import http_api
-from tests.unit.engine.desk import FakeKeeper, settle
+from tests.unit.engine.desk import FakeKeeper, replicas_of, settle
 from tests.unit.surfaces.api_desk import Api, api_of, call, service
 from tests.unit.surfaces.client import ask
 
@@ -499,6 +499,29 @@ async def test_a_client_that_is_there_before_the_services_are_known_waits_for_th
             await call(early.status)
         known.set()
         assert [row["name"] for row in rows(await call(api.client.status), "services")] == ["web"]
+
+
+# Replicas.
+
+
+async def test_replicas_are_rolled_and_scaled_by_requests(folder: Path) -> None:
+    fleet = replicas_of("web", 2)
+    async with api_of(folder, *fleet.services.values()) as api:
+        api.desk.supervisor.rewire(fleet)
+        rolled = await call(api.client.restart, ["web"], batch=2, wait="none")
+        assert [row["name"] for row in rows(rolled, "results")] == ["web@1", "web@2"]
+        with pytest.raises(ControlError, match="a rolling restart of web goes on") as caught:
+            await call(api.client.restart, ["web"], batch=1)
+        assert (caught.value.code, caught.value.http_status) == ("conflict", 409)
+        scaled = await call(api.client.scale, {"web": 3}, reason="more")
+        assert [(row["name"], row["ok"]) for row in rows(scaled, "results")] == [("web@3", True)]
+        with pytest.raises(ControlError, match="replicas"):
+            await call(api.client.request, "POST", "/v1/scale", body={"replicas": {}})
+        with pytest.raises(ControlError, match="batch"):
+            await call(api.client.restart, ["web"], batch=0)
+
+
+# Figures.
 
 
 async def test_figures_are_unknown_where_nobody_measures(folder: Path) -> None:

@@ -237,6 +237,15 @@ def test_sockets_are_units_that_start_what_waits_for_a_connection() -> None:
     assert settings(both.files["fleet.target"])["Wants"] == ["fleet-web-web.socket", "fleet-web.service"]
 
 
+def test_each_replica_is_a_unit_that_knows_how_many_there_are() -> None:
+    replica = {"group": "web", "number": 2, "count": 3}
+    one = spec("web@2", env={"ORCHESTRA_REPLICA": "2"}, replica=replica)
+    exported = export(one)
+    assert not any("counterpart" in words for words in exported.lost["web@2"])
+    unit = settings(exported.files["fleet-web\\x402.service"])
+    assert unit["Environment"] == ["ORCHESTRA_REPLICA=2", "ORCHESTRA_REPLICAS=3"]
+
+
 def test_a_key_that_the_export_has_never_heard_of_is_told_and_not_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

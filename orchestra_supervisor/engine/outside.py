@@ -1,0 +1,41 @@
+"""What the supervisor needs of the world, handed to it as one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
+from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.process.orders import RunNews
+
+__all__ = ["Outside"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the supervisor needs of the world.
+
+    Attributes:
+        keeper: Carries out orders and brings news.
+        clock: Time.
+        bus: Where events go.
+        launcher: Makes spawn orders.
+        network: Carries out http and tcp checks.
+        secrets: Resolves secret references of an environment.
+        on_reload: Called when SIGHUP asks for a reload.
+        on_run: Called with all news of services' runs, for the journal's ledger.
+        on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
+        keep: Makes a fleet the applied one, where a roll changes it; raises ConflictError.
+    """
+
+    keeper: KeeperPort
+    clock: Clock
+    bus: EventBus
+    launcher: Launcher
+    network: Checker
+    secrets: SecretResolver
+    on_reload: Callable[[], None]
+    on_run: Callable[[RunNews], None]
+    on_plan: Callable[[str, float | None], None]
+    keep: Callable[[Fleet], None] = lambda _: None
