@@ -18,6 +18,7 @@ from orchestra_supervisor.engine.outcome import wait_outcome
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
 from orchestra_supervisor.engine.roller import ROLL_PATIENCE
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.telling import Teller, check_can_be_told
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
 from orchestra_supervisor.model.errors import (
@@ -261,6 +262,20 @@ class Control:
             if run is not None:
                 await self.keeper.signal(run.id, signal, scope)
         return await self._carry(_Deed(who, f"signal {signal}", chosen, Ask(wait=False), before, None))
+
+    async def tell(self, who: Principal, names: Iterable[str]) -> list[VerbResult]:
+        """Tell services to read their own configuration again, each by its signal or its command.
+
+        Raises:
+            ConflictError: One cannot be told or does not run, and nobody was; or its command failed.
+        """
+        chosen = self._allowed(who, names)
+        before, services = self._states(), self.supervisor.services
+        for name in chosen:
+            check_can_be_told(services[name])
+        for name in chosen:
+            await Teller(self.supervisor, self.keeper).tell_to_reload(services[name])
+        return await self._carry(_Deed(who, "reload", chosen, Ask(wait=False), before, None))
 
     async def wait(self, names: Iterable[str], goal: str, patience: float) -> list[VerbResult]:
         """Wait for services to be ready, stopped or completed.

@@ -235,6 +235,10 @@ class ControlClient:
         body: Json = {"names": list(names), "signal": signal, "scope": scope}
         return self.request("POST", "/v1/signal", body=body)
 
+    def tell(self, names: Iterable[str], *, timeout: float = WAIT_TIMEOUT) -> Json:
+        """Tell services to read their configuration again, by their `reload`; waits for their commands."""
+        return self.request("POST", "/v1/tell", body={"names": list(names)}, timeout=timeout)
+
     def wait(self, names: Iterable[str], condition: str, *, timeout: float = WAIT_TIMEOUT) -> Json:
         """Wait until services are `ready`, `stopped` or `completed`; `met` says whether they became it."""
         body: Json = {"names": list(names), "for": condition, "timeout": timeout}

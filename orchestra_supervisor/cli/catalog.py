@@ -24,7 +24,7 @@ COMMANDS: dict[str, Command] = {
     "up": Command("up", "[-c FILE] [--detach]", "start the fleet and watch it become ready"),
     "down": Command("down", "", "stop every service in order, then the fleet"),
     "plan": Command("plan", "[FILES]", "what a reload would do, value by value, without doing it"),
-    "reload": Command("reload", "[--dry-run]", "read the configuration again, apply what changed"),
+    "reload": Command("reload", "[NAMES]", "read the fleet's files again; or tell services to read theirs"),
     "upgrade-daemon": Command(
         "upgrade", "", "put the installed version in the daemon's place; services run on"
     ),

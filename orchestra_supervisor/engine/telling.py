@@ -7,9 +7,29 @@ from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["Teller"]
+__all__ = ["Teller", "check_can_be_told"]
 
 _DEFAULT_SIGNAL = "SIGHUP"
+
+
+def check_can_be_told(service: Service) -> None:
+    """Make sure that a service runs and has a way to be told.
+
+    Raises:
+        ConflictError: It does not, or has none.
+    """
+    name, run = service.spec.name, service.run
+    if service.spec.reload is None:
+        raise _cannot_be_told(name)
+    if run is None or run.pid is None or run.leader_ended:
+        raise ConflictError(f"{name} is not running", hint=f"orchestra start {name}")
+
+
+def _cannot_be_told(name: str) -> ConflictError:
+    return ConflictError(
+        f"{name} has no `reload`: it cannot be told to read its configuration again",
+        hint=f'give it "reload": "SIGHUP" or a command, or `orchestra restart {name}`',
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +57,7 @@ class Teller:
             return ""
         told = spec.reload
         if told is None and not by_default:
-            raise ConflictError(
-                f"{spec.name} has no `reload`: it cannot be told to read its configuration again",
-                hint=f'give it "reload": "SIGHUP" or a command, or `orchestra restart {spec.name}`',
-            )
+            raise _cannot_be_told(spec.name)
         if told is not None and told.command is not None:
             outcome = await self.supervisor.run_beside(spec, "reload", told.command)
             if not outcome.passed:

@@ -39,6 +39,7 @@ from orchestra_supervisor.surfaces.requests import (
     ScaleRequest,
     ShutdownRequest,
     SignalRequest,
+    TellRequest,
     VerbRequest,
     WaitRequest,
 )
@@ -99,6 +100,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route("/v1/wait", _guarded(api.wait, known), methods=["POST"]),
         Route("/v1/run", _guarded(api.run, known), methods=["POST"]),
         Route("/v1/signal", _guarded(api.signal, known), methods=["POST"]),
+        Route("/v1/tell", _guarded(api.tell, known), methods=["POST"]),
         Route("/v1/plan", _guarded(api.plan, known), methods=["POST"]),
         Route("/v1/reload", _guarded(api.reload, known), methods=["POST"]),
         Route("/v1/shutdown", _guarded(api.shutdown, known), methods=["POST"]),
@@ -297,6 +299,11 @@ class _Api:
         who, body = _principal(request, self._control), await _body(request, SignalRequest)
         name = body.signal if body.signal.startswith("SIG") else f"SIG{body.signal}"
         results = await self._control.signal(who, body.names, name, body.scope)
+        return _Json({"results": [result.to_dict() for result in results]})
+
+    async def tell(self, request: Request) -> Response:
+        who, body = _principal(request, self._control), await _body(request, TellRequest)
+        results = await self._control.tell(who, body.names)
         return _Json({"results": [result.to_dict() for result in results]})
 
     async def wait(self, request: Request) -> Response:

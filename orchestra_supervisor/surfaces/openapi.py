@@ -13,6 +13,7 @@ from orchestra_supervisor.surfaces.requests import (
     ScaleRequest,
     ShutdownRequest,
     SignalRequest,
+    TellRequest,
     VerbRequest,
     WaitRequest,
 )
@@ -26,6 +27,7 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/scale": ("Have other numbers of replicas", ScaleRequest),
     "/v1/run": ("Run periodic and once services now, beside their schedules", RunRequest),
     "/v1/signal": ("Send a signal to the runs of services", SignalRequest),
+    "/v1/tell": ("Tell services to read their own configuration again", TellRequest),
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
     "/v1/plan": ("Say what a reload would do, without doing it", PlanRequest),
     "/v1/reload": ("Read the configuration anew; a bad file changes nothing", ReloadRequest),

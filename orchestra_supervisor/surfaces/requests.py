@@ -14,6 +14,7 @@ __all__ = [
     "ScaleRequest",
     "ShutdownRequest",
     "SignalRequest",
+    "TellRequest",
     "VerbRequest",
     "WaitRequest",
 ]
@@ -73,6 +74,12 @@ class SignalRequest(_Request):
     names: Names
     signal: Annotated[str, Field(pattern=r"^(SIG)?[A-Z0-9+]{2,12}$")]
     scope: Literal["leader", "group", "tree"] = "leader"
+
+
+class TellRequest(_Request):
+    """Tell services to read their own configuration again."""
+
+    names: Names
 
 
 class WaitRequest(_Request):

@@ -1,4 +1,4 @@
-"""`orchestra reload`: read the configuration again and apply what changed."""
+"""`orchestra reload`: read the configuration again and apply what changed, or have services read theirs."""
 
 import json
 import os
@@ -6,9 +6,10 @@ import sys
 from argparse import Namespace
 
 from orchestra_supervisor.cli.commands.plan import show_plan
+from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, UsageError, split_names
 from orchestra_supervisor.cli.planview import plan_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
@@ -19,12 +20,27 @@ __all__ = ["configure", "run"]
 
 def configure(parser: CommandParser) -> None:
     """Say what it takes."""
+    parser.names(
+        is_required=False,
+        what="services, globs, or `all`: told to read their own configuration again, by their `reload`; "
+        "without NAMES the fleet's files are read again",
+    )
     parser.option("--dry-run", action="store_true", help="as `orchestra plan`: only say what would be done")
     parser.json_option()
 
 
+def _tell(options: Namespace, names: list[str]) -> int:
+    if options.dry_run:
+        raise UsageError("orchestra reload: --dry-run is for files alone", "leave out NAMES or --dry-run")
+    answer = ask(home_of(options.home), lambda client: client.tell(names), is_read=False)
+    return print_results(answer, "reload", is_json=options.is_json)
+
+
 def run(options: Namespace) -> int:
     """Reload; a refused configuration is an error and changes nothing."""
+    names = split_names(options.names)
+    if names:
+        return _tell(options, names)
     if options.dry_run:
         return show_plan(options, [])
     answer = ask(home_of(options.home), lambda client: client.reload(), is_read=False)

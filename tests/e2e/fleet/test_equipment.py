@@ -217,3 +217,31 @@ def test_a_memory_hog_is_ended_at_its_limit_where_there_are_no_control_groups(fl
     assert told["limits"] == {"memory": {"value": 48 << 20, "held": "watched"}}
     assert "over its limit of 48 MB" in told["reason"]
     assert fleet.service("calm")["state"] == "ready"
+
+
+def test_services_are_told_to_read_their_own_configuration_again(fleet: Fleet) -> None:
+    told = "import os, signal\nsignal.signal(signal.SIGHUP, lambda *_: os.write(1, b'read again\\n'))"
+    loop = f"{told}\nos.write(1, b'here\\n')\nwhile True: signal.pause()"
+    fleet.write(
+        {
+            "one": {"command": python(loop), "reload": "HUP"},
+            "two": {"command": ["sleep", "1000"], "reload": {"command": f"touch {fleet.path}/told"}},
+            "bad": {"command": ["sleep", "1000"], "reload": {"command": "exit 3"}},
+            "mute": {"command": ["sleep", "1000"]},
+        }
+    )
+    fleet.up()
+    fleet.until_log("one", "here")
+    pids = {name: fleet.pid(name) for name in ("one", "two", "bad", "mute")}
+    fleet.ok("reload", "one", "two")
+    fleet.until_log("one", "read again")
+    assert (fleet.path / "told").exists()
+    refused = fleet.run("reload", "one", "mute")
+    assert refused.returncode == 8
+    assert "mute has no `reload`" in refused.stderr
+    assert "orchestra restart mute" in refused.stderr
+    assert fleet.log("one").count(b"read again") == 1, "nobody is told when one cannot be"
+    failed = fleet.run("reload", "bad")
+    assert failed.returncode == 8
+    assert "the reload command of bad failed: exit code 3" in failed.stderr
+    assert {name: fleet.pid(name) for name in pids} == pids
