@@ -14,6 +14,7 @@ from anyio import to_thread
 from orchestra_supervisor.config.credentials import Credentials
 from orchestra_supervisor.config.secrets import SecretStore, fill_secrets, secret_names
 from orchestra_supervisor.model.errors import PluginError, SecretError
+from orchestra_supervisor.plugin_api.events import GiveUp, TryLater
 from orchestra_supervisor.plugin_api.host import PluginHost
 from orchestra_supervisor.plugin_api.plugin import Plugin
 from orchestra_supervisor.plugin_api.secrets import Secret
@@ -102,6 +103,8 @@ class SecretDesk:
             answer = await plugin.call(f"secret provider {scheme}", provider.resolve, bare, wanted=Mapping)
         except PluginError as error:
             raise SecretError(f"secret {missing[0]!r}: {error.message}", hint=error.hint) from None
+        except (TryLater, GiveUp) as error:
+            raise SecretError(f"secret {missing[0]!r}: plugin {plugin.name}: {error}") from None
         now = anyio.current_time()
         found: dict[str, str] = {}
         for name, key in zip(missing, bare, strict=True):

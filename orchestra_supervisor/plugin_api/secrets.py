@@ -34,7 +34,8 @@ class SecretProvider(Protocol):
     async def resolve(self, names: Sequence[str]) -> Mapping[str, Secret]:
         """Return the values of names (without the scheme) that one process needs.
 
-        A name that is left out does not exist. An exception means that none can be had now.
+        A name that is left out does not exist. An exception means that none can be had now; with
+        `TryLater` the source is away or refuses, and the plugin itself is well.
         """
         ...
 
