@@ -23,12 +23,15 @@ from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.file_changes import FileChanges
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
 from orchestra_supervisor.engine.meter import Meter, Scene
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
+from orchestra_supervisor.engine.rotation import Rotation
+from orchestra_supervisor.engine.secret_ledger import SecretLedger
 from orchestra_supervisor.engine.supervisor import Outside, Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.engine.watch_desk import WatchDesk
@@ -100,8 +103,7 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = EventBus(journal, self._clock)
         self._started = self._clock.wall()
-        self._fleet = Fleet()
-        self._plugins = PluginDesk(self._bus, lambda: self._fleet.services)
+        self._plugins = PluginDesk(self._bus)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
 
@@ -122,6 +124,7 @@ class Daemon:
         log_directory = self._home.log_directory(fleet)
         launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
         launcher.log_keep_bytes = fleet.settings.log_keep_bytes
+        ledger = SecretLedger(self._keeper, self._snapshot.notes)
         outside = Outside(
             keeper=self._keeper,
             clock=self._clock,
@@ -132,6 +135,7 @@ class Daemon:
             on_reload=self._ask_reload,
             on_run=self._note_run,
             on_plan=self._journal.set_plan,
+            take_down=ledger.begin,
         )
         if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
             for spec in fleet.services.values():
@@ -139,8 +143,16 @@ class Daemon:
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
         meter = self._meter(supervisor)
+        changes = FileChanges(supervisor, verbs, self._keeper)
+        rotation = Rotation(changes, ledger, self._plugins.secrets, self._bus, self._clock)
+        self._plugins.on_changed = rotation.tell
         go_over = self._plugins.apply
-        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake, go_over)
+
+        def on_applied() -> None:
+            meter.wake()
+            rotation.look()
+
+        files = Files(self._read, self._apply, self._tell, self._down, launcher, on_applied, go_over)
         reloader = Reloader(
             supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
         )
@@ -152,6 +164,7 @@ class Daemon:
             bus=self._bus,
             clock=self._clock,
             private=(str(self._home.path), str(log_directory)),
+            seen=rotation.look,
         )
         control = Control(
             supervisor=supervisor,
@@ -176,6 +189,7 @@ class Daemon:
             self._tell(fleet)
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
+            tasks.start_soon(rotation.run)
             tasks.start_soon(meter.run)
             tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
@@ -232,7 +246,6 @@ class Daemon:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
         credentials = credentials_for(fleet.settings, os.environ)
-        self._fleet = fleet
         self._plugins.secrets.use_file(fleet.settings.secrets_file, credentials)
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:

@@ -26,6 +26,7 @@ from orchestra_supervisor.config.form_parts import (
     StopForm,
 )
 from orchestra_supervisor.config.form_plugins import PluginOrSource
+from orchestra_supervisor.config.form_rotation import SecretChangeOrWord
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
@@ -153,6 +154,9 @@ class ServiceForm(Form):
     watch: WatchOrPaths | None = Field(
         None, description="Files whose change restarts it: a list of globs and folders, or an object."
     )
+    on_secret_change: SecretChangeOrWord | None = Field(
+        None, description="ignore, restart, reload, or a signal, when a secret has changed. Default: ignore."
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -162,6 +166,9 @@ class ServiceForm(Form):
             raise ValueError("has notify and a startup probe: only one can say when it has started")
         if self.watchdog and self.notify is False:
             raise ValueError("has a watchdog, for which notify must not be false")
+        is_command = self.reload is not None and self.reload.command is not None
+        if is_command and self.on_secret_change is not None and self.on_secret_change.action == "reload":
+            raise ValueError("has on_secret_change: reload, for which reload must be a signal")
         return self
 
     @field_validator("rlimits")

@@ -21,6 +21,7 @@ from orchestra_supervisor.config.form_parts import (
     StopForm,
     StopStepForm,
 )
+from orchestra_supervisor.config.form_rotation import secret_change
 from orchestra_supervisor.config.form_schedule import to_schedule
 from orchestra_supervisor.config.form_watch import watch_spec
 from orchestra_supervisor.config.judge import judge
@@ -311,6 +312,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "log": to_log_spec(defaults.log, form.log),
         "tags": tuple(form.tags or ()),
         "watch": watch_spec(form.watch),
+        "on_secret_change": secret_change(form.on_secret_change),
     }
     return values
 

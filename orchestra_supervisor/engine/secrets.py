@@ -49,6 +49,11 @@ class SecretDesk:
         for name in names:
             self._kept.pop(f"{scheme}:{name}", None)
 
+    def is_lasting(self, name: str) -> bool:
+        """Return whether the value of a plugin's name holds until the plugin says otherwise."""
+        kept = self._kept.get(name)
+        return kept is not None and kept[1] is None
+
     async def resolve(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return an environment with references replaced by values.
 

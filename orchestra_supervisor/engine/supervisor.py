@@ -13,9 +13,11 @@ from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.command_probes import CheckCarrier
 from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.order_secrets import TakeDown
 from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.secret_ledger import LEDGER_PREFIX
 from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.engine.standing import Standing
 from orchestra_supervisor.engine.strangers import Strangers
@@ -83,6 +85,7 @@ class Outside:
         on_reload: Called when SIGHUP asks for a reload.
         on_run: Called with all news of services' runs, for the journal's ledger.
         on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
+        take_down: Told which values of secrets a run gets (`SecretLedger`).
     """
 
     keeper: KeeperPort
@@ -94,6 +97,7 @@ class Outside:
     on_reload: Callable[[], None]
     on_run: Callable[[RunNews], None]
     on_plan: Callable[[str, float | None], None]
+    take_down: TakeDown | None = None
 
 
 class Supervisor:
@@ -119,6 +123,7 @@ class Supervisor:
             keeper=outside.keeper,
             launcher=outside.launcher,
             secrets=outside.secrets,
+            take_down=outside.take_down,
             inbox=lambda: self.core,
             start=self._start_task,
         )
@@ -203,7 +208,7 @@ class Supervisor:
             inputs.extend((name, event) for event in resumed.inputs)
             self.core.watch_deadline(name)
         for slot in snapshot.notes:
-            if slot not in self.fleet.services and slot != FLEET_SLOT:
+            if slot not in self.fleet.services and not slot.startswith((FLEET_SLOT, LEDGER_PREFIX)):
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         effects = resume_strangers(self.fleet.services, slots)
         self.strangers.expect(effects)

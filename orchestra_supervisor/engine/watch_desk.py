@@ -1,5 +1,6 @@
 """All that is watched: one observer for the services' files and the configuration, for the daemon's life."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -32,6 +33,7 @@ class WatchDesk:
 
     Attributes:
         private: Absolute folders in which nothing ever counts.
+        seen: Called when the files of the configuration hold something else, the secrets file among them.
     """
 
     supervisor: Supervisor
@@ -41,6 +43,7 @@ class WatchDesk:
     bus: EventBus
     clock: Clock
     private: tuple[str, ...]
+    seen: Callable[[], None] = lambda: None
     _watcher: Watcher = field(default_factory=Watcher)
     _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
     _watches: Watches | None = None
@@ -65,6 +68,7 @@ class WatchDesk:
                     settings=lambda: self.supervisor.fleet.settings,
                     open_watch=self._configuration,
                     content=self._content,
+                    seen=self.seen,
                 )
                 tasks.start_soon(config.run)
                 while True:

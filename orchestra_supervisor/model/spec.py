@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.plugin import PluginSpec
+from orchestra_supervisor.model.rotation import SecretChangeSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.model.watch import WatchSpec
@@ -242,6 +243,7 @@ class ServiceSpec(_Spec):
     log: LogSpec = LogSpec()
     tags: tuple[str, ...] = ()
     watch: WatchSpec | None = None
+    on_secret_change: SecretChangeSpec = SecretChangeSpec()
 
 
 class McpBackendSpec(_Spec):

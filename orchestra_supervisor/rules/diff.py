@@ -107,6 +107,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "log": _live("holds for the log that is being written"),
     "tags": _live(_WORDS),
     "watch": _live("watched so from now on"),
+    "on_secret_change": _live("asked when a secret changes"),
 }
 """Every field of a service. A running process knows nothing of a live one."""
 
