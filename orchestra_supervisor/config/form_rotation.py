@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from orchestra_supervisor.config.form_parts import AlsoWritten, Form
 from orchestra_supervisor.config.values import Text
@@ -37,7 +37,13 @@ class SecretChangeForm(Form):
 def _to_change(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return {"action" if value in _ACTIONS else "signal": value}
+    if value in _ACTIONS:
+        return {"action": value}
+    try:
+        return {"signal": StopStep(signal=value).signal}
+    except ValidationError:
+        msg = f"must be ignore, restart, reload or a signal like SIGHUP, not {value!r}"
+        raise ValueError(msg) from None
 
 
 SecretChangeOrWord = Annotated[

@@ -42,7 +42,7 @@ class SecretProvider(Protocol):
     def watch(self) -> AsyncIterator[Sequence[str]]:
         """Yield names whose values have changed, for as long as it is iterated.
 
-        A provider that cannot tell ends at once. What it names is asked for anew, and an event says
-        which services hold an old value.
+        A provider that cannot tell ends at once. What it names is asked for anew, and services that hold
+        another value get what their `on_secret_change` says.
         """
         ...
