@@ -23,7 +23,7 @@ from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
-from orchestra_supervisor.engine.file_changes import FileChanges
+from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
@@ -143,16 +143,10 @@ class Daemon:
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
         meter = self._meter(supervisor)
-        changes = FileChanges(supervisor, verbs, self._keeper)
-        rotation = Rotation(changes, ledger, self._plugins.secrets, self._bus, self._clock)
+        rotation = Rotation(supervisor, verbs, self._keeper, ledger, self._plugins.secrets, self._bus)
         self._plugins.on_changed = rotation.tell
         go_over = self._plugins.apply
-
-        def on_applied() -> None:
-            meter.wake()
-            rotation.look()
-
-        files = Files(self._read, self._apply, self._tell, self._down, launcher, on_applied, go_over)
+        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake, go_over)
         reloader = Reloader(
             supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
         )
@@ -191,6 +185,7 @@ class Daemon:
             tasks.start_soon(watch.run)
             tasks.start_soon(rotation.run)
             tasks.start_soon(meter.run)
+            tasks.start_soon(self._guard(supervisor).run)
             tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
@@ -275,6 +270,10 @@ class Daemon:
                 _say(f"reload refused: {error.message}")
 
     # Telling.
+
+    def _guard(self, supervisor: Supervisor) -> MemoryGuard:
+        sampler = ProcessSampler(self._snapshot.keeper_pid)
+        return MemoryGuard(supervisor.core, sampler, self._clock, lambda: supervisor.limits_held)
 
     def _meter(self, supervisor: Supervisor) -> Meter:
         def scene() -> Scene:

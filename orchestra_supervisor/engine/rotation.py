@@ -14,9 +14,10 @@ import anyio
 from orchestra_supervisor.config.secrets import secret_names
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.file_changes import FileChanges
-from orchestra_supervisor.engine.ports import Clock
+from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.secret_ledger import SecretLedger
-from orchestra_supervisor.engine.supervisor import Phase
+from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError, SecretError
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, State
@@ -80,22 +81,30 @@ class Rotation:
     """Looks, compares and acts; one look at a time, and what is asked meanwhile is one more.
 
     Args:
-        changes: Restarts services, and tells them to reload.
+        supervisor: Has the services.
+        verbs: Restart them.
+        keeper: Signals them.
         ledger: Knows what runs were started with.
         secrets: Knows the values.
         bus: Where events go.
-        clock: Time.
     """
 
     def __init__(
-        self, changes: FileChanges, ledger: SecretLedger, secrets: Values, bus: EventBus, clock: Clock
+        self,
+        supervisor: Supervisor,
+        verbs: Verbs,
+        keeper: KeeperPort,
+        ledger: SecretLedger,
+        secrets: Values,
+        bus: EventBus,
     ) -> None:
-        self._changes = changes
-        self._supervisor = changes.supervisor
+        self._supervisor = supervisor
+        self._verbs = verbs
+        self._keeper = keeper
+        self._changes = FileChanges(supervisor, verbs, keeper)
         self._ledger = ledger
         self._secrets = secrets
         self._bus = bus
-        self._clock = clock
         self._asked = _Asked(is_about_all=ledger.is_inherited)
         self._woken = anyio.Event()
         self._recent: dict[str, tuple[float, ...]] = {}
@@ -188,19 +197,19 @@ class Rotation:
     async def _act(self, service: Service, changed: tuple[str, ...], values: Mapping[str, str]) -> str | None:
         """Do what a service asks for; return it in a word, or None where it could not be done."""
         name, wish = service.spec.name, service.spec.on_secret_change
-        now = self._clock.mono()
+        now = anyio.current_time()
         why = f"its secrets have changed: {', '.join(changed)}"
         try:
             match wish.action:
                 case "restart":
-                    self._changes.verbs.restart([name], why, with_dependents=False)
+                    self._verbs.restart([name], why, with_dependents=False)
                     await self._supervisor.commit()
                     self._recent[name] = (*self._recent.get(name, ()), now)[-MOST_ACTIONS:]
                     return wish.action
                 case "reload":
                     await self._changes.tell_to_reload(service)
                 case "signal" if service.run is not None and wish.signal is not None:
-                    await self._changes.keeper.signal(service.run.id, wish.signal, "leader")
+                    await self._keeper.signal(service.run.id, wish.signal, "leader")
                 case _:
                     pass
         except ConflictError as error:
@@ -212,7 +221,7 @@ class Rotation:
 
     def _is_too_often(self, name: str) -> bool:
         """Tell whether a service has to wait for its next restart: it may change its secrets itself."""
-        return pause_until(self._recent.get(name, ()), self._clock.mono()) is not None
+        return pause_until(self._recent.get(name, ()), anyio.current_time()) is not None
 
     # Telling.
 

@@ -33,7 +33,8 @@ class WatchDesk:
 
     Attributes:
         private: Absolute folders in which nothing ever counts.
-        seen: Called when the files of the configuration hold something else, the secrets file among them.
+        seen: Called when the files of the configuration hold something else, the secrets file among them,
+            and whenever a fleet has been applied.
     """
 
     supervisor: Supervisor
@@ -74,6 +75,7 @@ class WatchDesk:
                 while True:
                     applied = self.reloader.applied
                     self._watches.reconcile(self.supervisor.fleet.services)
+                    self.seen()
                     await applied.wait()
         finally:
             with anyio.move_on_after(_CLOSING, shield=True):

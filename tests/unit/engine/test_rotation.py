@@ -8,7 +8,6 @@ import anyio
 import pytest
 
 from orchestra_supervisor.config.secrets import fill_secrets
-from orchestra_supervisor.engine.file_changes import FileChanges
 from orchestra_supervisor.engine.rotation import FIRST_PAUSE, LONGEST_PAUSE, Rotation
 from orchestra_supervisor.engine.secret_ledger import LEDGER_PREFIX, SecretLedger
 from orchestra_supervisor.journal.records import EventQuery
@@ -102,8 +101,7 @@ async def a_room(*specs: ServiceSpec, store: Store, keeper: FakeKeeper | None = 
         ) as desk,
         anyio.create_task_group() as tasks,
     ):
-        changes = FileChanges(desk.supervisor, desk.verbs, keeper)
-        rotation = Rotation(changes, ledger, store, desk.bus, desk.clock)
+        rotation = Rotation(desk.supervisor, desk.verbs, keeper, ledger, store, desk.bus)
         tasks.start_soon(rotation.run)
         await settle()
         yield Room(desk, store, rotation)
