@@ -149,7 +149,7 @@ class Rotation:
         Returns:
             None when all is settled; True when a service is being started, False when values cannot be had.
         """
-        self._ledger.forget_others(self._supervisor.services)
+        self._forget_others()
         if self._supervisor.phase in {Phase.STOPPING, Phase.DOWN}:
             return None
         done: list[_Done] = []
@@ -159,19 +159,23 @@ class Rotation:
             names = [] if service is None or not _may_act(service) else asked.of(service.spec)
             if not names or service is None:
                 continue
-            if service.run is not None and service.run.pid is None:
+            run = service.run
+            if run is not None and run.pid is None:
                 rest = True  # which values it gets is being found out
                 continue
             try:
                 values = await self._values(names, asked.names)
             except SecretError as error:
-                if service.spec.on_secret_change.action != "ignore":
+                if run is not None and service.spec.on_secret_change.action != "ignore":
                     rest = bool(rest)
                     self._tell_trouble(name, error)
                 continue
             self._troubles.pop(name, None)
-            service = self._supervisor.services.get(name)  # it may be another one by now
+            service = self._supervisor.services.get(name)  # it may stand elsewhere by now
             if service is None or not _may_act(service):
+                continue
+            if (service.run and service.run.id) != (run and run.id):
+                rest = True  # it may have got later values than these
                 continue
             if changed := self._ledger.outdated(name, values):
                 if self._is_too_often(name):
@@ -222,6 +226,14 @@ class Rotation:
     def _is_too_often(self, name: str) -> bool:
         """Tell whether a service has to wait for its next restart: it may change its secrets itself."""
         return pause_until(self._recent.get(name, ()), anyio.current_time()) is not None
+
+    def _forget_others(self) -> None:
+        """Forget what is known of services that are no more."""
+        services = self._supervisor.services
+        self._ledger.forget_others(services)
+        for known in (self._recent, self._troubles):
+            for name in [name for name in known if name not in services]:
+                del known[name]
 
     # Telling.
 

@@ -217,6 +217,19 @@ async def test_a_change_while_a_run_is_being_given_its_secrets_is_not_missed() -
         assert [order.env["A"] for order in room.desk.keeper.spawned] == [f"x {OLD}", f"x {NEW}"]
 
 
+async def test_a_run_that_begins_while_values_are_read_is_not_held_against_them() -> None:
+    store = Store({"db": OLD})
+    async with a_room(one("web", "db"), store=store) as room:
+        store.takes = 3.0
+        room.rotation.look()
+        await anyio.sleep(1.0)  # the look has read the old value
+        store.values["db"], store.takes = NEW, 0.0
+        room.desk.verbs.restart(["web"], "by hand", with_dependents=False)
+        await anyio.sleep(20.0)
+        assert [order.env["A"] for order in room.desk.keeper.spawned] == [f"x {OLD}", f"x {NEW}"]
+        assert await room.events() == []
+
+
 async def test_the_next_daemon_acts_on_what_changed_while_there_was_none() -> None:
     keeper, specs = FakeKeeper(), (one("web", "db"), one("same", "api"), one("hup", "vault:x", "SIGHUP"))
     store = Store({"db": OLD, "api": OLD, "vault:x": OLD}, lasting={"vault:x"})
