@@ -210,7 +210,7 @@ async def test_a_service_is_not_stopped_while_it_could_not_be_started_again() ->
 async def test_a_change_while_a_run_is_being_given_its_secrets_is_not_missed() -> None:
     store = Store({"db": OLD}, takes=3.0)
     async with a_room(one("web", "db"), store=store) as room:
-        store.values["db"] = NEW  # after the run's values were read, before it is spawned
+        store.values["db"], store.takes = NEW, 0.0  # after the run's value was read, before it is spawned
         await room.look()
         assert room.desk.keeper.spawned == []
         await anyio.sleep(20.0)
