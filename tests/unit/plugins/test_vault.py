@@ -192,6 +192,17 @@ async def answer(plugin: Plugin) -> dict[str, str]:
         return {}
 
 
+async def test_a_server_is_trusted_by_the_authority_that_is_named(load: Load, tmp_path: Path) -> None:
+    with serving(tmp_path, tls=True) as own:
+        own.put("a", value=VALUE)
+        plugin = load("vault.py", address=own.url, token=ROOT_TOKEN, ca_file=own.ca_file)
+        assert await values(plugin, "a") == {"a": VALUE}
+        with pytest.raises(
+            TryLater, match="certificate that is not trusted: name its authority in `ca_file`"
+        ):
+            await ask(load("vault.py", address=own.url, token=ROOT_TOKEN), "a")
+
+
 @pytest.mark.parametrize(
     "policy", [f'{READ_DATA} path "secret/metadata/*" {{ capabilities = ["read"] }}', READ_DATA]
 )
