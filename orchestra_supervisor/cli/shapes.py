@@ -120,6 +120,9 @@ class ServiceView:
         self.probe_error = _text(row, "probe_error")
         self.watch_error = _text(_object(row, "watching"), "error")
         self.status_text = _text(row, "status_text")
+        self.limits_held = [
+            _text(_object(_object(row, "limits"), name), "held") for name in _object(row, "limits")
+        ]
         self.is_listening = row.get("listening") is True
         self.next_run = _number(row, "next_run")
 
@@ -164,6 +167,9 @@ class DaemonView:
         self.keeper_pid = _integer(row, "keeper_pid")
         self.logger_pid = _integer(row, "logger_pid")
         self.phase = _text(row, "phase")
+        groups = _object(row, "cgroups")
+        self.cgroup_version = _integer(groups, "version")
+        self.cgroup_limits = _texts(groups, "limits")
         self.count = _integer(row, "services")
         self.ready = _integer(row, "ready")
 
@@ -174,6 +180,11 @@ class StatusView:
     def __init__(self, answer: Json) -> None:
         self.daemon = DaemonView(_object(answer, "daemon"))
         self.services = [ServiceView(row) for row in rows(answer, "services")]
+
+    @property
+    def unheld(self) -> list[str]:
+        """Return the services that have a limit which nobody holds."""
+        return [one.name for one in self.services if "no" in one.limits_held]
 
     def unsettled(self) -> list[ServiceView]:
         """Return the services that are on their way somewhere.

@@ -97,6 +97,11 @@ class SocketForm(Form):
     path: Text | None = Field(
         None, min_length=1, description="Unix socket, relative to the file's folder, in place of a port."
     )
+    systemd: Text | None = Field(
+        None,
+        pattern=r"^[^:\s]{1,255}$",
+        description="In place of a port: a socket that systemd passes to us, by its FileDescriptorName=.",
+    )
     backlog: Annotated[Integer, Field(ge=1, le=65_535)] | None = Field(
         None, description="Connections that may wait. Default: 4096."
     )
@@ -106,8 +111,10 @@ class SocketForm(Form):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if sum(value is not None for value in (self.port, self.udp, self.path)) != 1:
-            raise ValueError("must have exactly one of port, udp and path")
+        if sum(value is not None for value in (self.port, self.udp, self.path, self.systemd)) != 1:
+            raise ValueError("must have exactly one of port, udp, path and systemd")
+        if self.systemd is not None and (self.host is not None or self.backlog is not None):
+            raise ValueError("must not have a host or a backlog with systemd, which has opened it")
         if self.host not in (None, "localhost"):
             try:
                 ipaddress.ip_address(self.host or "")

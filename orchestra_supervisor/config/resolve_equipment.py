@@ -62,6 +62,8 @@ def _socket(name: str, form: SocketForm, directory: Path) -> SocketSpec:
     given: dict[str, Any] = {key: value for key, value in optional.items() if value is not None}
     if form.path is not None:
         return SocketSpec(name=name, kind="unix", path=os.path.normpath(directory / form.path), **given)
+    if form.systemd is not None:
+        return SocketSpec(name=name, kind="inherited", fd_name=form.systemd)
     port = form.udp if form.port is None else form.port
     host = "127.0.0.1" if form.host in (None, "localhost") else form.host
     kind = "tcp" if form.udp is None else "udp"

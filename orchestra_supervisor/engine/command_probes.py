@@ -59,7 +59,24 @@ class CheckCarrier:
         """Carry out one check; a negative result is a value."""
         if not isinstance(check, CommandCheck):
             return await self._network(check, timeout)
-        slot = f"{PROBE_SLOT_PREFIX}{spec.name}:{kind}"
+        return await self.command(spec, kind.value, check, timeout)
+
+    async def command(
+        self,
+        spec: ServiceSpec,
+        name: str,
+        check: CommandCheck,
+        timeout: float,  # noqa: ASYNC109  # as above
+    ) -> ProbeOutcome:
+        """Run a command as a service runs, one of a name at a time; a bad end is a value.
+
+        Args:
+            spec: The service.
+            name: What it is for; names its slot.
+            check: The command.
+            timeout: Seconds after which it is killed.
+        """
+        slot = f"{PROBE_SLOT_PREFIX}{spec.name}:{name}"
         run = f"{slot}-{self._clock.run_digits()}"
         order = self._launcher.probe_order(spec, check, slot, run)
         try:

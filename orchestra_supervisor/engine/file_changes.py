@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.telling import Teller
 from orchestra_supervisor.engine.verbs import Verbs
-from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.states import Desired
 from orchestra_supervisor.model.watch import WatchSpec
-from orchestra_supervisor.rules.service import Service
 
 __all__ = ["FileChanges"]
 
@@ -19,7 +17,7 @@ class FileChanges:
 
     supervisor: Supervisor
     verbs: Verbs
-    keeper: KeeperPort
+    teller: Teller
 
     async def act(self, name: str, watch: WatchSpec, why: str) -> bool:
         """Restart a service, or tell it to reload; one that is wanted down stays down.
@@ -28,7 +26,7 @@ class FileChanges:
             Whether there was anything to do.
 
         Raises:
-            ConflictError: The keeper refuses the signal, or the service is not told by one.
+            ConflictError: The service could not be told.
         """
         service = self.supervisor.services.get(name)
         if service is None or service.desired is Desired.DOWN:
@@ -36,19 +34,6 @@ class FileChanges:
         if self.supervisor.phase in {Phase.STOPPING, Phase.DOWN}:
             return False
         if watch.action == "reload":
-            return await self.tell_to_reload(service)
+            return bool(await self.teller.tell_to_reload(service, by_default=True))
         self.verbs.restart([name], why, with_dependents=False)
-        return True
-
-    async def tell_to_reload(self, service: Service) -> bool:
-        """Tell the process of a service to read its configuration again; False where none runs."""
-        run, told = service.run, service.spec.reload
-        if run is None or run.pid is None or run.leader_ended:
-            return False
-        if told is not None and told.signal is None:
-            raise ConflictError(
-                f"{service.spec.name} is told by a command to reload, and a watch sends signals alone",
-                hint="give it reload.signal, or the watch the action restart",
-            )
-        await self.keeper.signal(run.id, told.signal if told and told.signal else "SIGHUP", "leader")
         return True

@@ -21,8 +21,10 @@ from orchestra_supervisor.engine.secret_ledger import LEDGER_PREFIX
 from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.engine.standing import Standing
 from orchestra_supervisor.engine.strangers import Strangers
-from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.equipment import HookSpec
+from orchestra_supervisor.model.spec import CommandCheck, Fleet, ServiceSpec
 from orchestra_supervisor.model.states import DownReason, State
+from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.orders import (
     PROBE_SLOT_PREFIX,
     CommandNews,
@@ -316,6 +318,10 @@ class Supervisor:
                 )
             case LoggerNews(kind, path, data):
                 self._bus.publish(f"log.{kind}", f"{path}: {kind}", data={"path": path, **data})
+
+    async def run_beside(self, spec: ServiceSpec, name: str, hook: HookSpec) -> ProbeOutcome:
+        """Run a command of a service beside it, as a probe's command is run; a bad end is a value."""
+        return await self._checks.command(spec, name, CommandCheck(argv=hook.argv), hook.timeout)
 
     # The fleet as a whole.
 

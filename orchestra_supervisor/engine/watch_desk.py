@@ -13,6 +13,7 @@ from orchestra_supervisor.engine.file_changes import FileChanges
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
 from orchestra_supervisor.engine.reload import Inputs, Reloader
 from orchestra_supervisor.engine.supervisor import Supervisor
+from orchestra_supervisor.engine.telling import Teller
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.engine.watches import Watches
 from orchestra_supervisor.model.watch import WatchSpec
@@ -58,7 +59,7 @@ class WatchDesk:
         await self.supervisor.taken_over.wait()
         try:
             async with anyio.create_task_group() as tasks:
-                answer = FileChanges(self.supervisor, self.verbs, self.keeper)
+                answer = FileChanges(self.supervisor, self.verbs, Teller(self.supervisor, self.keeper))
                 self._watches = Watches(
                     clock=self.clock, bus=self.bus, open_watch=self._files, act=answer.act, task_group=tasks
                 )

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from orchestra_supervisor.journald import INFO
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> int:
     handed_down = take_listen_fds()
     if handed_down:
         say(f"holds the sockets that the service manager handed down: {', '.join(handed_down)}", INFO)
-    around = _surroundings()
+    around = replace(_surroundings(), handed_down=handed_down)
     if not become_subreaper():
         say("this system has no child subreaper: a process that leaves its session may escape a stop")
     if not check_proc():

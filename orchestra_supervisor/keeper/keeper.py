@@ -82,7 +82,7 @@ class Keeper:
         )
         self._logs = LogPipes(self._loop, self._logger.send)
         self._cgroups = cgroups
-        self._sockets = Sockets(self._loop, self._emit)
+        self._sockets = Sockets(self._loop, self._emit, around.handed_down)
         self._notifications = Notifications(self._loop, self._emit, self._find_strays)
         self._launcher = Launcher(
             self._loop,

@@ -10,7 +10,7 @@ from orchestra_supervisor.wire.frames import Message
 __all__ = ["ListenSpec", "parse_sockets"]
 
 _MAX_SOCKETS = 12  # of one run
-_KINDS = ("tcp", "udp", "unix")
+_KINDS = ("tcp", "udp", "unix", "inherited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class ListenSpec:
 
     Attributes:
         name: What the service calls it; in LISTEN_FDNAMES.
-        kind: `tcp`, `udp` or `unix` (stream).
+        kind: `tcp`, `udp`, `unix` (stream), or `inherited` from the service manager.
         host: IP address; empty for unix.
         port: TCP or UDP port; 0 for unix.
         path: Of a unix socket, else empty.
@@ -27,6 +27,7 @@ class ListenSpec:
         mode: Permission bits of a unix socket.
         user: Owner of a unix socket, or None: ours.
         group: Likewise.
+        fd_name: What the service manager calls an inherited one, else empty.
     """
 
     name: str
@@ -38,12 +39,13 @@ class ListenSpec:
     mode: int = 0o600
     user: str | int | None = None
     group: str | int | None = None
+    fd_name: str = ""
 
     @property
     def address(self) -> str:
         """Return the address for people."""
-        if self.kind == "unix":
-            return self.path
+        if self.kind in ("unix", "inherited"):
+            return self.path or f"the service manager's {self.fd_name}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" if self.kind == "tcp" else f"udp {host}:{self.port}"
 
@@ -82,6 +84,8 @@ def _socket(given: Message) -> ListenSpec:
             group=account("group", given.get("group")),
             backlog=backlog,
         )
+    if kind == "inherited":
+        return ListenSpec(name, "inherited", fd_name=take_text(given, "fd_name"))
     host = take_text(given, "host")
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)

@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -34,9 +34,13 @@ class Sockets:
     Args:
         loop: The keeper's loop.
         emit: Sends an event to the daemon.
+        handed_down: Listening sockets of the service manager, by its names for them; never closed.
     """
 
-    def __init__(self, loop: Loop, emit: Callable[[Message], None]) -> None:
+    def __init__(
+        self, loop: Loop, emit: Callable[[Message], None], handed_down: Mapping[str, Sequence[int]]
+    ) -> None:
+        self._handed_down = handed_down
         self._loop = loop
         self._emit = emit
         self._slots: dict[str, _Slot] = {}
@@ -65,10 +69,22 @@ class Sockets:
             _close(spec, here.held.pop(spec))
         for spec in wanted:
             if spec not in here.held:
-                here.held[spec] = _listen(spec)
+                here.held[spec] = self._take(spec) if spec.kind == "inherited" else _listen(spec)
         if not here.held:
             del self._slots[slot]
         return [here.held[spec].fileno() for spec in wanted]
+
+    def _take(self, spec: ListenSpec) -> socket.socket:
+        """Return our share of a socket of the service manager; of several under one name the first."""
+        fds = self._handed_down.get(spec.fd_name)
+        if not fds:
+            known = ", ".join(sorted(self._handed_down)) or "none"
+            text = f"socket {spec.name}: the service manager passed no {spec.fd_name!r} (passed: {known})"
+            raise SpawnFailure("socket", errno.ENOENT, text)
+        try:
+            return socket.socket(fileno=os.dup(fds[0]))
+        except OSError as error:
+            raise SpawnFailure("socket", error.errno or errno.EINVAL) from error
 
     def watch(self, slot: str) -> None:
         """Tell the daemon, once, when a connection comes to a socket of the slot."""

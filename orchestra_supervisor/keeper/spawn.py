@@ -10,9 +10,9 @@ import os
 import resource
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
@@ -73,11 +73,13 @@ class Surroundings:
         null: Descriptor of /dev/null, above 2.
         files: Soft and hard RLIMIT_NOFILE before the keeper raised its own.
         max_fd: No descriptor of the keeper is higher.
+        handed_down: Listening sockets of the service manager, by its names for them.
     """
 
     null: int
     files: tuple[int, int]
     max_fd: int
+    handed_down: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
 
 @dataclass(frozen=True, slots=True)

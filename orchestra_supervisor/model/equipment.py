@@ -41,7 +41,7 @@ class SocketSpec(_Part):
     """A listening socket that outlives runs and is handed to each."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    kind: Literal["tcp", "udp", "unix"] = "tcp"
+    kind: Literal["tcp", "udp", "unix", "inherited"] = "tcp"
     host: str = ""
     """IP address; empty for unix."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
@@ -52,6 +52,8 @@ class SocketSpec(_Part):
     mode: Annotated[int, Field(ge=0, le=0o777)] = 0o600
     user: str | None = None
     group: str | None = None
+    fd_name: str = ""
+    """What the service manager calls an inherited one (FileDescriptorName=), else empty."""
 
     @field_validator("host")
     @classmethod
@@ -61,6 +63,8 @@ class SocketSpec(_Part):
     @property
     def address(self) -> str:
         """Return the address for people."""
+        if self.kind == "inherited":
+            return f"systemd {self.fd_name}"
         if self.kind == "unix":
             return self.path
         host = f"[{self.host}]" if ":" in self.host else self.host

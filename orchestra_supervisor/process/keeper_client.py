@@ -308,6 +308,8 @@ def _sockets(sockets: tuple[SocketSpec, ...]) -> list[Message]:
 
 
 def _address(one: SocketSpec) -> Message:
+    if one.kind == "inherited":
+        return {"fd_name": one.fd_name}
     if one.kind == "unix":
         return {"path": one.path, "mode": one.mode, "user": one.user, "group": one.group}
     return {"host": one.host, "port": one.port}

@@ -182,6 +182,7 @@ class Keeper:
         patience: Factor on the keeper's own waits.
         cgroups: Control groups to divide; None: use none, whatever is delegated to the test.
         mark: Names the home in theirs.
+        pass_fds: Descriptors that the first process gets.
         env: Further variables of the keeper's environment.
     """
 
@@ -199,6 +200,7 @@ class Keeper:
         patience: float = 1.0,
         cgroups: list[str] | None = None,
         mark: str = "test",
+        pass_fds: list[int] | None = None,
         env: dict[str, str] | None = None,
     ) -> None:
         self._python = python
@@ -221,7 +223,7 @@ class Keeper:
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,
             stderr=self._stderr,
-            pass_fds=[lock_fd] if lock_fd is not None else [],
+            pass_fds=[*(pass_fds or []), *([lock_fd] if lock_fd is not None else [])],
             env=os.environ | (env or {}),
         )
         self.pid = self.process.pid

@@ -15,7 +15,7 @@ from orchestra_supervisor.cli.doctor.fleet import Sight
 from orchestra_supervisor.cli.doctor.verdict import Check, Verdict
 from orchestra_supervisor.cli.text import format_size
 
-__all__ = ["check_cgroup", "host_checks"]
+__all__ = ["host_checks"]
 
 _PR_GET_CHILD_SUBREAPER = 37  # <linux/prctl.h>
 _FDS_OF_SERVICE = 8  # descriptors that keeper and logger hold of a service, generously
@@ -31,7 +31,7 @@ def host_checks(home: Path, sight: Sight) -> Iterator[tuple[str, Check]]:
     """Yield the checks, each with its subject."""
     yield "versions", partial(_versions, sight)
     yield "kernel", _kernel
-    yield "cgroup", check_cgroup
+    yield "cgroup", partial(_cgroup, sight)
     yield "inotify", _inotify
     yield "limits", partial(_limits, sight)
     yield "pipes", partial(_pipes, sight)
@@ -67,18 +67,20 @@ def _kernel() -> list[Verdict]:
     return [Verdict("kernel", "ok", "pidfd, subreaper and splice are there")]
 
 
-def check_cgroup() -> list[Verdict]:
-    """Return whether processes can be put into control groups of ours."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return [Verdict("cgroup", "ok", "no control groups here; none are needed")]
-    own = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if own is None:
-        return [Verdict("cgroup", "ok", "control groups of the first version; none are used")]
-    folder = Path(f"/sys/fs/cgroup{own}")
-    word = "delegated to this user" if os.access(folder / "cgroup.procs", os.W_OK) else "not delegated"
-    return [Verdict("cgroup", "ok", f"{own}, {word}")]
+def _cgroup(sight: Sight) -> list[Verdict]:
+    """Return by what the runs of the fleet are known besides ancestry, and which limits are held."""
+    if sight.status is None:
+        return [Verdict("cgroup", "ok", "the daemon would tell what is in use; it does not answer")]
+    daemon = sight.status.daemon
+    if daemon.cgroup_version is None:
+        if unheld := sight.status.unheld:
+            text = f"none is delegated: limits on cpu and pids of {', '.join(unheld)} are not held"
+            hint = "Delegate=yes in a unit, or directories in ORCHESTRA_CGROUP"
+            return [Verdict("cgroup", "warn", text, hint)]
+        return [Verdict("cgroup", "ok", "none is delegated: runs are known by ancestry, memory is watched")]
+    limits = ", ".join(daemon.cgroup_limits) or "none"
+    text = f"each run has one of version {daemon.cgroup_version}; limits held: {limits}"
+    return [Verdict("cgroup", "ok", text)]
 
 
 def _inotify() -> list[Verdict]:

@@ -15,6 +15,7 @@ import pytest
 from orchestra_supervisor.model.figures import Figures
 from orchestra_supervisor.process import figures as figures_module
 from orchestra_supervisor.process.figures import ProcessSampler, Root
+from tests.process.keeper_driver import is_alive, wait_until
 
 RUN = "web-0123456789ab"
 AT = 1_700_000_000.0
@@ -135,6 +136,7 @@ def test_a_run_is_measured_with_all_of_its_tree(house: House) -> None:
     assert both.memory_kind == "pss"
     assert 100_000 < both.memory < 100_000_000
     os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not is_alive(child), "it has ended, and nobody has collected it")
     alone = house.look(1.0)
     assert (alone.processes, alone.threads) == (1, 1), "what has ended is not counted, collected or not"
 

@@ -23,6 +23,15 @@ while True:
 """
 
 
+# Stands for a service manager: hands a descriptor down as the third and becomes the program.
+_HAND_DOWN = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", "LISTEN_PID": str(os.getpid())}
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
 def server() -> list[str]:
     return [sys.executable, "-I", "-S", "-c", SERVER]
 
@@ -230,3 +239,23 @@ def test_a_path_that_somebody_else_has_bound_since_is_left_to_them(daemon, tmp_p
         daemon.send({"type": "unlisten", "slot": "web"})
         daemon.sync()
         wait_until(path.exists, "it is still there")
+
+
+def test_a_socket_of_the_service_manager_goes_to_the_run_that_names_it_and_stays_open(tmp_path):
+    with socket.socket() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.listen()
+        port = theirs.getsockname()[1]
+        prefix = [sys.executable, "-c", _HAND_DOWN, str(theirs.fileno())]
+        with Keeper(tmp_path, prefix=prefix, pass_fds=[theirs.fileno()]) as keeper:
+            daemon = keeper.greeted_daemon()
+            http = {"name": "http", "kind": "inherited", "fd_name": "web"}
+            for number in (1, 2):
+                order = spawn_message(f"web-{number}", *server(), slot="web", sockets=[http])
+                pid = daemon.request(order)["pid"]
+                assert f"({pid}, '1', ['http'], True" in ask(("127.0.0.1", port))
+                daemon.request({"type": "stop", "run": f"web-{number}"})
+                daemon.event("gone", run=f"web-{number}")
+            other = {**http, "fd_name": "api"}
+            failed = daemon.request(spawn_message("api-1", *server(), sockets=[other]))
+            assert failed["message"] == "socket http: the service manager passed no 'api' (passed: web)"

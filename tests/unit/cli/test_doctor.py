@@ -9,6 +9,7 @@ import pytest
 from orchestra_supervisor.cli.doctor import diagnosis, fleet, host
 from orchestra_supervisor.cli.doctor.diagnosis import diagnose
 from orchestra_supervisor.cli.doctor.verdict import Verdict
+from orchestra_supervisor.cli.shapes import StatusView
 from tests.e2e.cli import shapes
 from tests.e2e.cli.fake_control import holding_lock, serving
 
@@ -129,3 +130,34 @@ def test_a_check_that_breaks_does_not_hide_the_others(home: Path, monkeypatch: p
     broken = next(one for one in found if one.subject == "orphans")
     assert (broken.grade, "no such luck" in broken.text) == ("warn", True)
     assert diagnosis.diagnose is diagnose
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "grade", "text"),
+    [
+        ({"version": 2, "limits": ["cpu", "memory"]}, {}, "ok", "one of version 2; limits held: cpu, memory"),
+        (
+            {"version": None, "limits": []},
+            {"memory": {"value": 1, "held": "watched"}},
+            "ok",
+            "memory is watched",
+        ),
+        (
+            {"version": None, "limits": []},
+            {"pids": {"value": 1, "held": "no"}},
+            "warn",
+            "of web are not held",
+        ),
+    ],
+)
+def test_which_limits_are_held_is_told(
+    groups: dict[str, object], limits: dict[str, object], grade: str, text: str
+) -> None:
+    answer = shapes.status("/h", [shapes.service("web", limits=limits)])
+    daemon = answer["daemon"]
+    assert isinstance(daemon, dict)
+    daemon["cgroups"] = groups
+    sight = fleet.Sight(1, StatusView(answer), "", None, 1, ())
+    (found,) = host._cgroup(sight)
+    assert found.grade == grade
+    assert text in found.text

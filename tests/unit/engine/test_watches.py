@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from orchestra_supervisor.engine.file_changes import FileChanges
+from orchestra_supervisor.engine.telling import Teller
 from orchestra_supervisor.engine.watches import Watches, words_of
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.equipment import HookSpec, ReloadSpec
@@ -79,7 +80,7 @@ async def a_room(*specs: ServiceSpec, down: dict[str, DownReason] | None = None)
             opened.remove(cwd)
 
     async with running(fleet_of(*specs), down=down) as desk, anyio.create_task_group() as tasks:
-        answer = FileChanges(desk.supervisor, desk.verbs, desk.keeper)
+        answer = FileChanges(desk.supervisor, desk.verbs, Teller(desk.supervisor, desk.keeper))
         watches = Watches(
             clock=desk.clock, bus=desk.bus, open_watch=open_watch, act=answer.act, task_group=tasks
         )
@@ -157,7 +158,7 @@ async def test_the_action_reload_is_a_signal_and_no_restart() -> None:
         assert room.spawns() == 1
 
 
-async def test_the_action_reload_sends_the_signal_that_the_service_reloads_on() -> None:
+async def test_the_action_reload_tells_a_service_in_the_way_that_it_has() -> None:
     usr1 = one(action="reload").model_copy(update={"reload": ReloadSpec(signal="SIGUSR1")})
     by_command = one("api", action="reload").model_copy(
         update={"reload": ReloadSpec(command=HookSpec(argv=("x",)))}
@@ -169,8 +170,12 @@ async def test_the_action_reload_sends_the_signal_that_the_service_reloads_on() 
         await anyio.sleep(5.0)
         sent = [order for order in room.desk.keeper.orders if order[0] == "signal"]
         assert sent == [("signal", run, "SIGUSR1", "leader")]
+        (told,) = [order for order in room.desk.keeper.spawned if order.slot == "probe:api:reload"]
+        assert told.argv == ("x",)
+        room.desk.keeper.end(told.run, 3)
+        await settle()
         (failed,) = await room.events("watch.failed")
-        assert failed.service == "api"
+        assert (failed.service, "exit code 3" in failed.message) == ("api", True)
 
 
 async def test_what_cannot_be_watched_is_told_once_and_shown() -> None:
