@@ -166,9 +166,6 @@ class ServiceForm(Form):
             raise ValueError("has notify and a startup probe: only one can say when it has started")
         if self.watchdog and self.notify is False:
             raise ValueError("has a watchdog, for which notify must not be false")
-        is_command = self.reload is not None and self.reload.command is not None
-        if is_command and self.on_secret_change is not None and self.on_secret_change.action == "reload":
-            raise ValueError("has on_secret_change: reload, for which reload must be a signal")
         return self
 
     @field_validator("rlimits")

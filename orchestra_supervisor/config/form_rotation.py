@@ -18,7 +18,7 @@ class SecretChangeForm(Form):
     """What is done when a secret of the service has another value: exactly one of action and signal."""
 
     action: Literal["ignore", "restart", "reload"] | None = Field(
-        None, description="ignore: nothing; restart: a new run; reload: the signal of `reload`, else SIGHUP."
+        None, description="ignore: nothing; restart: a new run; reload: as `reload` says, else SIGHUP."
     )
     signal: Text | None = Field(None, description="Sent to the first process, SIGHUP for example.")
 

@@ -13,10 +13,10 @@ import anyio
 
 from orchestra_supervisor.config.secrets import secret_names
 from orchestra_supervisor.engine.bus import EventBus
-from orchestra_supervisor.engine.file_changes import FileChanges
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.secret_ledger import SecretLedger
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.telling import Teller
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError, SecretError
 from orchestra_supervisor.model.spec import ServiceSpec
@@ -101,7 +101,7 @@ class Rotation:
         self._supervisor = supervisor
         self._verbs = verbs
         self._keeper = keeper
-        self._changes = FileChanges(supervisor, verbs, keeper)
+        self._teller = Teller(supervisor, keeper)
         self._ledger = ledger
         self._secrets = secrets
         self._bus = bus
@@ -211,7 +211,7 @@ class Rotation:
                     self._recent[name] = (*self._recent.get(name, ()), now)[-MOST_ACTIONS:]
                     return wish.action
                 case "reload":
-                    await self._changes.tell_to_reload(service)
+                    await self._teller.tell_to_reload(service, by_default=True)
                 case "signal" if service.run is not None and wish.signal is not None:
                     await self._keeper.signal(service.run.id, wish.signal, "leader")
                 case _:

@@ -53,13 +53,6 @@ def test_a_bad_wish_is_told_with_its_line(load, wish: object, said: str) -> None
     assert finding.where[0].line == 2
 
 
-def test_a_reload_by_a_command_is_no_way_to_tell_of_a_secret(load) -> None:
-    result = load_web(load, "reload", reload={"command": "nginx -s reload"})
-    (finding,) = result.errors
-    assert "reload must be a signal" in finding.message
-    assert load_web(load, "reload", reload="SIGUSR1").errors == ()
-
-
 def test_a_signal_goes_with_the_action_signal_alone() -> None:
     for wrong in ({"action": "signal"}, {"action": "restart", "signal": "SIGHUP"}):
         with pytest.raises(ValueError, match="exactly where the action is one"):
