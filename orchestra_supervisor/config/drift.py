@@ -26,7 +26,7 @@ _ACTIVATION = frozenset({"PATH", "VIRTUAL_ENV"})
 def health_url(spec: ServiceSpec) -> str | None:
     """Return the address of the readiness probe, else of another http probe."""
     for probe in (spec.probes.readiness, spec.probes.liveness, spec.probes.startup):
-        if probe is not None and isinstance(probe.check, HttpCheck):
+        if probe is not None and isinstance(probe.check, HttpCheck) and not probe.check.unix:
             return probe.check.url
     return None
 

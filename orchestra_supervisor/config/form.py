@@ -20,12 +20,11 @@ from orchestra_supervisor.config.form_log import LogForm
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
     Form,
-    ProbesForm,
-    ProbeTimingForm,
     RestartOrPolicy,
     StopForm,
 )
 from orchestra_supervisor.config.form_plugins import PluginOrSource
+from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
 from orchestra_supervisor.config.form_rotation import SecretChangeOrWord
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.form_watch import WatchOrPaths

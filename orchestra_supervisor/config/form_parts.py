@@ -1,9 +1,8 @@
-"""The parts of the native form that stand inside services: probes, restarts, stops, needs, logs.
+"""The parts of the native form that stand inside services: restarts, stops, needs.
 
 None means "not said"; defaults are filled in by `resolve`.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, cast
 
@@ -13,7 +12,6 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    JsonValue,
     field_validator,
     model_validator,
 )
@@ -24,11 +22,8 @@ from orchestra_supervisor.config.values import (
     CommandLine,
     Duration,
     Flag,
-    Integer,
-    PortNumber,
     RestartLimit,
     ServiceName,
-    StatusRange,
     Text,
 )
 from orchestra_supervisor.model.spec import StopStep
@@ -39,16 +34,10 @@ __all__ = [
     "DependenciesForm",
     "DependencyForm",
     "Form",
-    "HttpForm",
-    "PluginCheckForm",
-    "ProbeForm",
-    "ProbeTimingForm",
-    "ProbesForm",
     "RestartForm",
     "RestartOrPolicy",
     "StopForm",
     "StopStepForm",
-    "TcpForm",
     "spell_out",
 ]
 
@@ -80,20 +69,6 @@ def spell_out(key: str) -> BeforeValidator:
     return BeforeValidator(to_object)
 
 
-def _to_address(value: object) -> object:
-    if isinstance(value, str):
-        host, _, port = value.rpartition(":")
-        if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII):
-            raise ValueError('must be a port, or "host:port"')
-        address: dict[str, object] = {"port": int(port)}
-        if host:
-            address["host"] = host.removeprefix("[").removesuffix("]")
-        return address
-    if isinstance(value, int) and not isinstance(value, bool):
-        return {"port": value}
-    return cast("object", value)
-
-
 def _to_dependency(entry: object) -> object:
     return {"condition": entry} if isinstance(entry, str) else entry
 
@@ -109,108 +84,6 @@ def _to_dependencies(value: object) -> object:
         entries = cast("dict[str, object]", value)
         return {name: _to_dependency(entry) for name, entry in entries.items()}
     return value
-
-
-class HttpForm(Form):
-    """An HTTP request and the answer it must get."""
-
-    url: Text = Field(pattern=r"^https?://[^\s/]\S*$", description="http:// or https:// address.")
-    method: Literal["GET", "HEAD", "POST"] | None = Field(None, description="Default: GET.")
-    headers: dict[str, Text] | None = Field(None, description="Sent with the request.")
-    status: StatusRange | None = Field(
-        None, description="Status that counts as healthy, or [lowest, highest]. Default: [200, 299]."
-    )
-    body: Text | None = Field(
-        None, description="Regular expression that must be found in the first 64 KiB of the body."
-    )
-
-    @field_validator("body")
-    @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                re.compile(value)
-            except (re.error, OverflowError, RecursionError) as error:
-                msg = f"is not a regular expression: {error}"
-                raise ValueError(msg) from error
-        return value
-
-
-class TcpForm(Form):
-    """An address that must accept a connection."""
-
-    host: Text | None = Field(None, description="Default: 127.0.0.1.")
-    port: PortNumber = Field(description="TCP port.")
-
-
-class ProbeTimingForm(Form):
-    """When a probe checks, and how many results count."""
-
-    initial_delay: Duration | None = Field(None, description="From spawn to the first check. Default: 0.")
-    period: Annotated[Duration, Field(ge=0.01, le=86_400)] | None = Field(
-        None,
-        description="Between the starts of two checks, 10ms to 1d. Default: 10s. "
-        "Until it first passes, a probe checks more often.",
-    )
-    timeout: Annotated[Duration, Field(ge=0.01, le=3_600)] | None = Field(
-        None, description="A check that takes longer has failed, 10ms to 1h. Default: 5s."
-    )
-    success_threshold: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Passes in a row that count as healthy. Default: 1."
-    )
-    failure_threshold: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Failures in a row that count as unhealthy. Default: 3."
-    )
-
-
-class PluginCheckForm(Form):
-    """A check that a plugin carries out."""
-
-    probe: Text = Field(min_length=1, description="The kind of check, as a plugin calls it.")
-    options: dict[str, JsonValue] | None = Field(None, description="What that kind of check takes.")
-
-
-class ProbeForm(ProbeTimingForm):
-    """One probe: exactly one of http, tcp, command and plugin, and its timing."""
-
-    http: (
-        Annotated[HttpForm, spell_out("url"), AlsoWritten({"type": "string", "pattern": r"^https?://|\$\{"})]
-        | None
-    ) = Field(None, description="Passes when the answer has the wanted status and body.")
-    tcp: (
-        Annotated[
-            TcpForm,
-            BeforeValidator(_to_address),
-            AlsoWritten({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}),
-        ]
-        | None
-    ) = Field(None, description="Passes when a connection is accepted: port, host:port, or an object.")
-    command: CommandLine | None = Field(
-        None, description="Passes when it exits with 0; runs with the service's cwd, env and user."
-    )
-    plugin: Annotated[PluginCheckForm, spell_out("probe"), AlsoWritten({"type": "string"})] | None = Field(
-        None, description="Passes when a plugin's check does: its kind, or an object."
-    )
-
-    @model_validator(mode="after")
-    def _has_one_check(self) -> Self:
-        given = [name for name in ("http", "tcp", "command", "plugin") if getattr(self, name) is not None]
-        if len(given) != 1:
-            msg = (
-                f"must have exactly one of http, tcp, command and plugin, not {' and '.join(given) or 'none'}"
-            )
-            raise ValueError(msg)
-        return self
-
-
-class ProbesForm(Form):
-    """The probes of one service."""
-
-    startup: ProbeForm | None = Field(
-        None, description="Until it passes, readiness and liveness do not check; its failure ends the run."
-    )
-    readiness: ProbeForm | None = Field(None, description="Decides between ready and unhealthy.")
-    liveness: ProbeForm | None = Field(None, description="Its failure restarts the run.")
 
 
 class BackoffForm(Form):

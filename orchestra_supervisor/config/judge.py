@@ -200,6 +200,9 @@ def _said(kind: str, fault: dict[str, Any], value: object) -> tuple[str, str]:
             else None
         )
         return f"must be {expected}", f"did you mean {near!r}?" if near else ""
+    context = cast("dict[str, object]", fault.get("ctx", {}))
+    if "hint" in context:
+        return message, str(context["hint"])
     for prefix in ("Input should be ", "String should ", "List should ", "Value should "):
         if message.startswith(prefix):
             return "must " + ("be " if prefix == "Input should be " else "") + message.removeprefix(

@@ -13,27 +13,20 @@ from orchestra_supervisor.config.environment import Layers, Scope, activation, a
 from orchestra_supervisor.config.findings import Finding, Findings, Severity, shown
 from orchestra_supervisor.config.form import DefaultsForm, HeadForm, ServiceForm
 from orchestra_supervisor.config.form_log import to_log_spec
-from orchestra_supervisor.config.form_parts import (
-    ProbeForm,
-    ProbesForm,
-    ProbeTimingForm,
-    RestartForm,
-    StopForm,
-    StopStepForm,
-)
+from orchestra_supervisor.config.form_parts import RestartForm, StopForm, StopStepForm
+from orchestra_supervisor.config.form_probes import ProbesForm
 from orchestra_supervisor.config.form_rotation import secret_change
 from orchestra_supervisor.config.form_schedule import to_schedule
 from orchestra_supervisor.config.form_watch import watch_spec
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
+from orchestra_supervisor.config.resolve_probes import probe_spec
 from orchestra_supervisor.config.values import UNLIMITED
 from orchestra_supervisor.config.variables import shell_variables
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
-    CommandCheck,
     DependencySpec,
     HttpCheck,
-    PluginCheck,
     ProbeSet,
     ProbeSpec,
     RestartSpec,
@@ -41,7 +34,6 @@ from orchestra_supervisor.model.spec import (
     ServiceSpec,
     StopSpec,
     StopStep,
-    TcpCheck,
 )
 from orchestra_supervisor.model.states import Condition, Kind
 
@@ -96,7 +88,7 @@ def service_ports(specs: Iterable[ServiceSpec]) -> dict[int, str]:
             owners.setdefault(spec.port, spec.name)
         for probe in (spec.probes.readiness, spec.probes.liveness, spec.probes.startup):
             check = None if probe is None else probe.check
-            port = local_port(check.url) if isinstance(check, HttpCheck) else None
+            port = local_port(check.url) if isinstance(check, HttpCheck) and not check.unix else None
             if port is not None:
                 probed.setdefault(port, spec.name)
     return probed | owners
@@ -306,7 +298,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "depends_on": _dependencies(form),
         "restart": _restart(form, defaults.restart, kind),
         "stop": _stop(form.stop or defaults.stop),
-        "probes": _probe_set(form, file.head, defaults.probes),
+        "probes": _probe_set(form, file),
         "url": form.url or _site(form.health_url),
         **equipment_values(form, file.reading.source.directory, file.environ),
         "log": to_log_spec(defaults.log, form.log),
@@ -363,13 +355,14 @@ def _stop(form: StopForm | None) -> StopSpec:
     return StopSpec(steps=(StopStep(**step),), **scope)
 
 
-def _probe_set(form: ServiceForm, head: HeadForm, default: ProbeTimingForm | None) -> ProbeSet:
+def _probe_set(form: ServiceForm, file: FileScope) -> ProbeSet:
     timing: dict[str, Any] = {}
-    if head.health_check_interval is not None:
-        timing["period"] = head.health_check_interval
-    timing |= _given(default)
+    if file.head.health_check_interval is not None:
+        timing["period"] = file.head.health_check_interval
+    timing |= _given(file.defaults.probes)
+    directory = file.reading.source.directory
     written = form.probes or ProbesForm.model_construct(startup=None, readiness=None, liveness=None)
-    probes = {name: _probe(probe, timing) for name, probe in _given(written).items()}
+    probes = {name: probe_spec(probe, timing, directory) for name, probe in _given(written).items()}
     if form.health_url is not None:
         if form.health_check_retries is not None:
             timing["failure_threshold"] = form.health_check_retries
@@ -377,22 +370,3 @@ def _probe_set(form: ServiceForm, head: HeadForm, default: ProbeTimingForm | Non
         probes.setdefault("readiness", shorthand)
         probes.setdefault("liveness", shorthand)
     return ProbeSet(**probes)
-
-
-def _probe(form: ProbeForm, timing: dict[str, Any]) -> ProbeSpec:
-    given = _given(form)
-    checks = {key: given.pop(key, None) for key in ("http", "tcp", "command", "plugin")}
-    check: HttpCheck | TcpCheck | CommandCheck | PluginCheck
-    if form.http is not None:
-        http = _given(checks["http"])
-        renamed = {"body_match": http.pop("body")} if "body" in http else {}
-        if "status" in http:
-            http["status"] = tuple(http["status"])
-        check = HttpCheck(**http, **renamed)
-    elif form.tcp is not None:
-        check = TcpCheck(**_given(checks["tcp"]))
-    elif form.plugin is not None:
-        check = PluginCheck(**_given(checks["plugin"]))
-    else:
-        check = CommandCheck(argv=tuple(form.command or ()))
-    return ProbeSpec(check=check, **(timing | given))

@@ -1,19 +1,20 @@
-"""Probe commands: run by the keeper like everything else, one at a time for each probe."""
+"""Carries out checks: addresses here, lines in the log of a run, commands through the keeper.
+
+A probe's command is run by the keeper like everything else, one at a time for each probe.
+"""
+
+from functools import partial
 
 import anyio
 
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.order_secrets import with_secrets
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
+from orchestra_supervisor.engine.prober import ProbeRunner
+from orchestra_supervisor.model.checks import LogCheck
 from orchestra_supervisor.model.errors import SecretError
-from orchestra_supervisor.model.spec import (
-    CommandCheck,
-    HttpCheck,
-    PluginCheck,
-    ServiceSpec,
-    StopSpec,
-    TcpCheck,
-)
+from orchestra_supervisor.model.spec import Check, CommandCheck, ServiceSpec, StopSpec
+from orchestra_supervisor.probes.log_line import LogSearch
 from orchestra_supervisor.probes.outcome import ProbeOutcome, judge_exit
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, slot_of
 from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, ProbeKind, Spawned, SpawnRefused, Stuck
@@ -31,7 +32,7 @@ class _Running:
 
 
 class CheckCarrier:
-    """Carries out a check of any kind: network checks here, commands through the keeper."""
+    """Carries out a check of any kind: network checks and logs here, commands through the keeper."""
 
     def __init__(
         self,
@@ -48,25 +49,25 @@ class CheckCarrier:
         self._network = network
         self._secrets = secrets
         self._running: dict[str, _Running] = {}
+        self._log_threads = anyio.CapacityLimiter(_LOG_THREADS)
 
-    async def run(
-        self,
-        spec: ServiceSpec,
-        kind: ProbeKind,
-        check: HttpCheck | TcpCheck | CommandCheck | PluginCheck,
-        timeout: float,  # noqa: ASYNC109  # part of the probe: a late answer is a failed check, not an error
-    ) -> ProbeOutcome:
-        """Carry out one check; a negative result is a value."""
-        if not isinstance(check, CommandCheck):
-            return await self._network(check, timeout)
-        return await self.command(spec, kind.value, check, timeout)
+    def prepare(self, spec: ServiceSpec, kind: ProbeKind, run: str, check: Check) -> ProbeRunner:
+        """Return what carries out a check for one run; a negative result is a value."""
+        match check:
+            case CommandCheck():
+                return partial(self.command, spec, kind.value, check)
+            case LogCheck():
+                path = str(self._launcher.log_path(spec.name))
+                return LogSearch(check, path, run, self._log_threads).look
+            case _:
+                return partial(self._network, check)
 
     async def command(
         self,
         spec: ServiceSpec,
         name: str,
         check: CommandCheck,
-        timeout: float,  # noqa: ASYNC109  # as above
+        timeout: float,  # noqa: ASYNC109  # part of the probe: a late answer is a failed check, not an error
     ) -> ProbeOutcome:
         """Run a command as a service runs, one of a name at a time; a bad end is a value.
 
@@ -148,6 +149,9 @@ class CheckCarrier:
             case Spawned() | Notified() | Stuck():
                 pass
 
+
+_LOG_THREADS = 4
+"""Logs that are searched at the same time; the others wait for their turn."""
 
 _CLEAR_LIMIT = 10.0
 """Seconds to wait for a killed probe command; one that cannot be killed keeps its slot, and the

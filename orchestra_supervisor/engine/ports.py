@@ -5,19 +5,13 @@ from typing import Protocol
 
 from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.model.spec import (
-    HttpCheck,
-    PluginCheck,
-    ServiceSpec,
-    StopSpec,
-    TcpCheck,
-)
+from orchestra_supervisor.model.spec import NetworkCheck, PluginCheck, ServiceSpec, StopSpec
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.orders import LogTarget, News, SpawnOrder
 
 __all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver"]
 
-Checker = Callable[[HttpCheck | TcpCheck | PluginCheck, float], Awaitable[ProbeOutcome]]
+Checker = Callable[[NetworkCheck | PluginCheck, float], Awaitable[ProbeOutcome]]
 """Carries out one check that needs no process of its own within a timeout in seconds."""
 
 SecretResolver = Callable[[dict[str, str]], Awaitable[dict[str, str]]]

@@ -11,25 +11,20 @@ import anyio
 import anyio.abc
 
 from orchestra_supervisor.engine.ports import Clock
-from orchestra_supervisor.model.spec import (
-    CommandCheck,
-    HttpCheck,
-    PluginCheck,
-    ProbeSpec,
-    ServiceSpec,
-    TcpCheck,
-)
+from orchestra_supervisor.model.checks import LogCheck
+from orchestra_supervisor.model.spec import Check, ProbeSpec, ServiceSpec
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.rules.health import Tally, active_probes, count, next_interval
 from orchestra_supervisor.rules.inputs import Probed, ProbeKind, ProbeSaw
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["ProbeRunner", "Prober"]
+__all__ = ["ProbeMaker", "ProbeRunner", "Prober"]
 
-Check = HttpCheck | TcpCheck | CommandCheck | PluginCheck
-ProbeRunner = Callable[[ServiceSpec, ProbeKind, Check, float], Awaitable[ProbeOutcome]]
-"""Carries out one check of a service's probe within a timeout in seconds."""
+ProbeRunner = Callable[[float], Awaitable[ProbeOutcome]]
+"""Carries out one check within a timeout in seconds. It may remember what it saw: it is of one run."""
+ProbeMaker = Callable[[ServiceSpec, ProbeKind, str, Check], ProbeRunner]
+"""Returns what carries out the check of a service's probe for a run id."""
 
 _Key = tuple[str, ProbeKind]
 
@@ -54,15 +49,15 @@ class Prober:
 
     Args:
         clock: Time.
-        check: Carries out one check.
+        checks: Makes what carries out a check.
         post: Takes (service, input) for the engine's inbox.
     """
 
     def __init__(
-        self, *, clock: Clock, check: ProbeRunner, post: Callable[[str, Probed | ProbeSaw], None]
+        self, *, clock: Clock, checks: ProbeMaker, post: Callable[[str, Probed | ProbeSaw], None]
     ) -> None:
         self._clock = clock
-        self._check = check
+        self._checks = checks
         self._post = post
         self._tasks: dict[_Key, _Task] = {}
 
@@ -98,19 +93,23 @@ class Prober:
 
     async def _probe(self, spec: ServiceSpec, kind: ProbeKind, task: _Task, tally: Tally) -> None:
         probe = task.probe
+        is_of_run = isinstance(probe.check, LogCheck)  # passed once, it has passed for the whole run
+        if is_of_run and tally.verdict:
+            return
+        check = self._checks(spec, kind, task.run, probe.check)
         with task.scope:
             began, told = self._clock.mono(), ""
             if probe.initial_delay:
                 await anyio.sleep(probe.initial_delay)
             while True:
                 started = self._clock.mono()
-                outcome = await self._check(spec, kind, probe.check, probe.timeout)
+                outcome = await check(probe.timeout)
                 now = self._clock.mono()
                 tally, verdict = count(probe, kind, tally, passed=outcome.passed, elapsed=now - began)
                 if verdict is not None:
                     told = outcome.detail
                     self._post(spec.name, Probed(task.run, kind, verdict, told))
-                    if kind is ProbeKind.STARTUP:
+                    if kind is ProbeKind.STARTUP or (is_of_run and verdict):
                         return
                 elif not outcome.passed and outcome.detail != told:
                     told = outcome.detail

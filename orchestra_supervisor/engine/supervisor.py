@@ -139,7 +139,7 @@ class Supervisor:
             secrets=outside.secrets,
         )
         self._plans = PlanLedger(outside.on_plan)
-        self._prober = Prober(clock=outside.clock, check=self._checks.run, post=self.core.post)
+        self._prober = Prober(clock=outside.clock, checks=self._checks.prepare, post=self.core.post)
         self.standing = Standing(outside.keeper, wake=self.core.wake)
 
     def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:

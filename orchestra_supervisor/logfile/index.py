@@ -28,6 +28,7 @@ __all__ = [
     "decode_record",
     "encode_header",
     "encode_record",
+    "encode_run",
     "iter_records",
     "pread_exactly",
     "pwrite_exactly",
@@ -135,6 +136,11 @@ def encode_record(record: Record) -> bytes:
     """Encode one record."""
     body = _RECORD.pack(*record, 0)
     return body + _CHECK.pack(zlib.crc32(body))
+
+
+def encode_run(run: int) -> bytes:
+    """Return a run number as it stands in its records, to look for it in many of them."""
+    return run.to_bytes(8, "big")
 
 
 def decode_record(data: bytes, at: int = 0) -> Record | None:

@@ -18,6 +18,7 @@ from orchestra_supervisor.logfile.index import (
     Record,
     decode_header,
     decode_record,
+    encode_run,
     iter_records,
     pread_exactly,
 )
@@ -116,6 +117,25 @@ class OpenSegment:
             else:
                 high = probe
         return low
+
+    def first_record_of(self, run: int) -> tuple[int, Record] | None:
+        """Return the first sound record of a run and its number, or None.
+
+        Whole blocks are searched for the run's bytes: an index may have a million records of other runs.
+        """
+        wanted = encode_run(run)
+        count = self.record_count()
+        for first in range(0, count, _RECORDS_AT_ONCE):
+            size = min(_RECORDS_AT_ONCE, count - first) * RECORD_SIZE
+            block = pread_exactly(self._index_fd, size, HEADER_SIZE + first * RECORD_SIZE)
+            at = block.find(wanted)
+            while at >= 0:
+                number = at // RECORD_SIZE
+                record = decode_record(block, number * RECORD_SIZE)
+                if record is not None and record.run == run:
+                    return first + number, record
+                at = block.find(wanted, at + 1)
+        return None
 
     def records_between(self, start: int, end: int) -> tuple[Record | None, list[Record]]:
         """Return what the index says of the log bytes from `start` up to `end`.

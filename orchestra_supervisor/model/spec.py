@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
+from orchestra_supervisor.model.checks import GrpcCheck, LogCheck
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.plugin import PluginSpec
@@ -22,6 +23,7 @@ __all__ = [
     "SERVICE_NAME_PATTERN",
     "BackoffSpec",
     "ByteCount",
+    "Check",
     "CommandCheck",
     "DependencySpec",
     "Fleet",
@@ -29,6 +31,7 @@ __all__ = [
     "HttpCheck",
     "McpBackendSpec",
     "McpSpec",
+    "NetworkCheck",
     "PluginCheck",
     "Port",
     "ProbeSet",
@@ -69,6 +72,8 @@ class HttpCheck(_Spec):
 
     type: Literal["http"] = "http"
     url: str
+    unix: str | None = None
+    """Absolute path of a socket that is connected to in place of the URL's host."""
     method: Literal["GET", "HEAD", "POST"] = "GET"
     headers: dict[str, str] = Field(default_factory=dict)
     status: tuple[int, int] = (200, 299)
@@ -101,10 +106,15 @@ class PluginCheck(_Spec):
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+NetworkCheck = HttpCheck | TcpCheck | GrpcCheck
+"""What one connection of the daemon finds out."""
+Check = NetworkCheck | LogCheck | CommandCheck | PluginCheck
+
+
 class ProbeSpec(_Spec):
     """One probe: what is checked, when, and how many results count."""
 
-    check: Annotated[HttpCheck | TcpCheck | CommandCheck | PluginCheck, Field(discriminator="type")]
+    check: Annotated[Check, Field(discriminator="type")]
     initial_delay: Seconds = 0.0
     period: Annotated[float, Field(ge=0.01, le=86_400)] = 10.0
     """Between the starts of two checks. Until a probe first passes it is checked more often."""

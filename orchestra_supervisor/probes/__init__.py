@@ -1,1 +1,1 @@
-"""Checks of a service's health: http, tcp, command."""
+"""Checks of a service's health: http, tcp, grpc, a line of its log."""

@@ -1,4 +1,4 @@
-"""One short-lived TCP connection of a check, on a bare non-blocking socket.
+"""One short-lived connection of a check, TCP or to a Unix socket, on a bare non-blocking socket.
 
 A probe connects, says little and closes. Against a transport with buffers and callbacks the
 bare socket costs a third of the processor time, which is what a thousand probes a second need.
@@ -13,7 +13,9 @@ import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint
 
-__all__ = ["ConnectError", "ProbeStream", "connect", "place"]
+__all__ = ["ConnectError", "ProbeStream", "connect", "connect_unix", "place"]
+
+_MAX_SUN_PATH = 107  # bytes; sun_path of unix(7) holds 108, of which one is the closing NUL
 
 _LOCALHOST = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 """Both families of `localhost`, without asking the resolver (which needs a thread) at each check."""
@@ -26,6 +28,11 @@ _REASONS = {
     errno.ECONNRESET: "connection reset",
     errno.EMFILE: "too many open files in the daemon",
     errno.EADDRNOTAVAIL: "no free local port or address",
+    errno.ENOENT: "no such socket",
+    errno.ENOTSOCK: "not a socket",
+    errno.EPROTOTYPE: "not a stream socket",
+    errno.EACCES: "permission denied",
+    errno.EAGAIN: "no connection accepted",  # connect(2): the queue of a Unix socket is full
 }
 
 
@@ -109,6 +116,42 @@ async def connect(host: str, port: int) -> ProbeStream:
     assert first is not None
     reason = _REASONS.get(first.errno or 0) or os.strerror(first.errno or 0)
     raise ConnectError(f"{reason} at {place(host, port)}") from first
+
+
+async def connect_unix(path: str) -> ProbeStream:
+    """Connect to a Unix socket whose path may be of any length.
+
+    Args:
+        path: Absolute.
+
+    Returns:
+        The connected stream, which the caller closes.
+
+    Raises:
+        ConnectError: Nothing accepted; says why.
+    """
+    await checkpoint()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        _connect_path(sock, path)
+    except OSError as error:
+        sock.close()
+        reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0)
+        raise ConnectError(f"{reason} at {path}") from error
+    return ProbeStream(sock)
+
+
+def _connect_path(sock: socket.socket, path: str) -> None:
+    if len(os.fsencode(path)) <= _MAX_SUN_PATH:
+        sock.connect(path)
+        return
+    directory, name = os.path.split(path)
+    # Reached by way of its directory, whose descriptor has a short name.
+    descriptor = os.open(directory, os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{descriptor}/{name}")
+    finally:
+        os.close(descriptor)
 
 
 async def _addresses(host: str, port: int) -> Sequence[tuple[int, str]]:

@@ -13,7 +13,7 @@ import h11
 from anyio.streams.tls import TLSStream
 
 from orchestra_supervisor.model.spec import HttpCheck
-from orchestra_supervisor.probes.connection import ConnectError, ProbeStream, connect, place
+from orchestra_supervisor.probes.connection import ConnectError, ProbeStream, connect, connect_unix, place
 from orchestra_supervisor.probes.outcome import ProbeOutcome, Progress
 from orchestra_supervisor.probes.request import BadRequest, PreparedRequest, prepare
 
@@ -34,7 +34,7 @@ async def check_http(check: HttpCheck, progress: Progress) -> ProbeOutcome:
     """Send the check's request and judge the answer.
 
     Args:
-        check: URL, method, headers, accepted status, pattern of the body.
+        check: URL, socket, method, headers, accepted status, pattern of the body.
         progress: Kept up to date for the caller's time-out message.
 
     Returns:
@@ -43,8 +43,9 @@ async def check_http(check: HttpCheck, progress: Progress) -> ProbeOutcome:
     started = anyio.current_time()
     try:
         request = prepare(check)
-        progress.lacking = f"no connection to {place(request.host, request.port)}"
-        stream = await connect(request.host, request.port)
+        where = check.unix or place(request.host, request.port)
+        progress.lacking = f"no connection to {where}"
+        stream = await (connect_unix(check.unix) if check.unix else connect(request.host, request.port))
     except (BadRequest, ConnectError) as error:
         return ProbeOutcome(passed=False, detail=str(error), took=anyio.current_time() - started)
     try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import anyio
 
 from orchestra_supervisor.model.errors import PluginError
-from orchestra_supervisor.model.spec import HttpCheck, PluginCheck, TcpCheck
+from orchestra_supervisor.model.spec import NetworkCheck, PluginCheck
 from orchestra_supervisor.plugin_api.host import PluginHost
 from orchestra_supervisor.plugin_api.probe import ProbeRequest, Verdict
 from orchestra_supervisor.probes.outcome import ProbeOutcome
@@ -18,7 +18,7 @@ _LONGEST_DETAIL = 200  # characters of what a plugin says
 
 @dataclass(frozen=True, slots=True)
 class CheckRunner:
-    """Carries out every check but commands, which are the keeper's.
+    """Carries out every check but logs and commands, which are the engine's and the keeper's.
 
     Attributes:
         host: Knows which plugin has which kind of check.
@@ -26,7 +26,7 @@ class CheckRunner:
 
     host: PluginHost
 
-    async def run(self, check: HttpCheck | TcpCheck | PluginCheck, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109
+    async def run(self, check: NetworkCheck | PluginCheck, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109
         """Carry out a check; a negative result, a plugin's failure among them, is a value.
 
         Args:

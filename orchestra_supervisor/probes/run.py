@@ -2,7 +2,7 @@
 
 import anyio
 
-from orchestra_supervisor.model.spec import HttpCheck, TcpCheck
+from orchestra_supervisor.model.spec import HttpCheck, NetworkCheck, TcpCheck
 from orchestra_supervisor.probes.http import check_http
 from orchestra_supervisor.probes.outcome import ProbeOutcome, Progress
 from orchestra_supervisor.probes.tcp import check_tcp
@@ -10,8 +10,8 @@ from orchestra_supervisor.probes.tcp import check_tcp
 __all__ = ["run_check"]
 
 
-async def run_check(check: HttpCheck | TcpCheck, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109 - judged by it
-    """Carry out an http or tcp check; command checks are the keeper's.
+async def run_check(check: NetworkCheck, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109 - judged by it
+    """Carry out an http, tcp or grpc check.
 
     Args:
         check: What to check.
@@ -26,7 +26,12 @@ async def run_check(check: HttpCheck | TcpCheck, timeout: float) -> ProbeOutcome
         with anyio.move_on_after(timeout):
             if isinstance(check, HttpCheck):
                 return await check_http(check, progress)
-            return await check_tcp(check, progress)
+            if isinstance(check, TcpCheck):
+                return await check_tcp(check, progress)
+            # HTTP/2 is 5 MB and 20 ms that a fleet without such probes does not pay.
+            from orchestra_supervisor.probes.grpc_health import check_grpc  # noqa: PLC0415
+
+            return await check_grpc(check, progress)
     except Exception as error:  # noqa: BLE001 - the edge: a check's fault must not end the prober
         detail = f"the check itself failed: {type(error).__name__}: {error}"
         return ProbeOutcome(passed=False, detail=detail, took=anyio.current_time() - started)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestra_supervisor.config.findings import is_sensitive
 from orchestra_supervisor.config.secrets import secret_names
+from orchestra_supervisor.model.checks import GrpcCheck, LogCheck
 from orchestra_supervisor.model.equipment import SocketSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
@@ -341,14 +342,18 @@ def _probes(spec: ServiceSpec) -> Iterator[tuple[str, ProbeSpec]]:
 
 def _check_text(probe: ProbeSpec) -> str:
     match probe.check:
-        case HttpCheck(method=method, url=url):
-            return f"http {method} {url}"
+        case HttpCheck(method=method, url=url, unix=unix):
+            return f"http {method} {url}" + (f" at {unix}" if unix else "")
         case TcpCheck(host=host, port=port):
             return f"tcp {host}:{port}"
         case CommandCheck(argv=argv):
             return f"command {argv[0]}"
         case PluginCheck(probe=name):
             return f"plugin {name}"
+        case GrpcCheck(host=host, port=port, unix=unix):
+            return f"grpc {unix or f'{host}:{port}'}"
+        case LogCheck(pattern=pattern):
+            return f"log line {pattern!r}"
 
 
 def _add_unknown(unit: _Unit, spec: ServiceSpec) -> None:

@@ -7,7 +7,8 @@ import anyio
 import anyio.abc
 import pytest
 
-from orchestra_supervisor.engine.prober import Prober
+from orchestra_supervisor.engine.prober import Prober, ProbeRunner
+from orchestra_supervisor.model.checks import LogCheck
 from orchestra_supervisor.model.spec import ProbeSet, ProbeSpec, ServiceSpec, TcpCheck
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
@@ -41,9 +42,12 @@ class Bench:
     began: float = 0.0
 
     def __post_init__(self) -> None:
-        self.prober = Prober(clock=VirtualClock(), check=self._check, post=self._post)
+        self.prober = Prober(clock=VirtualClock(), checks=self._checks, post=self._post)
 
-    async def _check(self, spec: ServiceSpec, kind: ProbeKind, check: object, timeout: float) -> ProbeOutcome:
+    def _checks(self, spec: ServiceSpec, kind: ProbeKind, run: str, check: object) -> ProbeRunner:
+        return lambda _: self._check(kind)
+
+    async def _check(self, kind: ProbeKind) -> ProbeOutcome:
         self.times.append(round(anyio.current_time() - self.began, 4))
         self.kinds.append(kind)
         await anyio.sleep(self.takes)
@@ -172,3 +176,30 @@ async def test_a_ready_service_that_is_taken_over_is_news_only_when_it_fails() -
         await anyio.sleep(45.0)
     assert bench.times == [0.0, 10.0, 20.0, 30.0, 40.0]
     assert bench.posted == [ProbeSaw(RUN.id, "no"), Probed(RUN.id, ProbeKind.READINESS, False, "no")]
+
+
+def log_probe(**fields: float) -> ProbeSpec:
+    return ProbeSpec.model_validate({"check": LogCheck(pattern="up"), "period": 10.0, **fields})
+
+
+async def test_a_line_that_was_found_is_not_looked_for_again() -> None:
+    bench = Bench(lambda number: says(number >= 3))
+    service = Service(web(readiness=log_probe()), state=State.RUNNING, run=RUN)
+    async with bench.probing(service):
+        await anyio.sleep(100.0)
+    assert bench.posted == [
+        ProbeSaw(RUN.id, "no"),
+        Probed(RUN.id, ProbeKind.READINESS, True, "ok"),
+    ]
+    assert len(bench.times) == 3
+
+
+async def test_a_run_that_was_ready_is_not_searched_for_the_line_again() -> None:
+    bench = Bench(lambda _: says(False))
+    ready = Service(web(readiness=log_probe()), state=State.READY, run=READY_RUN)
+    async with bench.probing(ready) as tasks:
+        await anyio.sleep(100.0)
+        assert not bench.times, "its log may be rotated away by now"
+        bench.prober.reconcile(replace(ready, state=State.RUNNING, run=replace(RUN, id="web-0b")), tasks)
+        await anyio.sleep(1.0)
+        assert bench.times, "the next run is"

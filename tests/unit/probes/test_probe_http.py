@@ -333,3 +333,34 @@ async def test_whatever_a_server_says_the_outcome_is_a_value(answer: bytes) -> N
         outcome = await probe(HttpCheck(url=server.url, body_match="ok"), within=0.5)
     assert isinstance(outcome.passed, bool)
     assert outcome.detail
+
+
+async def test_a_unix_socket_is_asked_in_place_of_the_urls_host(tmp_path: Path) -> None:
+    listener = await anyio.create_unix_listener(tmp_path / "s")
+    heads: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            heads.append(await stream.receive())
+            await stream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, handle)
+        outcome = await probe(HttpCheck(url="http://service.test/health", unix=str(tmp_path / "s")))
+        tasks.cancel_scope.cancel()
+    assert outcome.detail == "HTTP 204"
+    assert heads[0].startswith(b"GET /health HTTP/1.1\r\nHost: service.test\r\n")
+
+
+async def test_a_unix_socket_that_nobody_serves_says_why(tmp_path: Path) -> None:
+    for name in ("dead", "stream"):
+        kind = socket.SOCK_STREAM if name == "dead" else socket.SOCK_DGRAM
+        with socket.socket(socket.AF_UNIX, kind) as bound:
+            bound.bind(str(tmp_path / name))
+    (tmp_path / "file").touch()
+    details: list[str] = []
+    for name in ("none", "dead", "file"):
+        outcome = await probe(HttpCheck(url="http://localhost/", unix=str(tmp_path / name)))
+        assert not outcome.passed
+        details.append(outcome.detail.removesuffix(f" at {tmp_path / name}"))
+    assert details == ["no such socket", "connection refused", "connection refused"]
