@@ -7,9 +7,7 @@ runs), in `fleet.json` (the fleet as applied) and in the journal.
 import argparse
 import logging
 import os
-import secrets
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +30,8 @@ from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
+from orchestra_supervisor.engine.rotation import Rotation
+from orchestra_supervisor.engine.secret_ledger import SecretLedger
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.engine.watch_desk import WatchDesk
@@ -43,6 +43,7 @@ from orchestra_supervisor.model.errors import ConfigError, JournalError, KeeperL
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
+from orchestra_supervisor.process.clock import SystemClock
 from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
@@ -57,7 +58,7 @@ from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
 
-__all__ = ["Daemon", "Options", "SystemClock", "main"]
+__all__ = ["Daemon", "Options", "main"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +68,6 @@ class Options:
     home: Path
     files: tuple[Path, ...]
     only: tuple[str, ...]
-
-
-class SystemClock:
-    """The clocks of this machine."""
-
-    def mono(self) -> float:
-        """Return seconds of CLOCK_MONOTONIC."""
-        return time.monotonic()
-
-    def wall(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()  # noqa: TID251  # the one place where wall time is read
-
-    def run_digits(self) -> str:
-        """Return 12 fresh random hex digits."""
-        return secrets.token_hex(6)
 
 
 class Daemon:
@@ -100,8 +85,7 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = EventBus(journal, self._clock)
         self._started = self._clock.wall()
-        self._fleet = Fleet()
-        self._plugins = PluginDesk(self._bus, lambda: self._fleet.services)
+        self._plugins = PluginDesk(self._bus)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
@@ -123,6 +107,7 @@ class Daemon:
         log_directory = self._home.log_directory(fleet)
         launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
         launcher.log_keep_bytes = fleet.settings.log_keep_bytes
+        ledger = SecretLedger(self._keeper, self._snapshot.notes)
         outside = Outside(
             keeper=self._keeper,
             clock=self._clock,
@@ -134,6 +119,7 @@ class Daemon:
             on_run=self._note_run,
             keep=self._apply,
             on_plan=self._journal.set_plan,
+            take_down=ledger.begin,
         )
         if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
             for spec in fleet.services.values():
@@ -141,6 +127,8 @@ class Daemon:
         supervisor = Supervisor(fleet, outside)
         verbs = Verbs(supervisor)
         meter = self._meter(supervisor)
+        rotation = Rotation(supervisor, verbs, self._keeper, ledger, self._plugins.secrets, self._bus)
+        self._plugins.on_changed = rotation.tell
         go_over = self._plugins.apply
         files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake, go_over)
         reloader = Reloader(
@@ -154,6 +142,7 @@ class Daemon:
             bus=self._bus,
             clock=self._clock,
             private=(str(self._home.path), str(log_directory)),
+            seen=rotation.look,
         )
         control = Control(
             supervisor=supervisor,
@@ -180,6 +169,7 @@ class Daemon:
             self._tell(fleet)
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
+            tasks.start_soon(rotation.run)
             tasks.start_soon(meter.run)
             tasks.start_soon(self._guard(supervisor).run)
             tasks.start_soon(self._feed_journald, supervisor)
@@ -237,7 +227,6 @@ class Daemon:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
         credentials = credentials_for(fleet.settings, os.environ)
-        self._fleet = fleet
         self._plugins.secrets.use_file(fleet.settings.secrets_file, credentials)
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:

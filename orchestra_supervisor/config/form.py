@@ -26,6 +26,7 @@ from orchestra_supervisor.config.form_parts import (
 from orchestra_supervisor.config.form_plugins import PluginOrSource
 from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
 from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
+from orchestra_supervisor.config.form_rotation import SecretChangeOrWord
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
 from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
@@ -158,6 +159,9 @@ class ServiceForm(Form):
     values: TemplateValues | None = Field(None, description="What {KEY} stands for in the template.")
     watch: WatchOrPaths | None = Field(
         None, description="Files whose change restarts it: a list of globs and folders, or an object."
+    )
+    on_secret_change: SecretChangeOrWord | None = Field(
+        None, description="ignore, restart, reload, or a signal, when a secret has changed. Default: ignore."
     )
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from orchestra_supervisor.config.form import HeadForm, ServiceForm
 from orchestra_supervisor.config.form_log import to_log_spec
 from orchestra_supervisor.config.form_parts import RestartForm, StopForm, StopStepForm
 from orchestra_supervisor.config.form_probes import ProbesForm
+from orchestra_supervisor.config.form_rotation import secret_change
 from orchestra_supervisor.config.form_schedule import to_schedule
 from orchestra_supervisor.config.form_watch import watch_spec
 from orchestra_supervisor.config.judge import judge
@@ -203,6 +204,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "log": to_log_spec(defaults.log, form.log),
         "tags": tuple(form.tags or ()),
         "watch": watch_spec(form.watch),
+        "on_secret_change": secret_change(form.on_secret_change),
     }
     return values
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import anyio
 
 from orchestra_supervisor.engine.launch import Launcher
-from orchestra_supervisor.engine.order_secrets import has_secrets, with_secrets
+from orchestra_supervisor.engine.order_secrets import TakeDown, has_secrets, with_secrets
 from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver
 from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.process.orders import SpawnOrder
@@ -44,6 +44,7 @@ class Carrier:
         keeper: Takes the orders.
         launcher: Makes spawn orders.
         secrets: Resolves secret references of an environment.
+        take_down: Told which values a run gets, before it is ordered.
         inbox: Where a spawn that cannot be ordered is reported.
         start: Runs a task in the engine's task group.
     """
@@ -54,12 +55,14 @@ class Carrier:
         keeper: KeeperPort,
         launcher: Launcher,
         secrets: SecretResolver,
+        take_down: TakeDown | None = None,
         inbox: Callable[[], Inbox],
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
     ) -> None:
         self._keeper = keeper
         self._launcher = launcher
         self._secrets = secrets
+        self._take_down = take_down
         self._inbox = inbox
         self._start = start
         self.ranks: Mapping[str, int] = {}
@@ -138,7 +141,7 @@ class Carrier:
             return
         with scope:
             try:
-                whole = await with_secrets(order, self._secrets)
+                whole = await with_secrets(order, self._secrets, self._take_down)
             except OrchestraError as error:
                 if self._resolving.pop(order.run, None) is not None:
                     self._inbox().post(name, SpawnRefused(order.run, "secret", 0, error.message))

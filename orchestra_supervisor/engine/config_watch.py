@@ -32,6 +32,7 @@ class ConfigWatch:
         settings: Returns the settings as they are applied.
         open_watch: Watches files for the time of a block.
         content: Returns a digest of what files hold.
+        seen: Called when they hold something else, were it only the values of secrets.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ConfigWatch:
         settings: Callable[[], FleetSettings],
         open_watch: Callable[[Inputs], AbstractAsyncContextManager[ChangeFeed]],
         content: Callable[[Inputs], Awaitable[str]],
+        seen: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._bus = bus
@@ -50,6 +52,7 @@ class ConfigWatch:
         self._settings = settings
         self._open = open_watch
         self._content = content
+        self._seen = seen
         self._judged = ""
         self._trouble = ""
 
@@ -93,6 +96,7 @@ class ConfigWatch:
                 content = await self._content(inputs)
                 if content != self._judged:
                     self._judged = content
+                    self._seen()
                     if await self._differs():
                         return True
                     if self._reloader.inputs != inputs:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.order_secrets import TakeDown
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.process.orders import RunNews
@@ -26,6 +27,7 @@ class Outside:
         on_reload: Called when SIGHUP asks for a reload.
         on_run: Called with all news of services' runs, for the journal's ledger.
         on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
+        take_down: Told which values of secrets a run gets (`SecretLedger`).
         keep: Makes a fleet the applied one, where a roll changes it; raises ConflictError.
     """
 
@@ -39,3 +41,4 @@ class Outside:
     on_run: Callable[[RunNews], None]
     on_plan: Callable[[str, float | None], None]
     keep: Callable[[Fleet], None] = lambda _: None
+    take_down: TakeDown | None = None

@@ -1,15 +1,14 @@
 """The plugins in the daemon: their host, what the engine asks of them, and the events they get."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.config.secrets import secret_names
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.secrets import SecretDesk
-from orchestra_supervisor.model.spec import FleetSettings, ServiceSpec
-from orchestra_supervisor.plugin_api.host import PluginHost
+from orchestra_supervisor.model.spec import FleetSettings
+from orchestra_supervisor.plugin_api.host import Changed, PluginHost
 from orchestra_supervisor.probes.plugin_check import CheckRunner
 
 __all__ = ["PluginDesk"]
@@ -23,12 +22,12 @@ class PluginDesk:
 
     Args:
         bus: Where events come from, and go.
-        services: Returns the services as they are configured now.
     """
 
-    def __init__(self, bus: EventBus, services: Callable[[], Mapping[str, ServiceSpec]]) -> None:
+    def __init__(self, bus: EventBus) -> None:
         self._bus = bus
-        self._services = services
+        self.on_changed: Changed = _nobody
+        """Told of secrets that have changed at their provider; set before the plugins run."""
         self.secrets = SecretDesk(lambda: self.host)
         self.host = PluginHost(self._publish, self.secrets.reveal, self._changed)
         self.checks = CheckRunner(self.host)
@@ -69,14 +68,10 @@ class PluginDesk:
         self._bus.publish(kind, message, data=data)
 
     def _changed(self, scheme: str, names: Sequence[str]) -> None:
-        """Take note of secrets that have changed, and say which services hold an old value."""
+        """Take note of secrets that have changed, and pass it on."""
         self.secrets.forget(scheme, names)
-        wanted = {f"{scheme}:{name}" for name in names}
-        holders = [
-            name
-            for name, spec in self._services().items()
-            if any(wanted & set(secret_names(value)) for value in spec.env.values())
-        ]
-        data: dict[str, object] = {"scheme": scheme, "names": list(names), "services": holders}
-        text = f"{', '.join(holders)} started with an old value" if holders else "no service uses them"
-        self._bus.publish("secret.changed", f"secrets of {scheme} have changed: {text}", data=data)
+        self.on_changed(scheme, names)
+
+
+def _nobody(_scheme: str, _names: Sequence[str]) -> None:
+    """Is told of changes where nobody has asked to be."""

@@ -14,6 +14,7 @@ from anyio import to_thread
 from orchestra_supervisor.config.credentials import Credentials
 from orchestra_supervisor.config.secrets import SecretStore, fill_secrets, secret_names
 from orchestra_supervisor.model.errors import PluginError, SecretError
+from orchestra_supervisor.plugin_api.events import GiveUp, TryLater
 from orchestra_supervisor.plugin_api.host import PluginHost
 from orchestra_supervisor.plugin_api.plugin import Plugin
 from orchestra_supervisor.plugin_api.secrets import Secret
@@ -47,6 +48,11 @@ class SecretDesk:
         """Ask for these anew when they are next needed."""
         for name in names:
             self._kept.pop(f"{scheme}:{name}", None)
+
+    def is_lasting(self, name: str) -> bool:
+        """Return whether the value of a plugin's name holds until the plugin says otherwise."""
+        kept = self._kept.get(name)
+        return kept is not None and kept[1] is None
 
     async def resolve(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return an environment with references replaced by values.
@@ -102,6 +108,8 @@ class SecretDesk:
             answer = await plugin.call(f"secret provider {scheme}", provider.resolve, bare, wanted=Mapping)
         except PluginError as error:
             raise SecretError(f"secret {missing[0]!r}: {error.message}", hint=error.hint) from None
+        except (TryLater, GiveUp) as error:
+            raise SecretError(f"secret {missing[0]!r}: plugin {plugin.name}: {error}") from None
         now = anyio.current_time()
         found: dict[str, str] = {}
         for name, key in zip(missing, bare, strict=True):

@@ -14,6 +14,7 @@ from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX, Roller
+from orchestra_supervisor.engine.secret_ledger import LEDGER_PREFIX
 from orchestra_supervisor.engine.sockets import hold_sockets
 from orchestra_supervisor.engine.standing import Standing
 from orchestra_supervisor.engine.strangers import Strangers
@@ -55,6 +56,8 @@ __all__ = ["FLEET_SLOT", "Phase", "Supervisor"]
 _TOO_LATE = "stopped before its start"
 FLEET_SLOT = "fleet:"
 """Slot of the note about the fleet as a whole; a service's name has no colon."""
+_KEPT_SLOTS = (FLEET_SLOT, ROLL_SLOT_PREFIX, LEDGER_PREFIX)
+"""Slots of notes that are of no service."""
 _FAILED = "failed"
 """That note when the fleet goes down because a required service cannot start."""
 
@@ -94,6 +97,7 @@ class Supervisor:
             keeper=outside.keeper,
             launcher=outside.launcher,
             secrets=outside.secrets,
+            take_down=outside.take_down,
             inbox=lambda: self.core,
             start=self._start_task,
         )
@@ -183,7 +187,7 @@ class Supervisor:
             inputs.extend((name, event) for event in resumed.inputs)
             self.core.watch_deadline(name)
         for slot in snapshot.notes:
-            if slot not in self.fleet.services and not slot.startswith((FLEET_SLOT, ROLL_SLOT_PREFIX)):
+            if slot not in self.fleet.services and not slot.startswith(_KEPT_SLOTS):
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         effects = resume_strangers(self.fleet.services, slots)
         self.strangers.expect(effects)

@@ -1,5 +1,6 @@
 """All that is watched: one observer for the services' files and the configuration, for the daemon's life."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -33,6 +34,8 @@ class WatchDesk:
 
     Attributes:
         private: Absolute folders in which nothing ever counts.
+        seen: Called when the files of the configuration hold something else, the secrets file among them,
+            and whenever a fleet has been applied.
     """
 
     supervisor: Supervisor
@@ -42,6 +45,7 @@ class WatchDesk:
     bus: EventBus
     clock: Clock
     private: tuple[str, ...]
+    seen: Callable[[], None] = lambda: None
     _watcher: Watcher = field(default_factory=Watcher)
     _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
     _watches: Watches | None = None
@@ -66,11 +70,13 @@ class WatchDesk:
                     settings=lambda: self.supervisor.fleet.settings,
                     open_watch=self._configuration,
                     content=self._content,
+                    seen=self.seen,
                 )
                 tasks.start_soon(config.run)
                 while True:
                     rewired = self.supervisor.rewired  # by a reload, and replica by replica by a roll
                     self._watches.reconcile(self.supervisor.fleet.services)
+                    self.seen()
                     await rewired.wait()
         finally:
             with anyio.move_on_after(_CLOSING, shield=True):

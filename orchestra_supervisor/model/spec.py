@@ -15,6 +15,7 @@ from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSp
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
+from orchestra_supervisor.model.rotation import SecretChangeSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.model.watch import WatchSpec
@@ -255,6 +256,7 @@ class ServiceSpec(_Spec):
     watch: WatchSpec | None = None
     replica: ReplicaSpec | None = None
     """Which of several it is, where the files have one service with `replicas`."""
+    on_secret_change: SecretChangeSpec = SecretChangeSpec()
 
 
 class McpBackendSpec(_Spec):

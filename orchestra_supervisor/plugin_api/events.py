@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.plugin_api.context import Options
 
-__all__ = ["EventFilter", "EventSink", "GiveUp", "Notice", "Notifier", "TryLater"]
+__all__ = ["EventFilter", "EventSink", "GiveUp", "Notice", "Notifier", "TryLater", "seconds_of"]
 
 DEFAULT_KINDS = ("service.failed", "service.unhealthy", "fleet.*")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
@@ -39,7 +39,8 @@ class EventFilter:
             ValueError: One of them is not what it should be.
         """
         on = _globs(options, "on") or DEFAULT_KINDS
-        return cls(on, _globs(options, "services"), _seconds(options.get("min_interval", 0)))
+        pause = seconds_of(options.get("min_interval", 0), "min_interval")
+        return cls(on, _globs(options, "services"), pause)
 
     def wants(self, event: Event) -> bool:
         """Tell whether an event passes."""
@@ -56,11 +57,21 @@ def _globs(options: Options, key: str) -> tuple[str, ...]:
     return tuple(str(entry) for entry in entries)
 
 
-def _seconds(value: object) -> float:
+def seconds_of(value: object, option: str) -> float:
+    """Return the seconds of an option: a number of them, or a text like 500ms, 30s, 10m.
+
+    Args:
+        value: As it stands in the options.
+        option: Its name, for the message.
+
+    Raises:
+        ValueError: It is no span of time, or longer than a day.
+    """
     match = _SPAN.fullmatch(str(value)) if not isinstance(value, bool) else None
     seconds = float(match[1]) * _UNITS[match[2] or "s"] if match else -1.0
     if not 0 <= seconds <= _LONGEST:
-        raise ValueError("option `min_interval` must be a span of time up to a day, like 30s or 10m")
+        msg = f"option `{option}` must be a span of time up to a day, like 30s or 10m"
+        raise ValueError(msg)
     return seconds
 
 
@@ -78,7 +89,7 @@ class Notice:
 
 
 class TryLater(Exception):
-    """Raised by a sink or notifier whose receiver is away or busy: no failure of the plugin.
+    """Raised where what is on the other side is away or busy: no failure of the plugin.
 
     Args:
         seconds: The same batch or notice comes again after this time; at most an hour.

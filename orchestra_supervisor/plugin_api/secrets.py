@@ -34,14 +34,15 @@ class SecretProvider(Protocol):
     async def resolve(self, names: Sequence[str]) -> Mapping[str, Secret]:
         """Return the values of names (without the scheme) that one process needs.
 
-        A name that is left out does not exist. An exception means that none can be had now.
+        A name that is left out does not exist. An exception means that none can be had now; with
+        `TryLater` the source is away or refuses, and the plugin itself is well.
         """
         ...
 
     def watch(self) -> AsyncIterator[Sequence[str]]:
         """Yield names whose values have changed, for as long as it is iterated.
 
-        A provider that cannot tell ends at once. What it names is asked for anew, and an event says
-        which services hold an old value.
+        A provider that cannot tell ends at once. What it names is asked for anew, and services that hold
+        another value get what their `on_secret_change` says.
         """
         ...

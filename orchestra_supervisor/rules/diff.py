@@ -108,6 +108,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "tags": _live(_WORDS),
     "watch": _live("watched so from now on"),
     "replica": _live("told to the next run"),
+    "on_secret_change": _live("asked when a secret changes"),
 }
 """Every field of a service. A running process knows nothing of a live one."""
 

@@ -28,8 +28,8 @@ STDLIB_ONLY = {
 """Rooms that import the standard library, and of ours these alone."""
 CALENDAR = "orchestra_supervisor.rules.cron"
 """The rule that reckons with dates (ADR-0010): it is told the time like the others."""
-WALL_CLOCK = {"daemon.py"}
-"""Modules that may ask for the time of day; the two stdlib processes may as well."""
+WALL_CLOCK = {"clock.py"}
+"""Names of modules that may ask for the time of day; the two stdlib processes may as well."""
 
 
 def module_name(path: Path) -> str:

@@ -9,6 +9,7 @@ import anyio
 
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
+from orchestra_supervisor.engine.order_secrets import TakeDown
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
@@ -238,6 +239,7 @@ async def running(
     check: Callable[[str], ProbeOutcome] = lambda _: PASS,
     secrets: Callable[[dict[str, str]], object] = _plain,
     journal: MemoryJournal | None = None,
+    take_down: TakeDown | None = None,
 ) -> AsyncGenerator[Desk]:
     """Run a fleet for the time of the block."""
     keeper = keeper or FakeKeeper()
@@ -262,6 +264,7 @@ async def running(
         on_run=lambda _: None,
         keep=kept.append,
         on_plan=journal.set_plan,
+        take_down=take_down,
     )
     supervisor = Supervisor(fleet, outside)
     desk = Desk(keeper, supervisor, Verbs(supervisor), journal, bus, clock, checks, kept)

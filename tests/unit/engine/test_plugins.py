@@ -12,7 +12,7 @@ from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.plugin import PluginSpec
-from orchestra_supervisor.model.spec import FleetSettings, ServiceSpec
+from orchestra_supervisor.model.spec import FleetSettings
 from tests.unit.engine.desk import VirtualClock
 from tests.unit.plugin_api.plugin_files import spec_of, write_plugin
 
@@ -47,9 +47,8 @@ def anyio_backend() -> str:
 async def desk_of(*specs: PluginSpec) -> AsyncGenerator[tuple[PluginDesk, EventBus, MemoryJournal]]:
     journal = MemoryJournal()
     bus = EventBus(journal, VirtualClock())
-    uses = ServiceSpec(name="db", argv=("x",), cwd="/", env={"PW": "a ${secret:vault:db/pw}"})
-    other = ServiceSpec(name="web", argv=("x",), cwd="/", env={"PW": "secret:vault:other"})
-    desk = PluginDesk(bus, lambda: {"db": uses, "web": other})
+    desk = PluginDesk(bus)
+    desk.on_changed = lambda scheme, names: bus.publish("test.changed", scheme, data={"names": list(names)})
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             await tasks.start(desk.run, FleetSettings(plugins=specs))
@@ -74,7 +73,7 @@ async def test_every_event_reaches_a_sink_those_before_it_was_loaded_too(tmp_pat
         bus.publish("second", "")
         while "second" not in got_by(desk):
             await anyio.sleep(0.001)
-        assert [kind for kind in got_by(desk) if kind != "secret.changed"] == ["first", "second"]
+        assert [kind for kind in got_by(desk) if kind != "test.changed"] == ["first", "second"]
 
 
 async def test_a_burst_that_the_pump_cannot_follow_costs_events_and_not_the_feed(tmp_path: Path) -> None:
@@ -88,16 +87,11 @@ async def test_a_burst_that_the_pump_cannot_follow_costs_events_and_not_the_feed
             await anyio.sleep(0.001)
 
 
-async def test_a_changed_secret_is_told_with_the_services_that_hold_an_old_value(tmp_path: Path) -> None:
+async def test_what_a_provider_says_has_changed_is_passed_on(tmp_path: Path) -> None:
     async with desk_of(spec_of(write_plugin(tmp_path, SINK))) as (_, _, journal):
-        while not (found := await told(journal, "secret.changed")):
+        while not (found := await told(journal, "test.changed")):
             await anyio.sleep(0.001)
-        assert found == [
-            (
-                "secrets of vault have changed: db started with an old value",
-                {"scheme": "vault", "names": ["db/pw"], "services": ["db"]},
-            )
-        ]
+        assert found == [("vault", {"names": ["db/pw"]})]
 
 
 async def test_a_plugin_that_cannot_be_loaded_is_in_the_journal(tmp_path: Path) -> None:

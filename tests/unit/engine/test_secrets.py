@@ -15,6 +15,7 @@ from tests.unit.plugin_api.plugin_files import spec_of, write_plugin
 pytestmark = pytest.mark.anyio
 
 VAULT = """
+from orchestra_supervisor.plugin_api.events import GiveUp, TryLater
 class Vault:
     scheme = "vault"
     calls = []
@@ -23,6 +24,10 @@ class Vault:
         self.calls.append(list(names))
         if self.away:
             raise OSError("sealed")
+        if "busy" in names:
+            raise TryLater(5.0, "it is busy")
+        if "refused" in names:
+            raise GiveUp("never")
         known = {"db/pw": Secret("pw-" + str(len(self.calls)), 60.0), "once": Secret("one-time"),
                  "kept": Secret("forever", None), "odd": "text", "nul": Secret("a" + chr(0))}
         return {name: known[name] for name in names if name in known}
@@ -126,6 +131,15 @@ async def test_what_a_provider_lacks_or_gives_wrongly_is_an_error_that_names_it(
         with pytest.raises(SecretError, match=said) as caught:
             await desk.resolve({"A": f"secret:vault:{name}"})
         assert f"vault:{name}" in caught.value.message
+
+
+@pytest.mark.parametrize(("name", "said"), [("busy", "it is busy"), ("refused", "never")])
+async def test_a_provider_whose_server_is_busy_or_refuses_is_a_secret_that_cannot_be_had(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    async with secrets(tmp_path) as (desk, _):
+        with pytest.raises(SecretError, match=f"vault:{name}.*plugin demo: {said}"):
+            await desk.resolve({"A": f"secret:vault:{name}"})
 
 
 async def test_a_scheme_that_no_plugin_has_is_named(tmp_path: Path) -> None:

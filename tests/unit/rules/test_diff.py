@@ -3,6 +3,7 @@ import pytest
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.replicas import ReplicaSpec
+from orchestra_supervisor.model.rotation import SecretChangeSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
@@ -67,6 +68,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "log": (LogSpec(backups=1), False),
     "tags": (("t",), False),
     "watch": (WatchSpec(paths=("src",)), False),
+    "on_secret_change": (SecretChangeSpec(action="restart"), False),
 }
 
 
