@@ -127,6 +127,10 @@ class PluginLoop:
         if call.abandoned:
             self._open.discard(cast("Call[object]", call))
             return
+        if self._end is None or self._end.is_set():  # a task that is made now would never run
+            self._open.discard(cast("Call[object]", call))
+            call.future.set_exception(PluginError(f"plugin {self._name} has been unloaded"))
+            return
         call.task = asyncio.get_running_loop().create_task(_carry_out(function, args))
         call.task.add_done_callback(partial(self._finish, call))
 

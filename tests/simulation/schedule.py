@@ -21,7 +21,7 @@ from orchestra_supervisor.engine.supervisor import Outside, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
-from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.spec import Fleet, FleetSettings
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.process.orders import Pinged
 from orchestra_supervisor.rules.diff import run_digest
@@ -136,7 +136,7 @@ class Schedule:
         supervisor = Supervisor(self.fleet, outside)
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)
         files = Files(
-            self._load, self._apply, lambda _: None, _down, lambda name: Path(f"/h/logs/{name}.log")
+            self._load, self._apply, lambda _: None, _down, outside.launcher, lambda: None, _no_plugins
         )
         self.reloader = Reloader(
             supervisor=supervisor, verbs=self.verbs, keeper=link, bus=outside.bus, files=files
@@ -394,6 +394,10 @@ class Schedule:
 
 def _down(fleet: Fleet) -> dict[str, DownReason]:
     return {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
+
+
+async def _no_plugins(settings: FleetSettings) -> None:
+    """The fleets that are drawn have none."""
 
 
 async def _no_secrets(env: dict[str, str]) -> dict[str, str]:

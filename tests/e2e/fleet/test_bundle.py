@@ -59,6 +59,7 @@ def test_no_secret_is_in_a_bundle_whether_the_fleet_runs_or_not(fleet: Fleet) ->
             "API_KEY": SECRETS["env"],
             "MODE": "harmless-mode",
         },
+        "log": {"redact_secrets": False},
     }
     fleet.write({"talker": talker}, secrets_file="secrets.json")
     shell = {"MY_TOKEN": SECRETS["shell"]}

@@ -242,6 +242,8 @@ def test_a_segment_that_grew_old_while_nobody_wrote_is_rotated_before_the_next_b
     stream.write(b"of the last run\n")
     stream.close()
     keeper.wait_eof(stream)
+    over = time.time() + 0.002
+    wait_until(lambda: time.time() > over, "it is older than it may be")
     second = keeper.open(path, run="web-0000000000a2", max_age=0.001, compress=False)
     second.write(b"of this run\n")
     second.close()
