@@ -23,6 +23,7 @@ from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
@@ -177,6 +178,7 @@ class Daemon:
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
             tasks.start_soon(meter.run)
+            tasks.start_soon(self._guard(supervisor).run)
             tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
@@ -262,6 +264,10 @@ class Daemon:
                 _say(f"reload refused: {error.message}")
 
     # Telling.
+
+    def _guard(self, supervisor: Supervisor) -> MemoryGuard:
+        sampler = ProcessSampler(self._snapshot.keeper_pid)
+        return MemoryGuard(supervisor.core, sampler, self._clock, lambda: supervisor.limits_held)
 
     def _meter(self, supervisor: Supervisor) -> Meter:
         def scene() -> Scene:

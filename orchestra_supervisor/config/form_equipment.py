@@ -19,7 +19,9 @@ from orchestra_supervisor.config.values import (
     Text,
     Umask,
 )
+from orchestra_supervisor.model.schedule import check_cron
 from orchestra_supervisor.model.spec import StopStep
+from orchestra_supervisor.model.zones import zone_of
 
 __all__ = [
     "HookForm",
@@ -140,6 +142,26 @@ class RecycleForm(Form):
         None, description="When its processes use more than this together."
     )
     age: Annotated[Duration, Field(ge=1)] | None = Field(None, description="When it is older than this.")
+    cron: Text | None = Field(None, description="At these times of day: five cron fields.")
+    timezone: Text | None = Field(
+        None, description="IANA name of the zone that cron means. Default: the host's."
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        return None if value is None else check_cron(value)
+
+    @model_validator(mode="after")
+    def _has_use_for_a_zone(self) -> Self:
+        if self.timezone is not None and self.cron is None:
+            raise ValueError("must have a timezone only beside cron")
+        if self.timezone is not None:
+            try:
+                zone_of(self.timezone)
+            except ValueError as error:
+                raise ValueError('must have a timezone like "Europe/Berlin"') from error
+        return self
 
 
 HookLine = Annotated[

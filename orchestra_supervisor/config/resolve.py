@@ -307,7 +307,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "stop": _stop(form.stop or defaults.stop),
         "probes": _probe_set(form, file.head, defaults.probes),
         "url": form.url or _site(form.health_url),
-        **equipment_values(form, file.reading.source.directory),
+        **equipment_values(form, file.reading.source.directory, file.environ),
         "log": to_log_spec(defaults.log, form.log),
         "tags": tuple(form.tags or ()),
         "watch": watch_spec(form.watch),

@@ -1,11 +1,13 @@
 """From the written parts of a service's equipment to the specs: commands, sockets, limits."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestra_supervisor.config.form import ServiceForm
 from orchestra_supervisor.config.form_equipment import HookForm, SocketForm
+from orchestra_supervisor.config.form_schedule import host_zone
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 
 __all__ = ["equipment_values", "hook"]
@@ -18,12 +20,13 @@ def hook(command: list[str], timeout: float | None) -> HookSpec:
     )
 
 
-def equipment_values(form: ServiceForm, directory: Path) -> dict[str, Any]:
+def equipment_values(form: ServiceForm, directory: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of a spec that say what a run is equipped with.
 
     Args:
         form: The service as it is written.
         directory: The folder of its file, from which paths start.
+        environ: Environment of the supervisor, for the host's time zone.
     """
     values: dict[str, Any] = {
         "pre_start": _hooks(form.pre_start),
@@ -42,7 +45,11 @@ def equipment_values(form: ServiceForm, directory: Path) -> dict[str, Any]:
     if form.limits is not None:
         values["limits"] = LimitsSpec(memory=form.limits.memory, cpu=form.limits.cpu, pids=form.limits.pids)
     if form.recycle is not None:
-        values["recycle"] = RecycleSpec(memory=form.recycle.memory, age=form.recycle.age)
+        recycle = form.recycle
+        zone = recycle.timezone or (host_zone(environ) if recycle.cron is not None else "UTC")
+        values["recycle"] = RecycleSpec(
+            memory=recycle.memory, age=recycle.age, cron=recycle.cron, timezone=zone
+        )
     return values
 
 

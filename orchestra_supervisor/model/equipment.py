@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from orchestra_supervisor.model.schedule import check_cron
+
 __all__ = ["HookSpec", "LimitsSpec", "RecycleSpec", "ReloadSpec", "SocketSpec"]
 
 _Timeout = Annotated[float, Field(ge=0.01, le=86_400, allow_inf_nan=False)]
@@ -89,3 +91,12 @@ class RecycleSpec(_Part):
     """Bytes that its processes use together."""
     age: Annotated[float, Field(ge=1, le=31_536_000)] | None = None
     """Seconds since its start."""
+    cron: str | None = None
+    """Times of day, in five cron fields."""
+    timezone: str = "UTC"
+    """IANA name of the zone whose time of day `cron` means."""
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        return None if value is None else check_cron(value)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestra_supervisor.model.equipment import RecycleSpec, SocketSpec
+from orchestra_supervisor.model.equipment import LimitsSpec, RecycleSpec, SocketSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.spec import (
     DependencySpec,
@@ -49,6 +49,7 @@ from orchestra_supervisor.rules.inputs import (
     StopRun,
     Stuck,
     Unlisten,
+    Used,
 )
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.service import Moment, Service
@@ -98,7 +99,8 @@ def _specs() -> Iterator[ServiceSpec]:
         cwd="/",
         notify=True,
         watchdog=1.0,
-        recycle=RecycleSpec(age=_LONG),
+        recycle=RecycleSpec(age=_LONG, memory=2**20),
+        limits=LimitsSpec(memory=2**21),
         restart=RestartSpec(max_restarts=1),
     )
     yield ServiceSpec(
@@ -169,6 +171,8 @@ def _news(service: Service) -> Iterator[Input]:
             words = (("READY", "1"), ("STATUS", "x"), ("WATCHDOG", "1"), ("WATCHDOG", "trigger"))
             for key, value in words:
                 yield Notified(run.id, ((key, value),), at if key == "WATCHDOG" else None, at)
+        if service.spec.limits.memory is not None:
+            yield from (Used(run.id, size, is_watched=True) for size in (1, 2**20 + 1, 2**21 + 1))
         ended = run.ordered_mono + _SHORT
         yield from (Exited(run.id, 0, None, ended, 0.0, 0), Exited(run.id, 0, None, ended, 0.0, 2))
         yield from (Exited(run.id, 1, None, ended, 0.0, 0), Exited(run.id, None, "SIGSEGV", ended, 0.0, 2))
@@ -250,6 +254,7 @@ _MEANINGS: dict[type[Input], str] = {
     Notified: "the keeper: the run said something of itself (READY, WATCHDOG, STATUS, ...)",
     Called: "the keeper: a connection came to a socket of it",
     ListenFailed: "the keeper: its sockets could not be opened",
+    Used: "the memory of the run was looked at",
     Due: "its deadline has come: a delay, backoff, startup timeout, watchdog, age, a look at its schedule",
     Probed: "a probe's verdict, thresholds counted",
     ProbeSaw: "a probe failed with new words; no verdict changed",

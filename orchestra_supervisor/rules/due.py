@@ -73,7 +73,10 @@ def _out_of_time(service: Service, now: Moment) -> Step:
         why = f"watchdog: it has not said for {beat_by - (service.beat or 0.0):g} s that it is alive"
         return end(service, Ending(Then.POLICY, why, failed=True), now)
     if fresh_until is not None and fresh_until <= now.mono:
-        return end(service, Ending(Then.AGAIN, f"recycled: older than {service.spec.recycle.age:g} s"), now)
+        age, run = service.spec.recycle.age, service.run
+        is_old = age is not None and run is not None and run.ordered_mono + age <= now.mono
+        why = f"recycled: older than {age:g} s" if is_old else "recycled: at its time of day"
+        return end(service, Ending(Then.AGAIN, why), now)
     return _not_ready_in_time(service, now)
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "StopRun",
     "Stuck",
     "Unlisten",
+    "Used",
 ]
 
 
@@ -172,6 +173,21 @@ class ListenFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """The processes of the run use this much memory together.
+
+    Attributes:
+        run: Which run.
+        memory: Bytes.
+        is_watched: No control group holds its limit: it is held by whoever looks.
+    """
+
+    run: str
+    memory: int
+    is_watched: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """Nothing of the run is left."""
 
@@ -228,6 +244,7 @@ Input = (
     | SpawnRefused
     | Notified
     | Called
+    | Used
     | ListenFailed
     | Exited
     | Gone

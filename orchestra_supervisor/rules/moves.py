@@ -10,7 +10,7 @@ from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Unlisten
 from orchestra_supervisor.rules.planning import REPLACED, finish, next_up, with_plan
 from orchestra_supervisor.rules.restart import GiveUp, decide_restart, wants_restart
-from orchestra_supervisor.rules.schedule import first_text
+from orchestra_supervisor.rules.schedule import first_text, next_time_of_day
 from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "enter",
     "enter_running",
     "make_room",
+    "ready",
     "settle_down",
 ]
 
@@ -125,7 +126,16 @@ def enter_running(service: Service, now: Moment) -> Step:
     assert service.run is not None
     if service.spec.probes.readiness is not None or service.spec.kind is not Kind.DAEMON:
         return Step(enter(service, State.RUNNING, "running", now))
-    return Step(enter(replace(service, run=replace(service.run, was_ready=True)), State.READY, "ready", now))
+    return Step(enter(ready(service, now), State.READY, "ready", now))
+
+
+def ready(service: Service, now: Moment) -> Service:
+    """Take note that the run is ready, and of the time of day at which it is to be recycled."""
+    assert service.run is not None
+    run, recycle = replace(service.run, was_ready=True), service.spec.recycle
+    if recycle.cron is not None and run.recycle_at is None:
+        run = replace(run, recycle_at=next_time_of_day(recycle.cron, recycle.timezone, now.clocks))
+    return replace(service, run=run)
 
 
 def _after_all(service: Service, state: State, why: str, now: Moment) -> Step:

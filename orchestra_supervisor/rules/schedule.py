@@ -32,6 +32,7 @@ __all__ = [
     "first_text",
     "make_plan",
     "next_planned",
+    "next_time_of_day",
     "take_up",
 ]
 
@@ -107,6 +108,12 @@ def make_plan(schedule: ScheduleSpec, now: Clocks, reached_wall: float | None = 
         return plan
     # An instant ahead of the clock stays: the clock went back, and `take_up` knows what to make of that.
     return replace(plan, mono=now.mono - max(0.0, now.wall - reached_wall), wall=reached_wall)
+
+
+def next_time_of_day(cron: str, timezone: str, now: Clocks) -> float | None:
+    """Return the monotonic instant of the next time of day that a cron expression names, as clocks go now."""
+    following = next_instant(cron, timezone, now.wall)
+    return None if following is None else now.mono + (following - now.wall)
 
 
 def first_text(schedule: ScheduleSpec, plan: Plan) -> str:

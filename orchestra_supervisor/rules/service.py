@@ -55,6 +55,8 @@ class Run:
     """The process that it has named its main one, where that is not the leader."""
     extended_until: float | None = None
     """Instant up to which it has asked for time to start."""
+    recycle_at: float | None = None
+    """Instant of the time of day at which it makes room for a fresh one."""
     watchdog: float | None = None
     """Seconds within which it wants to say that it is alive, where it has asked for other than configured."""
     digest: str = ""
@@ -174,11 +176,14 @@ class Service:
 
     @property
     def recycle_deadline(self) -> float | None:
-        """Instant at which the present run is old enough to be replaced, or None."""
+        """Instant at which the present run is to make room for a fresh one, or None."""
         run, age = self.run, self.spec.recycle.age
-        if run is None or age is None or run.leader_ended or self.ending is not None:
+        if run is None or run.leader_ended or self.ending is not None:
             return None
-        return run.ordered_mono + age if self.state in {State.READY, State.UNHEALTHY} else None
+        if self.state not in {State.READY, State.UNHEALTHY}:
+            return None
+        instants = (None if age is None else run.ordered_mono + age, run.recycle_at)
+        return min((at for at in instants if at is not None), default=None)
 
     @property
     def begin_at(self) -> float | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.rules.inputs import Effect, Emit, Input, Probed, ProbeKind, ProbeSaw
-from orchestra_supervisor.rules.moves import Step, end, enter, enter_running
+from orchestra_supervisor.rules.moves import Step, end, enter, enter_running, ready
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 
 __all__ = ["probe_saw", "probed", "unprobed"]
@@ -53,9 +53,7 @@ def _startup_probed(service: Service, event: Probed, now: Moment) -> Step:
 def _readiness_probed(service: Service, event: Probed, now: Moment) -> Step:
     assert service.run is not None
     if event.passed and service.state in {State.RUNNING, State.UNHEALTHY}:
-        return Step(
-            enter(replace(service, run=replace(service.run, was_ready=True)), State.READY, "ready", now)
-        )
+        return Step(enter(ready(service, now), State.READY, "ready", now))
     if not event.passed and service.state is State.READY:
         return Step(enter(service, State.UNHEALTHY, f"readiness probe failed: {event.detail}", now))
     return Step(service)

@@ -202,3 +202,18 @@ def test_a_memory_hog_is_ended_at_its_limit_and_its_neighbour_is_not(fleet: Flee
         assert told["exit"]["text"] == "killed by SIGKILL: out of memory"
         assert fleet.pid("calm") == calm
         fleet.ok("down")
+
+
+def test_a_memory_hog_is_ended_at_its_limit_where_there_are_no_control_groups(fleet: Fleet) -> None:
+    hog = "import time\nhold = bytearray(b'x' * (80 << 20))\ntime.sleep(1000)"
+    fleet.write(
+        {
+            "hog": {"command": python(hog), "limits": {"memory": "48MB"}, "restart": "never"},
+            "calm": {"command": ["sleep", "1000"], "limits": {"memory": "48MB"}},
+        }
+    )
+    fleet.run("up", "--detach", ORCHESTRA_CGROUP="none")
+    told = fleet.until_state("hog", "failed")
+    assert told["limits"] == {"memory": {"value": 48 << 20, "held": "watched"}}
+    assert "over its limit of 48 MB" in told["reason"]
+    assert fleet.service("calm")["state"] == "ready"
