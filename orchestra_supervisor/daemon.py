@@ -226,6 +226,7 @@ class Daemon:
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
         self._home.apply(fleet)
+        self._journal.keep(fleet.settings.journal_keep)
         credentials = credentials_for(fleet.settings, os.environ)
         self._plugins.secrets.use_file(fleet.settings.secrets_file, credentials)
 

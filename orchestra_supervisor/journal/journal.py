@@ -222,6 +222,10 @@ class Journal:
         """Return how far periodic services have come with their schedules, by service."""
         return dict(self._plans)
 
+    def keep(self, events: int) -> None:
+        """Keep so many events from now on, those already written included."""
+        self._store.keep = events
+
     def open_runs(self) -> list[RunRow]:
         """Return the runs that have not ended, those of earlier daemons included."""
         return list(self._runs.values())

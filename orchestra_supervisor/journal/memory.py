@@ -86,6 +86,10 @@ class MemoryJournal:
         """Return how far periodic services have come with their schedules, by service."""
         return dict(self._plans)
 
+    def keep(self, events: int) -> None:
+        """Keep so many events from now on."""
+        self._events = deque(self._events, maxlen=events)
+
     def open_runs(self) -> list[RunRow]:
         """Return the runs that have not ended."""
         return list(self._runs.values())

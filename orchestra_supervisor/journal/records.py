@@ -108,6 +108,10 @@ class AnyJournal(Protocol):
         """Return the wanted events in ascending order, those not yet on disk included."""
         ...
 
+    def keep(self, events: int) -> None:
+        """Keep so many events from now on, those already there included."""
+        ...
+
     def last_seq(self) -> int:
         """Return the seq of the newest event, 0 when there is none."""
         ...

@@ -90,13 +90,12 @@ class Store:
 
     Args:
         path: Of the file.
-        keep: Events that are kept.
+        keep: Events that are kept; may be set anew at any time, from any thread.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
         self._path = path
-        self._keep = keep
-        self._trim_every = max(100, keep // 20)
+        self.keep = keep
         self._untrimmed = 0
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -253,12 +252,12 @@ class Store:
 
     def _trim(self, connection: sqlite3.Connection, written: int) -> None:
         self._untrimmed += written
-        if self._untrimmed < self._trim_every:
+        if self._untrimmed < max(100, self.keep // 20):
             return
         self._untrimmed = 0
         connection.execute(
             "DELETE FROM events WHERE seq <= (SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?)",
-            (self._keep,),
+            (self.keep,),
         )
         connection.execute(
             "DELETE FROM runs WHERE ended_wall <= (SELECT ended_wall FROM runs "

@@ -118,7 +118,7 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "control_group": _next_up("the control socket is open to the old group"),
     "secrets_file": _live("read when a process is next started"),
     "leftovers": _next_up("asked when the fleet starts"),
-    "journal_keep": _next_up("the journal is opened with it"),
+    "journal_keep": _live("holds from the next event"),
     "log_keep_bytes": _live("told to the logger"),
     "figures_period": _live("holds from the next look"),
     "credentials": _live("read when a process is next started"),

@@ -72,6 +72,18 @@ class Stream:
             self.write_fd = -1
 
 
+FEW_DESCRIPTORS = """
+import os, resource, sys
+limit, *command = sys.argv[1:]
+os.dup2(int(os.environ["ORCHESTRA_KEEPER_FD"]), 3)
+os.closerange(4, 1024)
+os.environ["ORCHESTRA_KEEPER_FD"] = "3"
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+os.execv(command[0], command)
+"""
+"""The limit is on numbers, not on how many: the one that is handed down has to have a low one."""
+
+
 class KeeperStandIn:
     def __init__(
         self,
@@ -105,7 +117,7 @@ class KeeperStandIn:
         ours, theirs = socket.socketpair()
         command = [*self._prefix, LOGGER_MAIN]
         if self._nofile:
-            command = ["/bin/sh", "-c", f'ulimit -n {self._nofile}; exec "$@"', "sh", *command]
+            command = [*PYTHON, "-c", FEW_DESCRIPTORS, str(self._nofile), *command]
         with self.stderr_path.open("ab") as stderr:
             self.process = subprocess.Popen(
                 command,

@@ -168,6 +168,19 @@ async def test_only_the_newest_events_are_kept(path: Path) -> None:
     assert 1000 <= last - first + 1 <= 1000 + 2 * 101
 
 
+async def test_fewer_are_kept_as_soon_as_that_is_asked_for(path: Path) -> None:
+    async with Journal.open(path, now_wall=1000.0) as journal:
+        for _ in range(1_500):
+            journal.record_nowait(event())
+        await journal.record(event("control.stop"))
+        journal.keep(1000)
+        for _ in range(101):
+            journal.record_nowait(event())
+        await journal.record(event("control.stop"))
+        first = (await journal.events(EventQuery(limit=1, newest=False)))[0].seq
+        assert journal.last_seq() - first + 1 == 1000
+
+
 async def test_events_that_cannot_be_json_or_utf8_are_kept_as_well_as_may_be(path: Path) -> None:
     async with Journal.open(path, now_wall=1000.0) as journal:
         journal.record_nowait(event(message="name \udcff.txt"))

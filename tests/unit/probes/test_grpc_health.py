@@ -163,7 +163,12 @@ async def test_a_server_that_hangs_fails_at_the_deadline() -> None:
 def test_a_fleet_without_grpc_probes_does_not_load_http2() -> None:
     program = "import sys, orchestra_supervisor.engine.supervisor as _; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=30,
     )
     assert not {"h2", "hpack", "regex", "grpc"} & set(done.stdout.split())
 
