@@ -82,10 +82,10 @@ def test_what_a_full_disk_does_not_take_is_counted_to_the_byte(
         assert len(keeper.of("unwritable")) == 1
         assert flags(Path(f"{inside}.idx")) == [Flag.DROPPED, Flag.END]
         lines = all_lines(inside)
-        parts = [
-            line for line in lines if line.complete and not line.data.startswith((b"line ", b"space again"))
-        ]
-        assert parts == []
+        complete = [line.data for line in lines if line.complete]
+        parts = [line for line in complete if not line.startswith((b"line ", b"space again"))]
+        assert len(parts) <= 1, "where the loss ends, the end of one line may be left"
+        assert all(len(part) < len("space again") for part in parts)
 
 
 def test_a_directory_that_comes_back_in_time_costs_nothing(tmp_path: Path) -> None:
