@@ -9,7 +9,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
 TESTS ?= tests
 JOBS ?= 2
 
-.PHONY: listen up test lint types floors unit fmt simulate soak respawn lock clean
+.PHONY: listen thousand up test lint types floors unit fmt simulate soak respawn lock clean
 
 up: $(VENV)/.installed
 	$(BIN)/orchestra up
@@ -57,6 +57,10 @@ soak: $(VENV)/.dev
 # From a crash to the next process, beside fork and exec alone: about two minutes, on a machine that does nothing else.
 respawn: $(VENV)/.dev
 	$(BIN)/python benchmarks/respawn.py
+
+# A thousand services up, restarted, stopped and down, each command timed.
+thousand: $(VENV)/.dev
+	$(BIN)/python benchmarks/thousand.py
 
 # A service that takes its listening socket, restarted under load: nothing may be refused.
 listen: $(VENV)/.dev

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import statistics
 import time
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -125,3 +127,14 @@ def test_a_fleet_that_was_going_down_when_its_daemon_died_goes_down(fleet: Fleet
     fleet.kill(daemon)
     until(lambda: not alive(keeper), "the keeper ends")
     assert fleet.processes() == []
+
+
+def test_the_journal_keeps_as_many_events_as_its_setting_says(fleet: Fleet) -> None:
+    fleet.write({"crashing": {"command": ["false"], "restart": IMMEDIATE}}, journal_keep=1000)
+    fleet.run("up", "--detach")
+
+    def oldest() -> int:
+        with closing(sqlite3.connect(f"file:{fleet.home / 'journal.sqlite3'}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT min(seq) FROM events").fetchone()[0])
+
+    until(lambda: oldest() > 1, "the oldest events are gone")
