@@ -44,14 +44,14 @@ def run(options: Namespace) -> int:
     if options.dry_run:
         return show_plan(options, [])
     answer = ask(home_of(options.home), lambda client: client.reload(), is_read=False)
+    rolls = rows(answer, "rolls")
     if options.is_json:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
-        return 0
-    rolls = rows(answer, "rolls")
-    lines = plan_lines(answer, Terminal(sys.stdout, os.environ), is_done=True)
-    for roll in rolls:
-        lines.append(make_visible(f"rolling {roll.get('name')} {roll.get('state')}: {roll.get('message')}"))
-    sys.stdout.write("\n".join(lines) + "\n")
+    else:
+        lines = plan_lines(answer, Terminal(sys.stdout, os.environ), is_done=True)
+        for roll in rolls:
+            lines.append(make_visible(f"rolling {roll.get('name')} {roll.get('state')}: {roll.get('message')}"))
+        sys.stdout.write("\n".join(lines) + "\n")
     stopped = [str(roll.get("name")) for roll in rolls if roll.get("state") == "stopped"]
     if stopped:
         sys.stdout.flush()

@@ -260,6 +260,17 @@ def test_reload_tells_what_it_did(daemon: Daemon, tmp_path: Path) -> None:
     assert orchestra("reload", cwd=tmp_path).returncode == 3
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reload_whose_roll_stopped_says_so_by_its_status(
+    daemon: Daemon, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    roll = {"name": "web", "state": "stopped", "update": True, "message": "web@2 is not ready"}
+    daemon.answers["POST /v1/reload"] = (200, PLAN | {"rolls": [roll]})
+    done = orchestra("reload", *options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the new configuration did not hold for web" in done.stderr
+
+
 def test_reload_tells_the_names_that_an_older_daemon_gives(daemon: Daemon, tmp_path: Path) -> None:
     answer = {"added": ["a"], "removed": [], "changed": ["b"], "unchanged": 4}
     daemon.answers["POST /v1/reload"] = (200, answer)
