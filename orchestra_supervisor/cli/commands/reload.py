@@ -49,9 +49,8 @@ def run(options: Namespace) -> int:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     else:
         lines = plan_lines(answer, Terminal(sys.stdout, os.environ), is_done=True)
-        for roll in rolls:
-            lines.append(make_visible(f"rolling {roll.get('name')} {roll.get('state')}: {roll.get('message')}"))
-        sys.stdout.write("\n".join(lines) + "\n")
+        told = (f"rolling {roll.get('name')} {roll.get('state')}: {roll.get('message')}" for roll in rolls)
+        sys.stdout.write("\n".join([*lines, *map(make_visible, told)]) + "\n")
     stopped = [str(roll.get("name")) for roll in rolls if roll.get("state") == "stopped"]
     if stopped:
         sys.stdout.flush()

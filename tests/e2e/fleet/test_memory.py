@@ -134,7 +134,8 @@ def test_the_journal_keeps_as_many_events_as_its_setting_says(fleet: Fleet) -> N
     fleet.run("up", "--detach")
 
     def oldest() -> int:
-        with closing(sqlite3.connect(f"file:{fleet.home / 'journal.sqlite3'}?mode=ro", uri=True)) as connection:
+        url = f"file:{fleet.home / 'journal.sqlite3'}?mode=ro"
+        with closing(sqlite3.connect(url, uri=True)) as connection:
             return int(connection.execute("SELECT min(seq) FROM events").fetchone()[0])
 
     until(lambda: oldest() > 1, "the oldest events are gone")
