@@ -67,9 +67,10 @@ def test_a_manager_follows_a_fleet_from_its_start_to_its_end(managed: Managed) -
     fleet.write({"one": {"command": STAY}, "two": {"command": STAY}, "three": {"command": STAY}})
     managed.process.send_signal(signal.SIGHUP)
     manager.expect(DEADLINE, RELOADING="1")
-    manager.expect(DEADLINE, READY="1")
+    status = manager.expect(DEADLINE, READY="1").get("STATUS")
     fleet.until_state("three", "ready")
-    manager.expect(DEADLINE, STATUS="3 of 3 ready")
+    if status != "3 of 3 ready":  # it is said once: with the end of the reload where the third was that fast
+        manager.expect(DEADLINE, STATUS="3 of 3 ready")
     assert {name: fleet.pid(name) for name in pids} == pids
     managed.process.send_signal(signal.SIGTERM)
     manager.expect(DEADLINE, STOPPING="1")
