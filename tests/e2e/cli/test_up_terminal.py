@@ -120,10 +120,10 @@ def test_two_hundred_services_do_not_flood_the_terminal(bench: Bench) -> None:
     with seated("up", cwd=bench.path, rows=24, **bench.env) as seat:
         seat.until("of 200 ready")
         seat.until("200 ready of 200")
+        seat.until("200 ready; `orchestra status` shows all")
         start = seat.text.split("orchestra 0.1.0")[0]
         seat.press(b"\x03")
         assert seat.end() == 0
-    assert "200 ready; `orchestra status` shows all" in seat.text
     assert (
         len(re.findall(r"s\d{3} ", seat.text.split("orchestra 0.1.0")[1].split("stopping in order")[0])) < 5
     )
