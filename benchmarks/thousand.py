@@ -28,7 +28,8 @@ def orchestra(folder: Path, *words: str) -> tuple[float, str]:
     Raises:
         SystemExit: It did not end with 0.
     """
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRA_")}
+    # PYTHONDONTWRITEBYTECODE among them: with it every command would be timed compiling itself.
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("ORCHESTRA_", "PYTHON"))}
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-P", "-m", "orchestra_supervisor", "--home", str(folder / ".orchestra"), *words],
