@@ -29,7 +29,8 @@ def orchestra(folder: Path, *words: str) -> tuple[float, str]:
         SystemExit: It did not end with 0.
     """
     # PYTHONDONTWRITEBYTECODE among them: with it every command would be timed compiling itself.
-    environ = {key: value for key, value in os.environ.items() if not key.startswith(("ORCHESTRA_", "PYTHON"))}
+    left_out = ("ORCHESTRA_", "PYTHON")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-P", "-m", "orchestra_supervisor", "--home", str(folder / ".orchestra"), *words],
