@@ -115,6 +115,7 @@ class Daemon:
             launcher=launcher,
             network=self._plugins.checks.run,
             secrets=self._plugins.secrets.resolve,
+            targets=self._plugins.targets.prepare,
             on_reload=self._ask_reload,
             on_run=self._note_run,
             keep=self._apply,

@@ -23,7 +23,7 @@ from orchestra_supervisor.config.form_parts import (
     RestartOrPolicy,
     StopForm,
 )
-from orchestra_supervisor.config.form_plugins import PluginOrSource
+from orchestra_supervisor.config.form_plugins import PluginOrSource, TargetOrName
 from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
 from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
 from orchestra_supervisor.config.form_rotation import SecretChangeOrWord
@@ -106,6 +106,9 @@ class ServiceForm(Form):
         None, description="Names, or name to condition, or name to {condition, on_failure}."
     )
     dependencies: list[Text] | None = Field(None, description="Names that must be ready first.")
+    target: TargetOrName | None = Field(
+        None, description="Where it runs: process (here), or as a plugin calls it. Default: process."
+    )
     restart: RestartOrPolicy | None = Field(None, description="Policy, or policy with its limits and delays.")
     restart_delay: Duration | None = Field(None, description="The same as restart.backoff.initial.")
     max_restarts: RestartLimit | None = Field(None, description="The same as restart.max_restarts.")

@@ -9,8 +9,9 @@ from pydantic import Field, JsonValue
 from orchestra_supervisor.config.form_parts import AlsoWritten, Form, spell_out
 from orchestra_supervisor.config.values import Duration, Flag, Text
 from orchestra_supervisor.model.plugin import PLUGIN_NAME_PATTERN, PluginSpec
+from orchestra_supervisor.model.spec import TargetSpec
 
-__all__ = ["PluginForm", "PluginOrSource", "plugin_spec"]
+__all__ = ["PluginForm", "PluginOrSource", "TargetForm", "TargetOrName", "plugin_spec", "target_spec"]
 
 
 class PluginForm(Form):
@@ -36,6 +37,22 @@ class PluginForm(Form):
 
 PluginOrSource = Annotated[PluginForm, spell_out("plugin"), AlsoWritten({"type": "string"})]
 """A plugin, or its source alone."""
+
+
+class TargetForm(Form):
+    """Where a service runs."""
+
+    name: Text = Field(min_length=1, description="process: here; else as a plugin calls it.")
+    options: dict[str, JsonValue] | None = Field(None, description="What that target takes.")
+
+
+TargetOrName = Annotated[TargetForm, spell_out("name"), AlsoWritten({"type": "string"})]
+"""A target, or its name alone."""
+
+
+def target_spec(form: TargetForm | None) -> TargetSpec:
+    """Return what a form comes to; a process here where there is none."""
+    return TargetSpec() if form is None else TargetSpec(name=form.name, options=form.options or {})
 
 
 def plugin_spec(form: PluginForm, folder: Path) -> PluginSpec:

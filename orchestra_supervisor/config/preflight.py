@@ -21,7 +21,7 @@ from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.config.ports import PortOwner, listeners
 from orchestra_supervisor.config.secrets import SecretStore, secret_names
 from orchestra_supervisor.model.errors import SecretError
-from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
 
 __all__ = ["preflight"]
 
@@ -54,8 +54,9 @@ def preflight(result: LoadResult, environ: Mapping[str, str]) -> tuple[Finding, 
     for spec in result.fleet.services.values():
         look = _Look(spec, result.sources, environ, findings, said)
         look.at_cwd()
-        look.at_command()
-        look.at_paths()
+        if spec.target == TargetSpec():  # else its command is for another place
+            look.at_command()
+            look.at_paths()
         look.at_identity()
         look.at_secrets(store)
         if spec.port is not None and spec.enabled and (owner := owners.get(spec.port)):

@@ -15,6 +15,7 @@ from orchestra_supervisor.config.findings import Finding, Findings, Severity, sh
 from orchestra_supervisor.config.form import HeadForm, ServiceForm
 from orchestra_supervisor.config.form_log import to_log_spec
 from orchestra_supervisor.config.form_parts import RestartForm, StopForm, StopStepForm
+from orchestra_supervisor.config.form_plugins import target_spec
 from orchestra_supervisor.config.form_probes import ProbesForm
 from orchestra_supervisor.config.form_rotation import secret_change
 from orchestra_supervisor.config.form_schedule import to_schedule
@@ -196,6 +197,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
             key: RlimitSpec(soft=pair[0], hard=pair[1]) for key, pair in (form.rlimits or {}).items()
         },
         "depends_on": _dependencies(form),
+        "target": target_spec(form.target),
         "restart": _restart(form, defaults.restart, kind),
         "stop": _stop(form.stop or defaults.stop),
         "probes": _probe_set(form, file),

@@ -7,8 +7,9 @@ import anyio
 
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.order_secrets import TakeDown, has_secrets, with_secrets
-from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver
+from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver, TargetPreparer
 from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
 from orchestra_supervisor.process.orders import SpawnOrder
 from orchestra_supervisor.rules.inputs import (
     Ack,
@@ -23,6 +24,8 @@ from orchestra_supervisor.rules.inputs import (
 from orchestra_supervisor.rules.service import Service, to_note
 
 __all__ = ["Carrier", "Inbox"]
+
+_HERE = TargetSpec()
 
 
 class Inbox(Protocol):
@@ -44,6 +47,7 @@ class Carrier:
         keeper: Takes the orders.
         launcher: Makes spawn orders.
         secrets: Resolves secret references of an environment.
+        targets: Asks for the local process of a run that is to be elsewhere.
         take_down: Told which values a run gets, before it is ordered.
         inbox: Where a spawn that cannot be ordered is reported.
         start: Runs a task in the engine's task group.
@@ -55,6 +59,7 @@ class Carrier:
         keeper: KeeperPort,
         launcher: Launcher,
         secrets: SecretResolver,
+        targets: TargetPreparer,
         take_down: TakeDown | None = None,
         inbox: Callable[[], Inbox],
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
@@ -62,6 +67,7 @@ class Carrier:
         self._keeper = keeper
         self._launcher = launcher
         self._secrets = secrets
+        self._targets = targets
         self._take_down = take_down
         self._inbox = inbox
         self._start = start
@@ -129,22 +135,27 @@ class Carrier:
     def _spawn(self, service: Service, run: str) -> None:
         spec = service.spec
         order = self._launcher.order(spec, run, stop_order=self.ranks.get(spec.name, 0))
-        if has_secrets(order):
+        if has_secrets(order) or spec.target != _HERE:
             self._resolving[run] = anyio.CancelScope()
-            self._start(lambda: self._spawn_with_secrets(spec.name, order))
+            self._start(lambda: self._prepare_and_send(spec, order))
             return
         self._send(service, order)
 
-    async def _spawn_with_secrets(self, name: str, order: SpawnOrder) -> None:
+    async def _prepare_and_send(self, spec: ServiceSpec, order: SpawnOrder) -> None:
+        """Order a run that others have a word in: where its secrets are, and where it is to run."""
+        name, stage = spec.name, "secret"
         scope = self._resolving.get(order.run)
         if scope is None:  # stopped before this task began
             return
         with scope:
             try:
                 whole = await with_secrets(order, self._secrets, self._take_down)
+                stage = "target"
+                if spec.target != _HERE:
+                    whole = await self._targets(spec, whole)
             except OrchestraError as error:
                 if self._resolving.pop(order.run, None) is not None:
-                    self._inbox().post(name, SpawnRefused(order.run, "secret", 0, error.message))
+                    self._inbox().post(name, SpawnRefused(order.run, stage, 0, error.message))
                 return
             if self._resolving.pop(order.run, None) is not None:
                 # What was decided meanwhile (that it leaves, say) goes with the run.

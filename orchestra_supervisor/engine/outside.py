@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.order_secrets import TakeDown
-from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver
-from orchestra_supervisor.model.spec import Fleet
-from orchestra_supervisor.process.orders import RunNews
+from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver, TargetPreparer
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec
+from orchestra_supervisor.process.orders import RunNews, SpawnOrder
 
-__all__ = ["Outside"]
+__all__ = ["Outside", "as_ordered"]
+
+
+async def as_ordered(_spec: ServiceSpec, order: SpawnOrder) -> SpawnOrder:
+    """Return the order as it is: a target that knows only this host."""
+    return order
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class Outside:
         launcher: Makes spawn orders.
         network: Carries out http and tcp checks.
         secrets: Resolves secret references of an environment.
+        targets: Asks for the local process of a run that is to be elsewhere.
         on_reload: Called when SIGHUP asks for a reload.
         on_run: Called with all news of services' runs, for the journal's ledger.
         on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
@@ -42,3 +48,4 @@ class Outside:
     on_plan: Callable[[str, float | None], None]
     keep: Callable[[Fleet], None] = lambda _: None
     take_down: TakeDown | None = None
+    targets: TargetPreparer = as_ordered

@@ -1,14 +1,20 @@
 """The plugins in the daemon: their host, what the engine asks of them, and the events they get."""
 
+import logging
 from collections.abc import Sequence
 
 import anyio
 import anyio.abc
 
+from orchestra_supervisor.engine import builtin
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.secrets import SecretDesk
+from orchestra_supervisor.engine.targets import TargetDesk
 from orchestra_supervisor.model.spec import FleetSettings
+from orchestra_supervisor.plugin_api.context import PluginContext
 from orchestra_supervisor.plugin_api.host import Changed, PluginHost
+from orchestra_supervisor.plugin_api.loader import no_secrets
+from orchestra_supervisor.plugin_api.register import directly, register
 from orchestra_supervisor.probes.plugin_check import CheckRunner
 
 __all__ = ["PluginDesk"]
@@ -29,7 +35,10 @@ class PluginDesk:
         self.on_changed: Changed = _nobody
         """Told of secrets that have changed at their provider; set before the plugins run."""
         self.secrets = SecretDesk(lambda: self.host)
-        self.host = PluginHost(self._publish, self.secrets.reveal, self._changed)
+        self.targets = TargetDesk(lambda: self.host)
+        context = PluginContext(builtin.NAME, {}, logging.getLogger("orchestra"), 0.0, no_secrets)
+        _, offers = register(builtin, context, directly)
+        self.host = PluginHost(self._publish, self.secrets.reveal, self._changed, offers)
         self.checks = CheckRunner(self.host)
 
     async def run(

@@ -9,13 +9,16 @@ from orchestra_supervisor.model.spec import NetworkCheck, PluginCheck, ServiceSp
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.orders import LogTarget, News, SpawnOrder
 
-__all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver"]
+__all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver", "TargetPreparer"]
 
 Checker = Callable[[NetworkCheck | PluginCheck, float], Awaitable[ProbeOutcome]]
 """Carries out one check that needs no process of its own within a timeout in seconds."""
 
 SecretResolver = Callable[[dict[str, str]], Awaitable[dict[str, str]]]
 """Returns an environment with every secret reference replaced; raises SecretError."""
+
+TargetPreparer = Callable[[ServiceSpec, SpawnOrder], Awaitable[SpawnOrder]]
+"""Returns the order for a run as the service's target wants it; raises SpawnFailed."""
 
 
 class Clock(Protocol):

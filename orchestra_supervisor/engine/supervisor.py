@@ -97,6 +97,7 @@ class Supervisor:
             keeper=outside.keeper,
             launcher=outside.launcher,
             secrets=outside.secrets,
+            targets=outside.targets,
             take_down=outside.take_down,
             inbox=lambda: self.core,
             start=self._start_task,

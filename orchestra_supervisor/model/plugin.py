@@ -6,10 +6,22 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["ENTRY_POINT_PREFIX", "PLUGIN_NAME_PATTERN", "PluginReport", "PluginSpec", "PluginState"]
+__all__ = [
+    "BUILTIN_PROBES",
+    "BUILTIN_TARGETS",
+    "ENTRY_POINT_PREFIX",
+    "PLUGIN_NAME_PATTERN",
+    "PluginReport",
+    "PluginSpec",
+    "PluginState",
+]
 
 PLUGIN_NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
 """A plugin's name is what its failures are told and counted under."""
+BUILTIN_PROBES = ("http", "tcp", "grpc")
+"""Kinds of checks that engine/builtin.py registers; no plugin may take their names."""
+BUILTIN_TARGETS = ("process",)
+"""Places where services run that it registers."""
 ENTRY_POINT_PREFIX = "entry-point:"
 """Begins a `source` that is a name of the entry point group."""
 

@@ -43,6 +43,7 @@ __all__ = [
     "ServiceSpec",
     "StopSpec",
     "StopStep",
+    "TargetSpec",
     "TcpCheck",
 ]
 
@@ -197,6 +198,15 @@ class DependencySpec(_Spec):
     stop it until the condition is met again; or restart it once the condition is met again."""
 
 
+class TargetSpec(_Spec):
+    """Where a service runs."""
+
+    name: str = "process"
+    """process: as a process here; else as a plugin calls it."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the target takes."""
+
+
 class ServiceSpec(_Spec):
     """One service, complete. Paths absolute, command an argument vector, variables expanded."""
 
@@ -227,6 +237,7 @@ class ServiceSpec(_Spec):
     """After the fleet's start, not after the previous service."""
     required_for_system: bool = False
     depends_on: dict[str, DependencySpec] = Field(default_factory=dict)
+    target: TargetSpec = TargetSpec()
     restart: RestartSpec = RestartSpec()
     stop: StopSpec = StopSpec()
     probes: ProbeSet = ProbeSet()

@@ -14,6 +14,7 @@ from orchestra_supervisor.plugin_api.dialect import Dialect
 from orchestra_supervisor.plugin_api.events import EventSink, Notifier
 from orchestra_supervisor.plugin_api.probe import Probe
 from orchestra_supervisor.plugin_api.secrets import SecretProvider
+from orchestra_supervisor.plugin_api.target import Target
 
 __all__ = [
     "API_VERSION",
@@ -28,6 +29,7 @@ __all__ = [
     "register_notifiers",
     "register_probes",
     "register_secret_providers",
+    "register_targets",
 ]
 
 API_VERSION = 1
@@ -53,6 +55,12 @@ def register_probes(context: PluginContext) -> Sequence[Probe]:
 
 
 @hookspec
+def register_targets(context: PluginContext) -> Sequence[Target]:
+    """Return further places where services may run."""
+    raise NotImplementedError
+
+
+@hookspec
 def register_secret_providers(context: PluginContext) -> Sequence[SecretProvider]:
     """Return further sources of secrets."""
     raise NotImplementedError
@@ -73,11 +81,12 @@ def register_event_sinks(context: PluginContext) -> Sequence[EventSink]:
 HOOKS: dict[str, tuple[type, str]] = {
     "register_dialects": (Dialect, "name"),
     "register_probes": (Probe, "type"),
+    "register_targets": (Target, "name"),
     "register_secret_providers": (SecretProvider, "scheme"),
     "register_notifiers": (Notifier, "name"),
     "register_event_sinks": (EventSink, "name"),
 }
 """Hook to the Protocol that its objects meet, and the property that tells them apart."""
 
-RESERVED = frozenset({"register_targets", "register_commands"})
+RESERVED = frozenset({"register_commands"})
 """Hooks of a later version; a plugin that implements one is told so."""

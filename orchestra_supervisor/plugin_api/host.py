@@ -16,6 +16,7 @@ from orchestra_supervisor.plugin_api.context import Reveal
 from orchestra_supervisor.plugin_api.feed import EventFeed, feeds_of
 from orchestra_supervisor.plugin_api.loader import PluginLoader, no_secrets
 from orchestra_supervisor.plugin_api.loop import answer_from
+from orchestra_supervisor.plugin_api.offers import Offers
 from orchestra_supervisor.plugin_api.plugin import Plugin
 from orchestra_supervisor.plugin_api.secrets import SecretProvider
 
@@ -39,9 +40,13 @@ class PluginHost:
         publish: Publishes events about plugins.
         reveal: Resolves a reference to a secret, in the daemon's own loop.
         changed: Told of secrets that have changed.
+        builtin: What is built in; it needs no thread and is there from the beginning.
     """
 
-    def __init__(self, publish: Publish, reveal: Reveal, changed: Changed) -> None:
+    def __init__(
+        self, publish: Publish, reveal: Reveal, changed: Changed, builtin: Offers | None = None
+    ) -> None:
+        self.builtin = builtin or Offers()
         self._publish = publish
         self._reveal = reveal
         self._changed = changed

@@ -1,37 +1,34 @@
 """Loads plugins: imports, verifies, registers. What is wrong with one becomes its fault, never ours."""
 
-import difflib
 import itertools
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import cast
-
-import pluggy
 
 from orchestra_supervisor.model.errors import OrchestraError, PluginError, SecretError
-from orchestra_supervisor.model.plugin import ENTRY_POINT_PREFIX, PLUGIN_NAME_PATTERN, PluginSpec
-from orchestra_supervisor.plugin_api import hooks
+from orchestra_supervisor.model.plugin import (
+    BUILTIN_PROBES,
+    BUILTIN_TARGETS,
+    ENTRY_POINT_PREFIX,
+    PLUGIN_NAME_PATTERN,
+    PluginSpec,
+)
 from orchestra_supervisor.plugin_api.context import PluginContext, Reveal
-from orchestra_supervisor.plugin_api.contract import faults_of, named
-from orchestra_supervisor.plugin_api.events import Notifier
-from orchestra_supervisor.plugin_api.hooks import API_VERSION, HOOKS, PROJECT, RESERVED
+from orchestra_supervisor.plugin_api.hooks import API_VERSION
 from orchestra_supervisor.plugin_api.loop import PluginLoop
-from orchestra_supervisor.plugin_api.offers import LoadedPlugin, Offers
+from orchestra_supervisor.plugin_api.offers import LoadedPlugin
 from orchestra_supervisor.plugin_api.plugin import Plugin
+from orchestra_supervisor.plugin_api.register import register
 from orchestra_supervisor.plugin_api.source import Stamp, entry_point_names, import_source, is_file, stamp_of
 
 __all__ = ["PluginLoader", "no_secrets"]
 
 LOADED_AT_ONCE = 8
 """Plugins that are loaded at a time."""
-
-_Offered = dict[str, dict[str, object]]
 
 
 async def no_secrets(reference: str) -> str:
@@ -119,38 +116,9 @@ def _load(plugin: Plugin, serial: int, reveal: Reveal) -> None:
     spec = plugin.spec
     module = plugin.call_blocking("its import", import_source, spec.source, serial)
     _introduce(plugin, module)
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hooks)
-    _refuse_unknown_hooks(manager, module)
-    try:
-        manager.register(module, plugin.name)
-    except pluggy.PluginValidationError as error:
-        text = re.sub(r"^Plugin .*? for hook", "hook", " ".join(str(error).split()))
-        raise PluginError(text, hint="docs/plugins.md has the signature of every hook") from error
-    callers = {name: getattr(manager.hook, name) for name in HOOKS}
-    plugin.hooks = tuple(name for name, caller in callers.items() if caller.get_hookimpls())
     log = logging.getLogger(f"orchestra.plugin.{plugin.name}")
     context = PluginContext(plugin.name, spec.options, log, spec.timeout, reveal)
-    offered: _Offered = {}
-    for name in plugin.hooks:
-        take = partial(_take, name, callers[name], context)
-        offered[name] = plugin.call_blocking(f"hook {name}", take)
-    plugin.offers = _offers(offered)
-
-
-def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: ModuleType) -> None:
-    implemented = [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
-    for name in implemented:
-        if name in RESERVED:
-            hint = f"remove it; API version {API_VERSION} never calls it"
-            raise PluginError(f"hook {name} is reserved for a later version", hint=hint)
-        if name not in HOOKS:
-            near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.8)
-            hint = f"did you mean {near[0]}?" if near else f"hooks: {', '.join(HOOKS)}"
-            raise PluginError(f"there is no hook {name}", hint=hint)
-    if not implemented:
-        hint = "mark a function with @hookimpl; docs/plugins.md has an example"
-        raise PluginError("it implements no hook", hint=hint)
+    plugin.hooks, plugin.offers = register(module, context, plugin.call_blocking)
 
 
 def _introduce(plugin: Plugin, module: ModuleType) -> None:
@@ -169,55 +137,27 @@ def _introduce(plugin: Plugin, module: ModuleType) -> None:
     plugin.version = str(getattr(module, "VERSION", ""))[:32]
 
 
-def _take(hook: str, caller: Callable[..., object], context: PluginContext) -> dict[str, object]:
-    """Call a hook and hold what it returns to the Protocol; runs in the plugin's thread."""
-    protocol, key = HOOKS[hook]
-    results = cast("list[object]", caller(context=context))
-    result = results[0] if results else None  # pluggy leaves out what returned None
-    if not isinstance(result, Sequence) or isinstance(result, str | bytes):
-        kind = type(result).__name__
-        raise PluginError(
-            f"hook {hook} returned {kind}, not a list", hint=f"return [{protocol.__name__}, ...]"
-        )
-    found: dict[str, object] = {}
-    for thing in cast("Sequence[object]", result):
-        faults = faults_of(thing, protocol)
-        if faults:
-            message = f"hook {hook}: {type(thing).__name__} is no {protocol.__name__}: it {'; '.join(faults)}"
-            raise PluginError(message, hint="docs/plugins.md has the Protocol")
-        name = named(thing, key)
-        if name in found:
-            raise PluginError(f"hook {hook} returned two of the name {name!r}")
-        found[name] = (thing, cast("Notifier", thing).filter) if protocol is Notifier else thing
-    return found
-
-
-def _offers(offered: _Offered) -> Offers:
-    short = {
-        name.removeprefix("register_"): cast("Mapping[str, object]", one) for name, one in offered.items()
-    }
-    return Offers(**short)  # type: ignore[arg-type]  # each held to its Protocol by `_take`
-
-
 def _refuse_doubles(plugins: Sequence[Plugin]) -> None:
-    """Let the first of two plugins have a name, a probe type or a scheme."""
-    owners: dict[tuple[str, str], Plugin] = {}
+    """Let the first of two plugins have a name, a probe type or a scheme; what is built in comes first."""
+    owners: dict[tuple[str, str], str] = {("probe", name): "the supervisor itself" for name in BUILTIN_PROBES}
+    owners |= {("target", name): "the supervisor itself" for name in BUILTIN_TARGETS}
     for plugin in plugins:
         if plugin.fault is not None or not plugin.spec.enabled:
             continue
         words = [("plugin", plugin.name)]
         words += [("probe", name) for name in plugin.offers.probes]
+        words += [("target", name) for name in plugin.offers.targets]
         words += [("secret provider", name) for name in plugin.offers.secret_providers]
         words += [("dialect", name) for name in plugin.offers.dialects]
         for word in words:
             if word in owners:
-                message = f"{word[0]} {word[1]!r} is taken by {owners[word].spec.source}"
+                message = f"{word[0]} {word[1]!r} is taken by {owners[word]}"
                 hint = "give one of them another `name`" if word[0] == "plugin" else "use one of the two"
                 plugin.fault = PluginError(message, hint=hint, plugin=plugin.name)
                 plugin.loop.close()
                 break
         else:
-            owners |= dict.fromkeys(words, plugin)
+            owners |= dict.fromkeys(words, plugin.spec.source)
 
 
 def _said(error: BaseException) -> str:

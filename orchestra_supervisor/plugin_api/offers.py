@@ -10,6 +10,7 @@ from orchestra_supervisor.plugin_api.dialect import Dialect
 from orchestra_supervisor.plugin_api.events import EventFilter, EventSink, Notifier
 from orchestra_supervisor.plugin_api.probe import Probe
 from orchestra_supervisor.plugin_api.secrets import SecretProvider
+from orchestra_supervisor.plugin_api.target import Target
 
 __all__ = ["LoadedPlugin", "Offers", "PluginSource"]
 
@@ -22,6 +23,7 @@ class Offers:
 
     dialects: Mapping[str, Dialect] = field(default_factory=dict[str, Dialect])
     probes: Mapping[str, Probe] = field(default_factory=dict[str, Probe])
+    targets: Mapping[str, Target] = field(default_factory=dict[str, Target])
     secret_providers: Mapping[str, SecretProvider] = field(default_factory=dict[str, SecretProvider])
     notifiers: Mapping[str, tuple[Notifier, EventFilter]] = field(
         default_factory=dict[str, tuple[Notifier, EventFilter]]

@@ -1,4 +1,4 @@
-"""Checks that plugins carry out, beside the ones that are built in."""
+"""Every check that needs no process of its own: the ones that are built in, and those of plugins."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,10 @@ import anyio
 
 from orchestra_supervisor.model.errors import PluginError
 from orchestra_supervisor.model.spec import NetworkCheck, PluginCheck
+from orchestra_supervisor.plugin_api.context import Options
 from orchestra_supervisor.plugin_api.host import PluginHost
 from orchestra_supervisor.plugin_api.probe import ProbeRequest, Verdict
 from orchestra_supervisor.probes.outcome import ProbeOutcome
-from orchestra_supervisor.probes.run import run_check
 
 __all__ = ["CheckRunner"]
 
@@ -21,7 +21,7 @@ class CheckRunner:
     """Carries out every check but logs and commands, which are the engine's and the keeper's.
 
     Attributes:
-        host: Knows which plugin has which kind of check.
+        host: Knows who has which kind of check.
     """
 
     host: PluginHost
@@ -33,25 +33,40 @@ class CheckRunner:
             check: What to check.
             timeout: Seconds until the check counts as failed.
         """
-        if not isinstance(check, PluginCheck):
-            return await run_check(check, timeout)
+        if isinstance(check, PluginCheck):
+            kind, options = check.probe, check.options
+        else:
+            kind, options = check.type, check.model_dump()
         started = anyio.current_time()
-        outcome = ProbeOutcome(passed=False, detail=f"probe {check.probe}: no verdict within {timeout:g} s")
-        with anyio.move_on_after(timeout):
-            await self.host.loaded.wait()
-            outcome = await self._ask(check, timeout)
+        outcome = await self._of_kind(kind, options, timeout)
         return ProbeOutcome(outcome.passed, outcome.detail, anyio.current_time() - started)
 
-    async def _ask(self, check: PluginCheck, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109
+    async def _of_kind(self, kind: str, options: Options, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109
+        built_in = self.host.builtin.probes.get(kind)
+        if built_in is not None:
+            try:
+                verdict = await built_in.check(ProbeRequest(options, timeout))
+            except ValueError as error:  # options that a plugin's form of it has not held to the model
+                return ProbeOutcome(passed=False, detail=_one_line(f"probe {kind}: {error}"))
+            return ProbeOutcome(verdict.passed, verdict.detail)
+        with anyio.move_on_after(timeout):
+            await self.host.loaded.wait()
+            return await self._ask(kind, options, timeout)
+        return ProbeOutcome(passed=False, detail=f"probe {kind}: no verdict within {timeout:g} s")
+
+    async def _ask(self, kind: str, options: Options, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109
         for plugin in self.host.working:
-            probe = plugin.offers.probes.get(check.probe)
+            probe = plugin.offers.probes.get(kind)
             if probe is None:
                 continue
-            request = ProbeRequest(check.options, timeout)
+            request = ProbeRequest(options, timeout)
             try:
-                verdict = await plugin.call(f"probe {check.probe}", probe.check, request, wanted=Verdict)
+                verdict = await plugin.call(f"probe {kind}", probe.check, request, wanted=Verdict)
             except PluginError as error:
                 return ProbeOutcome(passed=False, detail=error.message)
-            detail = " ".join(str(verdict.detail).split())[:_LONGEST_DETAIL]
-            return ProbeOutcome(passed=verdict.passed is True, detail=detail)
-        return ProbeOutcome(passed=False, detail=f"no plugin has a probe {check.probe!r}")
+            return ProbeOutcome(passed=verdict.passed is True, detail=_one_line(str(verdict.detail)))
+        return ProbeOutcome(passed=False, detail=f"no plugin has a probe {kind!r}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_DETAIL]

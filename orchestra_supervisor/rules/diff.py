@@ -89,6 +89,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "start_delay": _live("holds from the fleet's next start"),
     "required_for_system": _live("holds from the fleet's next start"),
     "depends_on": _live("looked at from now on"),
+    "target": _restart("decides where it runs"),
     "restart": _live("asked when the run ends"),
     "stop": _live("followed by the next stop"),
     "probes": _live("checked so from now on"),

@@ -144,7 +144,7 @@ def test_what_services_ask_of_plugins_must_be_there(write: Write, tmp_path: Path
         ("vault", "secret.unavailable"),
     ]
     assert "'dem'" in found[0].message
-    assert "probes of plugins: demo" in found[0].hint
+    assert found[0].hint == "there are: demo, grpc, http, tcp"
     assert all(one.where[0].line > 1 for one in found)
 
 

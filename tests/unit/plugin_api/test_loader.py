@@ -55,7 +55,7 @@ def test_a_good_plugin_says_its_name_and_brings_what_its_hooks_return(
         ("@hookimpl\ndef register_everything(context): return []", ("no hook register_everything", "hooks:")),
         ("@hookimpl\ndef register_probe(context): return []", ("did you mean register_probes?",)),
         ("@hookimpl\ndef register_probes(context, more): return []", ("hook 'register_probes'", "'more'")),
-        ("@hookimpl\ndef register_targets(context): return []", ("register_targets is reserved",)),
+        ("@hookimpl\ndef register_commands(context): return []", ("register_commands is reserved",)),
         ("@hookimpl\ndef register_probes(context): raise KeyError('port')", ("KeyError: 'port'",)),
         ("@hookimpl\ndef register_probes(context): return None", ("returned NoneType", "[Probe, ...]")),
         ("@hookimpl\ndef register_probes(context): return 'text'", ("returned str",)),

@@ -1,5 +1,6 @@
 """Probes of plugins: a verdict, or the words for why there is none; never an exception."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,9 +8,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from orchestra_supervisor.engine import builtin
+from orchestra_supervisor.model.plugin import BUILTIN_PROBES, BUILTIN_TARGETS
 from orchestra_supervisor.model.spec import PluginCheck, TcpCheck
+from orchestra_supervisor.plugin_api.context import PluginContext
 from orchestra_supervisor.plugin_api.host import PluginHost
 from orchestra_supervisor.plugin_api.loader import no_secrets
+from orchestra_supervisor.plugin_api.register import directly, register
 from orchestra_supervisor.probes.plugin_check import CheckRunner
 from tests.unit.plugin_api.plugin_files import spec_of, write_plugin
 
@@ -36,7 +41,9 @@ def register_probes(context):
 
 @asynccontextmanager
 async def runner(folder: Path) -> AsyncGenerator[CheckRunner]:
-    host = PluginHost(lambda *_: None, no_secrets, lambda *_: None)
+    context = PluginContext("builtin", {}, logging.getLogger("test"), 0.0, no_secrets)
+    _, offers = register(builtin, context, directly)
+    host = PluginHost(lambda *_: None, no_secrets, lambda *_: None, offers)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             await tasks.start(host.run)
@@ -74,7 +81,13 @@ async def test_a_probe_that_no_plugin_has_does_not_pass_and_says_so(tmp_path: Pa
         assert (outcome.passed, outcome.detail) == (False, "no plugin has a probe 'none'")
 
 
-async def test_the_built_in_checks_need_no_plugin(tmp_path: Path, closed_port: int) -> None:
+async def test_what_is_built_in_comes_in_by_the_door_of_plugins(tmp_path: Path, closed_port: int) -> None:
     async with runner(tmp_path) as checks:
+        assert tuple(checks.host.builtin.probes) == BUILTIN_PROBES
+        assert tuple(checks.host.builtin.targets) == BUILTIN_TARGETS
         outcome = await checks.run(TcpCheck(port=closed_port), 1.0)
         assert "connection refused" in outcome.detail
+        same = await checks.run(PluginCheck(probe="tcp", options={"port": closed_port}), 1.0)
+        assert same.detail == outcome.detail
+        odd = await checks.run(PluginCheck(probe="tcp", options={"port": 70_000}), 1.0)
+        assert (odd.passed, odd.detail[:10]) == (False, "probe tcp:")

@@ -13,6 +13,7 @@ from orchestra_supervisor.model.spec import (
     RlimitSpec,
     ServiceSpec,
     StopSpec,
+    TargetSpec,
 )
 from orchestra_supervisor.model.states import Kind
 from orchestra_supervisor.model.watch import WatchSpec
@@ -48,6 +49,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "start_delay": (1.0, False),
     "required_for_system": (True, False),
     "depends_on": ({"c": DependencySpec()}, False),
+    "target": (TargetSpec(name="container"), True),
     "restart": (RestartSpec(policy="never"), False),
     "stop": (StopSpec(steps=()), False),
     "probes": (ProbeSet(readiness=PROBE), False),
