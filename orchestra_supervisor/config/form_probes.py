@@ -71,11 +71,7 @@ class HttpForm(Form):
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
-            try:
-                re.compile(value)
-            except (re.error, OverflowError, RecursionError) as error:
-                msg = f"is not a regular expression: {error}"
-                raise ValueError(msg) from error
+            compile_line_pattern(value)
         return value
 
 

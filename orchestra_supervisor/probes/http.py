@@ -10,8 +10,10 @@ import ssl
 import anyio
 import anyio.abc
 import h11
+from anyio import to_thread
 from anyio.streams.tls import TLSStream
 
+from orchestra_supervisor.model.line_pattern import LinePattern
 from orchestra_supervisor.model.spec import HttpCheck
 from orchestra_supervisor.probes.connection import ConnectError, ProbeStream, connect, connect_unix, place
 from orchestra_supervisor.probes.outcome import ProbeOutcome, Progress
@@ -24,6 +26,9 @@ BODY_LIMIT = 64 * 1024
 DRAIN_TIME = 0.1
 """Seconds that a server gets to finish its body after the verdict: closing under its hands would
 put a broken pipe into its log at every probe."""
+MATCH_TIME = 0.5
+"""Seconds that searching the body may take; a sound pattern needs less than a millisecond."""
+_MATCH_TIME_HERE = 0.01  # of them in the event loop, which a thread would cost more than nearly any search
 
 
 class _Negative(Exception):
@@ -61,6 +66,19 @@ async def check_http(check: HttpCheck, progress: Progress) -> ProbeOutcome:
         await stream.aclose()
 
 
+async def _is_found(pattern: LinePattern, text: str) -> bool:
+    """Search a pattern; one that takes long goes on in a thread, where it holds up nobody.
+
+    Raises:
+        TimeoutError: It takes over MATCH_TIME.
+    """
+    try:
+        return pattern.search(text, concurrent=False, timeout=_MATCH_TIME_HERE) is not None
+    except TimeoutError:
+        search = functools.partial(pattern.search, text, concurrent=True, timeout=MATCH_TIME)
+        return await to_thread.run_sync(search, abandon_on_cancel=True) is not None
+
+
 class _Exchange:
     """One request and its answer on one connection."""
 
@@ -86,9 +104,13 @@ class _Exchange:
             return True, f"HTTP {status}"
         progress.lacking = f"HTTP {status}, but its body did not end"
         await self._read_body()
-        if request.pattern.search(self._body.decode("utf-8", "replace")) is None:
-            return False, f"body does not match /{request.pattern.pattern}/"
-        return True, f"HTTP {status}, body matches /{request.pattern.pattern}/"
+        try:
+            is_found = await _is_found(request.pattern, self._body.decode("utf-8", "replace"))
+        except (TimeoutError, MemoryError):
+            return False, f"/{request.match}/ was not found in the body within {MATCH_TIME:g} s"
+        if not is_found:
+            return False, f"body does not match /{request.match}/"
+        return True, f"HTTP {status}, body matches /{request.match}/"
 
     async def drain(self) -> None:
         """Let the server finish within DRAIN_TIME and BODY_LIMIT; failures do not matter any more."""

@@ -2,12 +2,12 @@
 
 import base64
 import functools
-import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 import h11
 
+from orchestra_supervisor.model.line_pattern import LinePattern, compile_line_pattern
 from orchestra_supervisor.model.spec import HttpCheck
 from orchestra_supervisor.probes.connection import place
 
@@ -33,13 +33,15 @@ class PreparedRequest:
         tls: Whether the connection is encrypted.
         head: Request line and headers; no body follows.
         pattern: What is searched in the body, or None.
+        match: The pattern as it is written.
     """
 
     host: str
     port: int
     tls: bool
     head: h11.Request
-    pattern: re.Pattern[str] | None
+    pattern: LinePattern | None
+    match: str | None
 
 
 def prepare(check: HttpCheck) -> PreparedRequest:
@@ -89,13 +91,13 @@ def _prepare(
     except (h11.LocalProtocolError, UnicodeError):
         # Not chained, and without h11's words: they quote the value, which may be a secret.
         raise BadRequest("a header of the check is malformed") from None
-    return PreparedRequest(host, port, tls, head, _compile(match))
+    return PreparedRequest(host, port, tls, head, _compile(match), match)
 
 
-def _compile(match: str | None) -> re.Pattern[str] | None:
+def _compile(match: str | None) -> LinePattern | None:
     if match is None:
         return None
     try:
-        return re.compile(match)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise BadRequest(f"body_match is not a regular expression: {error}") from error
+        return compile_line_pattern(match)
+    except ValueError as error:
+        raise BadRequest(f"body_match {error}") from error

@@ -364,3 +364,21 @@ async def test_a_unix_socket_that_nobody_serves_says_why(tmp_path: Path) -> None
         assert not outcome.passed
         details.append(outcome.detail.removesuffix(f" at {tmp_path / name}"))
     assert details == ["no such socket", "connection refused", "connection refused"]
+
+
+async def test_a_pattern_that_explodes_holds_up_nobody_and_is_told() -> None:
+    text = b"HTTP/1.1 200 OK\r\nContent-Length: 5001\r\n\r\n" + b"a" * 5_000 + b"b"
+    async with serving(answers(text)) as server, anyio.create_task_group() as tasks:
+        late: list[float] = []
+
+        async def beat() -> None:
+            while True:
+                before = anyio.current_time()
+                await anyio.sleep(0.005)
+                late.append(anyio.current_time() - before)
+
+        tasks.start_soon(beat)
+        outcome = await probe(HttpCheck(url=server.url, body_match="(a+)+$"), within=5.0)
+        tasks.cancel_scope.cancel()
+    assert (outcome.passed, outcome.detail) == (False, "/(a+)+$/ was not found in the body within 0.5 s")
+    assert max(late) < 0.4
