@@ -35,7 +35,7 @@ from orchestra_supervisor.rules.goals import Goal, has_run, is_completed, is_dow
 from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.rules.planning import check_run
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
-from orchestra_supervisor.rules.replicas import check_counts, group_of, members_of
+from orchestra_supervisor.rules.replicas import check_counts, group_of, names_for_several
 from orchestra_supervisor.rules.service import Service, to_report
 
 __all__ = ["Ask", "Control", "Principal", "Role"]
@@ -144,7 +144,7 @@ class Control:
             InvalidRequest: No name was given.
             UnknownService: A name or glob matches nothing; the hint has the nearest name.
         """
-        return resolve_names(names, self.supervisor.services, members_of(self.supervisor.fleet))
+        return resolve_names(names, self.supervisor.services, names_for_several(self.supervisor.fleet))
 
     # Changing.
 

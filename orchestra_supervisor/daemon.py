@@ -53,7 +53,7 @@ from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
-from orchestra_supervisor.rules.replicas import members_of
+from orchestra_supervisor.rules.replicas import names_for_several
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
@@ -235,7 +235,7 @@ class Daemon:
         """Return the services that a fresh start leaves down."""
         down = {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
         if self._options.only:
-            members = members_of(fleet)
+            members = names_for_several(fleet)
             only = [name for name in self._options.only if members.get(name) != ()]  # scaled to 0 since
             names = resolve_names(only, fleet.services, members) if only else []
             chosen = below(names, fleet.services)

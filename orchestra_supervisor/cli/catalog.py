@@ -72,7 +72,7 @@ def help_text() -> str:
             lines.append(f"  {name + ' ' + command.usage:<24} {command.summary}".rstrip())
     lines += [
         "",
-        "NAMES are separated by blanks or commas; globs (mcp_*) and `all` work everywhere.",
+        "NAMES are separated by blanks or commas; globs (mcp_*), tag:WORD and `all` work everywhere.",
         "`orchestra help COMMAND` tells all options. Begin with: orchestra up",
     ]
     return "\n".join(lines)

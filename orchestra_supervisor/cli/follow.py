@@ -2,7 +2,7 @@
 
 import json
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,11 +29,15 @@ class Layout:
     Args:
         directory: Of the log files.
         services: Names of all services.
+        tags: Tag to the services that have it.
     """
 
-    def __init__(self, directory: Path, services: list[str]) -> None:
+    def __init__(
+        self, directory: Path, services: list[str], tags: Mapping[str, list[str]] | None = None
+    ) -> None:
         self.directory = directory
         self.services = services
+        self.tags = tags or {}
 
     @classmethod
     def read(cls, home: Path) -> "Layout":
@@ -41,7 +45,8 @@ class Layout:
         try:
             content = json.loads((home / "layout.json").read_text(encoding="utf-8"))
             directory = home / str(content["log_directory"])
-            return cls(directory, [str(name) for name in content["services"]])
+            tags = content.get("tags", {})
+            return cls(directory, [str(name) for name in content["services"]], tags)
         except (OSError, ValueError, KeyError, TypeError):
             directory = home / "logs"
             return cls(directory, sorted(path.stem for path in directory.glob("*.log")))
@@ -51,7 +56,7 @@ class Layout:
         return self.directory / f"{name}.log"
 
     def choose(self, wanted: list[str]) -> list[str]:
-        """Return the services that names, globs and `all` mean; none given: all.
+        """Return the services that names, globs, `tag:WORD` and `all` mean; none given: all.
 
         Raises:
             UnknownService: A name is neither that of a service nor of a log that one has left behind.
@@ -60,11 +65,11 @@ class Layout:
             return list(self.services)
         chosen: list[str] = []
         for word in wanted:
-            found = [
-                name
-                for name in self.services
-                if word == "all" or fnmatchcase(name, word) or _is_replica(name, word)
-            ]
+            if word.startswith("tag:"):
+                tagged = self.tags.get(word.removeprefix("tag:"), ())
+                found = [name for name in self.services if name in tagged]
+            else:
+                found = [name for name in self.services if _is_meant(name, word)]
             if not found and "/" not in word and self.path(word).is_file():
                 found = [word]
             if not found:
@@ -79,9 +84,9 @@ class Layout:
         return list(dict.fromkeys(chosen))
 
 
-def _is_replica(name: str, group: str) -> bool:
+def _is_meant(name: str, word: str) -> bool:
     base, _, number = name.rpartition("@")
-    return base == group and number.isdigit()
+    return word == "all" or fnmatchcase(name, word) or (base == word and number.isdigit())
 
 
 class FleetLogs:

@@ -67,7 +67,7 @@ class CommandParser(argparse.ArgumentParser):
         self.actions.append(self.add_argument(*flags, **settings))
         self.option_names.extend(flag for flag in flags if flag.startswith("--"))
 
-    def names(self, *, is_required: bool, what: str = "services, globs, or `all`") -> None:
+    def names(self, *, is_required: bool, what: str = "services, globs, tag:WORD, or `all`") -> None:
         """Add the NAMES argument."""
         self.argument("names", nargs="+" if is_required else "*", metavar="NAMES", help=what)
 

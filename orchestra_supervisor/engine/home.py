@@ -64,7 +64,12 @@ class StateDirectory:
         Raises:
             ConflictError: The file cannot be written.
         """
+        tagged: dict[str, list[str]] = {}
+        for name, spec in fleet.services.items():
+            for tag in spec.tags:
+                tagged.setdefault(tag, []).append(name)
         layout = {
+            "tags": tagged,
             "log_directory": str(self.log_directory(fleet)),
             "services": list(fleet.services),
             "control": str(socket),

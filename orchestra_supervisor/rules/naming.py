@@ -1,4 +1,4 @@
-"""Which services are meant: names, globs, `all`, and the nearest name to a wrong one."""
+"""Which services are meant: names, globs, `tag:WORD`, `all`, and the nearest name to a wrong one."""
 
 import difflib
 import fnmatch
@@ -18,9 +18,9 @@ def resolve_names(
     """Return the services that names, globs and `all` mean, each once, in the order given.
 
     Args:
-        wanted: Names, globs, `all`.
+        wanted: Names, globs, `tag:WORD`, `all`.
         known: Services.
-        groups: Names that stand for several services: those with replicas.
+        groups: What stands for several services: names with replicas, and tags.
 
     Raises:
         InvalidRequest: No name was given, or one that stands for no service now.
@@ -40,9 +40,8 @@ def resolve_names(
         matches = replicas or (list(known) if pattern == "all" else fnmatch.filter(known, pattern))
         if not matches:
             near = difflib.get_close_matches(pattern, [*(groups or {}), *known], n=3)
-            raise UnknownService(
-                f"no service {pattern!r}", hint=_hint(near, known), name=pattern, nearest=near
-            )
+            what = "no service" if not pattern.startswith("tag:") else "no service has the tag of"
+            raise UnknownService(f"{what} {pattern!r}", hint=_hint(near, known), name=pattern, nearest=near)
         found.update(dict.fromkeys(matches))
     return list(found)
 

@@ -8,7 +8,7 @@ from orchestra_supervisor.model.replicas import MAX_REPLICAS, GroupSpec
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec
 from orchestra_supervisor.rules.diff import changed_fields
 
-__all__ = ["check_counts", "check_scaled", "group_of", "members_of", "rescaled"]
+__all__ = ["check_counts", "check_scaled", "group_of", "members_of", "names_for_several", "rescaled"]
 
 
 def group_of(spec: ServiceSpec) -> str:
@@ -23,6 +23,15 @@ def members_of(fleet: Fleet) -> dict[str, tuple[str, ...]]:
         if spec.replica is not None:
             found.setdefault(spec.replica.group, []).append((spec.replica.number, name))
     return {group: tuple(name for _, name in sorted(names)) for group, names in found.items()}
+
+
+def names_for_several(fleet: Fleet) -> dict[str, tuple[str, ...]]:
+    """Return what stands for several services: names with replicas, and `tag:WORD` for each tag."""
+    tagged: dict[str, list[str]] = {}
+    for name, spec in fleet.services.items():
+        for tag in spec.tags:
+            tagged.setdefault(f"tag:{tag}", []).append(name)
+    return members_of(fleet) | {tag: tuple(names) for tag, names in tagged.items()}
 
 
 def check_counts(counts: Mapping[str, int], fleet: Fleet) -> None:

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.depgraph import applied_graph, graph_of
+from orchestra_supervisor.cli.follow import Layout
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.parser import CommandParser, split_names
 from orchestra_supervisor.cli.shapes import StatusView
@@ -38,7 +39,8 @@ def run(options: Namespace) -> int:
         sys.stderr.write(f"no fleet runs on {home}: dependencies as they were last applied, without states\n")
         graph = applied
     if names:
-        graph = graph.around(names)
+        written = Layout.read(home)
+        graph = graph.around(Layout(written.directory, list(graph.nodes), written.tags).choose(names))
     # Each form in its turn, as a picture is of no use to a tree.
     if options.format == "svg":
         from orchestra_supervisor.cli.graphsvg import svg_lines

@@ -1,5 +1,6 @@
 """A stop ends with nothing left, however a service behaves, and without hurting what behaves."""
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -161,3 +162,21 @@ def _words(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
     except OSError:
         return []
+
+
+def test_a_tag_selects_in_every_command_that_takes_names(fleet: Fleet) -> None:
+    stay = {"command": ["sleep", "60"]}
+    fleet.write({"a": stay | {"tags": ["x", "y"]}, "b": stay | {"tags": ["y"]}, "c": stay})
+    fleet.up("--only", "tag:y")
+    assert [fleet.service(name)["state"] for name in "abc"] == ["ready", "ready", "stopped"]
+    before = {name: fleet.pid(name) for name in "ab"}
+    fleet.ok("restart", "tag:x")
+    assert fleet.pid("a") != before["a"]
+    assert fleet.pid("b") == before["b"]
+    shown = fleet.ok("status", "tag:y", "--json")
+    assert [row["name"] for row in json.loads(shown)["services"]] == ["a", "b"]
+    done = fleet.run("stop", "tag:z")
+    assert (done.returncode, "no service has the tag of 'tag:z'" in done.stderr) == (5, True)
+    fleet.ok("down")
+    assert fleet.ok("logs", "tag:x") == ""
+    assert fleet.run("logs", "tag:z").returncode == 5

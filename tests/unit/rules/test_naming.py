@@ -63,3 +63,11 @@ def test_a_name_with_no_replicas_is_told_how_to_get_some() -> None:
     with pytest.raises(InvalidRequest, match="idle has no replicas") as caught:
         resolve_names(["idle"], ["api"], {"idle": ()})
     assert caught.value.hint == "orchestra scale idle=1"
+
+
+def test_a_tag_means_all_that_have_it() -> None:
+    groups = {"tag:mcp": ("mcp_memory", "mcp_files")}
+    assert resolve_names(["context", "tag:mcp"], KNOWN, groups) == ["context", "mcp_memory", "mcp_files"]
+    with pytest.raises(UnknownService, match="no service has the tag of 'tag:mpc'") as caught:
+        resolve_names(["tag:mpc"], KNOWN, groups)
+    assert caught.value.hint == "did you mean tag:mcp?"
