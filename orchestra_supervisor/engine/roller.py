@@ -76,6 +76,10 @@ class Roller:
         """Return the roll of a name that goes on, else the latest one that is over."""
         return self._rolls.get(group) or self._last.get(group)
 
+    def is_rolling(self, group: str) -> bool:
+        """Tell whether a roll of a name goes on."""
+        return group in self._rolls
+
     def fault_of(self, group: str) -> str:
         """Return why the latest roll of a name stopped; empty where it did not."""
         roll = self.roll_of(group)

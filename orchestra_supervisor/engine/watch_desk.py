@@ -59,7 +59,8 @@ class WatchDesk:
         await self.supervisor.taken_over.wait()
         try:
             async with anyio.create_task_group() as tasks:
-                answer = FileChanges(self.supervisor, self.verbs, Teller(self.supervisor, self.keeper))
+                teller = Teller(self.supervisor, self.keeper)
+                answer = FileChanges(self.supervisor, self.verbs, teller, self.clock)
                 self._watches = Watches(
                     clock=self.clock, bus=self.bus, open_watch=self._files, act=answer.act, task_group=tasks
                 )

@@ -105,3 +105,60 @@ def test_a_changed_configuration_is_a_reload_and_a_bad_one_is_refused_once(fleet
         lambda: any("watch_config" in row["data"]["settings"] for row in fleet.events("config.reloaded")),
         "it is no longer watched from here on",
     )
+
+
+REPLICA = """
+import os, pathlib, signal, socket
+name = os.environ["ORCHESTRA_SERVICE"]
+word = pathlib.Path("app.conf").read_text()
+os.write(1, f"{name} has {word}\\n".encode())
+if word == "bad":
+    raise SystemExit(3)
+server = socket.create_server(("127.0.0.1", 0))
+pathlib.Path(name + ".ready").touch()
+signal.pause()
+"""
+
+
+def test_replicas_that_are_updated_one_by_one_are_restarted_so_when_files_change(fleet: Fleet) -> None:
+    conf = fleet.path / "app.conf"
+    conf.write_text("one", encoding="utf-8")
+    ready = python("import os, sys\nsys.exit(not os.path.exists(os.environ['ORCHESTRA_SERVICE'] + '.ready'))")
+    fleet.write(
+        {
+            "web": {
+                "command": python(REPLICA),
+                "replicas": 3,
+                "update": "rolling",
+                "pre_start": [["sh", "-c", 'rm -f "$ORCHESTRA_SERVICE.ready"']],
+                "probes": {"readiness": {"command": ready, "period": "50ms"}},
+                "restart": {"backoff": {"initial": "500ms", "cap": "500ms"}, "max_restarts": 100},
+                "startup_timeout": "5s",
+                "watch": {"paths": ["app.conf"], "debounce": "50ms"},
+            }
+        }
+    )
+    fleet.up()
+    names = ["web@1", "web@2", "web@3"]
+    for name in names:
+        until(lambda name=name: (fleet.service(name)["watching"] or {}).get("files") == 1, "it is watched")
+    first = {name: fleet.pid(name) for name in names}
+    conf.write_text("two", encoding="utf-8")
+    for name in names:
+        until(lambda name=name: fleet.service(name)["pid"] not in {None, first[name]}, "it is restarted")
+    fleet.until_event("roll.done", "web")
+    kinds = [(row["kind"], row["service"]) for row in fleet.events()]
+    turns = [one for one in kinds if one[0] in {"service.stopping", "service.ready"}][3:]
+    # The next one stops only when the last one is ready again.
+    assert [kind for kind, _ in turns] == ["service.stopping", "service.ready"] * 3
+    # A change that no replica comes up with costs one of them.
+    second = {name: fleet.pid(name) for name in names}
+    conf.write_text("bad", encoding="utf-8")
+    fleet.until_event("roll.stopped", "web")
+    now = {name: fleet.service(name)["pid"] for name in names}
+    assert [now[name] == second[name] for name in names].count(True) == 2
+    # The next change is another chance.
+    conf.write_text("three", encoding="utf-8")
+    for name in names:
+        until(lambda name=name: fleet.service(name)["pid"] not in {None, second[name]}, "it is restarted")
+        fleet.until_state(name, "ready")

@@ -80,7 +80,7 @@ async def a_room(*specs: ServiceSpec, down: dict[str, DownReason] | None = None)
             opened.remove(cwd)
 
     async with running(fleet_of(*specs), down=down) as desk, anyio.create_task_group() as tasks:
-        answer = FileChanges(desk.supervisor, desk.verbs, Teller(desk.supervisor, desk.keeper))
+        answer = FileChanges(desk.supervisor, desk.verbs, Teller(desk.supervisor, desk.keeper), desk.clock)
         watches = Watches(
             clock=desk.clock, bus=desk.bus, open_watch=open_watch, act=answer.act, task_group=tasks
         )
