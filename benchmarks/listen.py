@@ -142,7 +142,7 @@ def run(folder: Path, rate: float, restarts: int) -> tuple[Tally, list[float]]:
         port = free.getsockname()[1]
     service = {"command": [sys.executable, "-I", "-S", "-c", SERVICE], "sockets": {"http": port}}
     (folder / "orchestra.json").write_text(json.dumps({"services": {"web": service}}), encoding="utf-8")
-    tally, took, over = Tally(), [], threading.Event()
+    tally, took, over = Tally(), list[float](), threading.Event()
     try:
         orchestra(folder, "up", "--detach")
         threads = load(port, rate, over, tally)
