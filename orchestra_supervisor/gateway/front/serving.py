@@ -107,6 +107,11 @@ class HttpServer:
         """Return how many clients are connected."""
         return len(self._server.server_state.connections)
 
+    @property
+    def served(self) -> int:
+        """Return how many requests were answered so far."""
+        return self._server.server_state.total_requests
+
     async def serve(
         self, listener: socket.socket, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
