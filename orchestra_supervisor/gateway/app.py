@@ -33,7 +33,15 @@ from orchestra_supervisor.gateway.parts import Context, Parts, make_parts
 from orchestra_supervisor.gateway.places import GatewayPlaces
 from orchestra_supervisor.unix_peer import peer_of_socket
 
-__all__ = ["HTTP_SOCKET", "LINE_SOCKET", "Gateway", "Settings", "inherited_sockets", "run_gateway"]
+__all__ = [
+    "HTTP_SOCKET",
+    "LINE_SOCKET",
+    "Gateway",
+    "Settings",
+    "end_at_signal",
+    "inherited_sockets",
+    "run_gateway",
+]
 
 LINE_SOCKET = "mcp"
 HTTP_SOCKET = "mcp_http"
@@ -210,7 +218,7 @@ async def run_gateway(home: Path, sockets: Mapping[str, socket.socket]) -> int:
     Returns:
         The exit status.
     """
-    stopped = anyio.Event()
+    stopped, status = anyio.Event(), 0
     async with anyio.create_task_group() as tasks:
         await tasks.start(_take_signals, stopped)
         link = DaemonLink(socket_path(home))
@@ -221,7 +229,6 @@ async def run_gateway(home: Path, sockets: Mapping[str, socket.socket]) -> int:
             _log.error("cannot ask what to serve: %s; hint: %s", error.message, error.hint)
             status = 1
         else:
-            status = 0
             if config is not None:
                 parts = make_parts(Context(home, link.path, config))
                 gateway = Gateway(home, Settings.from_config(config), parts)
@@ -266,6 +273,18 @@ async def _first_config(link: DaemonLink, stopped: anyio.Event) -> Json | None:
 async def _end_when(stopped: anyio.Event, gateway: Gateway) -> None:
     await stopped.wait()
     gateway.end()
+
+
+async def end_at_signal(
+    gateway: Gateway, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """End a gateway in order at SIGTERM or SIGINT; for one that runs without a fleet."""
+    stopped = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_take_signals, stopped)
+        task_status.started()
+        await _end_when(stopped, gateway)
+        tasks.cancel_scope.cancel()
 
 
 def inherited_sockets(environ: Mapping[str, str]) -> dict[str, socket.socket]:
