@@ -447,6 +447,10 @@ async def wait_for_ever(self: FixtureEndpoint, params: Json, exchange: Exchange)
     raise AssertionError("nobody wakes it")
 
 
+async def say_cancelled(self: FixtureEndpoint, params: Json, exchange: Exchange) -> Json:
+    return text(json.dumps(self.cancelled))
+
+
 async def wait_a_moment(_: FixtureEndpoint, params: Json, exchange: Exchange) -> Json:
     await anyio.sleep(float(params["arguments"]["seconds"]))  # type: ignore[index]
     return text("It was worth it.")
@@ -510,6 +514,7 @@ TOOLS: dict[str, tuple[Json, Tool]] = {
     "echo": tool("Returns its arguments", echo),
     "whoami": tool("Returns who calls", whoami),
     "wait_for_ever": tool("Waits until it is cancelled", wait_for_ever),
+    "cancelled": tool("Returns which calls were cancelled", say_cancelled),
     "wait_a_moment": tool("Waits", wait_a_moment),
     "crash": tool("Fails in a way that nobody thought of", crash),
     "touch": tool("Changes a resource", touch),
