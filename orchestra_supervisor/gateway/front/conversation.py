@@ -46,15 +46,20 @@ class Running:
     def __len__(self) -> int:
         return len(self._scopes)
 
-    def enter(self, request_id: RequestId, scope: anyio.CancelScope) -> None:
+    def enter(self, request_id: RequestId, scope: anyio.CancelScope, unsent: int = 0) -> None:
         """Note a request.
+
+        Args:
+            request_id: Its id.
+            scope: What it is answered in.
+            unsent: Answers that the client has not taken yet: they count as well.
 
         Raises:
             RpcError: Another one of this id is being answered, or too many are.
         """
         if request_id in self._scopes:
             raise RpcError(INVALID_PARAMS, f"a request with the id {request_id!r} is being answered already")
-        if len(self._scopes) >= MAX_RUNNING:
+        if len(self._scopes) + unsent >= MAX_RUNNING:
             message = f"{MAX_RUNNING} requests of this client are being answered: ask again when one is done"
             raise RpcError(CONNECTION_CLOSED, message)
         self._scopes[request_id] = scope

@@ -141,6 +141,7 @@ class _Line:
         self._conversation: Conversation | None = None
         self._outbox, self._written = anyio.create_memory_object_stream[bytes](_OUTBOX)
         self._writing = False
+        self._unsent = 0
         self._scope = anyio.CancelScope()
         self._stopped = False
         self._bad = 0
@@ -221,7 +222,7 @@ class _Line:
                 return
             assert request_id is not None, "method_of lets no such id pass"
             scope = anyio.CancelScope()
-            self.running.enter(request_id, scope)
+            self.running.enter(request_id, scope, self._unsent)
         except RpcError as error:
             await self._send(error_response(request_id, error))
             return
@@ -256,7 +257,11 @@ class _Line:
             restarted = RpcError(CONNECTION_CLOSED, "the gateway is being restarted: ask again")
             response = error_response(request_id, restarted)
         if response is not None:
-            await self._send(response)
+            self._unsent += 1
+            try:
+                await self._send(response)
+            finally:
+                self._unsent -= 1
 
     async def _result(self, served: Served, method: str, params: Json, request_id: RequestId) -> Json:
         if self._stopped:
