@@ -185,9 +185,7 @@ class _Line:
             path = path_of_hello(await reader.next(MAX_HELLO) or b"")
             served = places.find(path)
             if served is None:
-                raise RpcError(
-                    INVALID_REQUEST, f"nothing is served at {path}: `orchestra mcp list` says what is"
-                )
+                raise RpcError(INVALID_REQUEST, f"nothing is served at {path}: is the name right?")
             return served
         raise RpcError(INVALID_REQUEST, f"the first line did not come within {HELLO_TIME:g} s")
 
