@@ -88,11 +88,12 @@ def check_parameters(headers: Mapping[bytes, list[bytes]], parameters: Parameter
     for path, header, kind in parameters:
         shown = f"Mcp-Param-{header}"
         given = _single(headers, PARAMETER_PREFIX + header.encode("ascii"))
-        text = _as_text(_at(arguments, path))
+        value = _at(arguments, path)
+        text = _as_text(value)
         if text is None:
             if given is not None:
                 raise _mismatch(shown, f"the body has no argument {'.'.join(path)}")
-        elif given is None or not _agree(decode_value(given), text, kind):
+        elif given is None or not _agree(decode_value(given), value, kind):
             raise _mismatch(shown, f"the body's argument {'.'.join(path)} is {text!r}")
 
 
@@ -141,8 +142,10 @@ def _as_text(value: object) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _agree(given: str | None, text: str, kind: str) -> bool:
-    if given is None or given == text:
+def _agree(given: str | None, value: object, kind: str) -> bool:
+    """Return whether a header says what an argument is; whole numbers are compared as numbers."""
+    if given is None or given == _as_text(value):
         return given is not None
-    mine, theirs = _DECIMAL.fullmatch(text), _DECIMAL.fullmatch(given)
-    return kind == "integer" and mine is not None and theirs is not None and int(mine[1]) == int(theirs[1])
+    number = _DECIMAL.fullmatch(given)
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+    return kind == "integer" and whole and number is not None and int(number[1]) == value
