@@ -44,6 +44,10 @@ class Session:
         self._streams: OrderedDict[str, EventLog] = OrderedDict()
         self._made = 0
 
+    def is_of(self, served: Served, principal: str) -> bool:
+        """Return whether it is a caller's, and talks with what is served there now."""
+        return self.conversation.served is served and self.conversation.caller.principal == principal
+
     def make_log(self, request_id: RequestId) -> EventLog:
         """Return the log of a new stream, which answers a request."""
         self._made += 1
@@ -110,20 +114,11 @@ class Sessions:
         Returns:
             None where it is not ours, of another path or principal, or ended.
         """
-        known = self._key.read(session_id, served.path, principal, role)
-        if known is None or session_id in self._ended:
-            return None
         session = self._sessions.get(session_id)
-        if session is not None and session.conversation.served is not served:
-            self._drop(session)  # another endpoint answers at this path now
-            session = None
-        if session is None:
-            greeting = await served.greet(known.caller)
-            session = self._sessions.get(session_id)  # two requests may come at once
+        if session is None or not session.is_of(served, principal):
+            session = await self._find_by_id(session_id, served, principal, role)
             if session is None:
-                conversation = Conversation(served, known.caller, greeting.capabilities, self.stamp)
-                session = self._add(session_id, conversation)
-                conversation.listen(missed=True)
+                return None
         session.conversation.take_role(role)
         session.used_at = anyio.current_time()
         self._sessions.move_to_end(session_id)
@@ -148,6 +143,23 @@ class Sessions:
         """Let all go."""
         for session in list(self._sessions.values()):
             self._drop(session)
+
+    async def _find_by_id(
+        self, session_id: str, served: Served, principal: str, role: Role
+    ) -> Session | None:
+        known = self._key.read(session_id, served.path, principal, role)
+        if known is None or session_id in self._ended:
+            return None
+        session = self._sessions.get(session_id)
+        if session is not None:
+            self._drop(session)  # another endpoint answers at this path now
+        greeting = await served.greet(known.caller)
+        session = self._sessions.get(session_id)  # two requests may come at once
+        if session is None:
+            conversation = Conversation(served, known.caller, greeting.capabilities, self.stamp)
+            session = self._add(session_id, conversation)
+            conversation.listen(missed=True)
+        return session
 
     def _add(self, session_id: str, conversation: Conversation) -> Session:
         self._sessions[session_id] = session = Session(session_id, conversation, self.stamp)

@@ -341,3 +341,60 @@ def test_the_envelope_of_a_request_is_what_the_endpoint_sees(front: Front) -> No
     status, answer = front.call("tools/call", {"name": "test_missing_capability"})
     assert (status, answer["error"]["code"]) == (400, -32021)
     assert ENVELOPE["io.modelcontextprotocol/clientCapabilities"] == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+        b"GET \xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000,
+        b"GET /" + b"x" * 100_000,
+    ],
+)
+def test_what_is_no_http_is_told_so(front: Front, text: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as plug:
+        plug.sendall(text)
+        assert plug.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_upgrade_is_not_made(front: Front) -> None:
+    head = [
+        "GET /health HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ]
+    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as plug:
+        plug.sendall("\r\n".join(head).encode() + b"\r\n\r\n")
+        assert plug.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_short_calls_on_one_connection_are_not_held_up(front: Front) -> None:
+    """As they are, for 40 ms each, where the body of an answer waits for the ACK of its head."""
+    connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=10)
+    headers = {"Accept": BOTH, "Content-Type": "application/json", **MODERN, "Mcp-Method": "tools/list"}
+    body = json.dumps(stateless("tools/list"))
+    times = []
+    for _ in range(21):
+        began = time.perf_counter()
+        connection.request("POST", "/mcp", body, headers)
+        connection.getresponse().read()
+        times.append(time.perf_counter() - began)
+    connection.close()
+    assert sorted(times)[10] < 0.03
+
+
+def test_pipelined_requests_are_answered_in_order(front: Front) -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as plug:
+        plug.sendall(request * 5 + last)
+        answers = plug.makefile("rb").read()
+    assert [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]] == [200] * 5 + [404]
