@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 from orchestra_supervisor.gateway.endpoint import Endpoint
 from orchestra_supervisor.gateway.messages import Json
 
-__all__ = ["Catalog", "Context", "Parts", "make_parts"]
+__all__ = ["Catalog", "Context", "Control", "Parts", "make_parts"]
 
 _CONTROL = "orchestra_supervisor.gateway.control"
 _CATALOG = "orchestra_supervisor.gateway.catalog"

@@ -18,7 +18,7 @@ import anyio
 from orchestra_supervisor.gateway.front.wire import encode
 from orchestra_supervisor.gateway.messages import Json, RequestId
 
-__all__ = ["KEEP_ALIVE", "RETRY", "EventId", "EventLog", "plain_event", "read_event_id"]
+__all__ = ["KEEP_ALIVE", "RETRY", "STANDING", "EventId", "EventLog", "plain_event", "read_event_id"]
 
 KEEP_ALIVE = b": \n\n"
 """A comment: what is sent on a silent stream."""

@@ -9,7 +9,7 @@ import anyio
 from orchestra_supervisor.gateway.front.wire import MAX_MESSAGE, as_object, encode, error_response
 from orchestra_supervisor.gateway.messages import INVALID_REQUEST, Json, RequestId, RpcError
 
-__all__ = ["BODY_TIME", "Connection", "Fields", "HttpRefused", "Request"]
+__all__ = ["BODY_TIME", "Connection", "Fields", "HttpRefused", "Receive", "Request", "Send"]
 
 BODY_TIME = 30.0
 """Seconds that a body may take to arrive."""

@@ -15,7 +15,18 @@ from orchestra_supervisor.gateway.front.eras import META_VERSION
 from orchestra_supervisor.gateway.front.wire import as_object
 from orchestra_supervisor.gateway.messages import HEADER_MISMATCH, Json, RpcError
 
-__all__ = ["Parameter", "Parameters", "check_parameters", "check_routing", "decode_value", "parameters_of"]
+__all__ = [
+    "METHOD_HEADER",
+    "NAME_HEADER",
+    "PARAMETER_PREFIX",
+    "VERSION_HEADER",
+    "Parameter",
+    "Parameters",
+    "check_parameters",
+    "check_routing",
+    "decode_value",
+    "parameters_of",
+]
 
 VERSION_HEADER = b"mcp-protocol-version"
 METHOD_HEADER = b"mcp-method"

@@ -122,6 +122,10 @@ class FixtureEndpoint:
         self.cancelled: list[str] = []
         self.callers: list[Caller] = []
 
+    @property
+    def sinks(self) -> int:
+        return len(self._sinks)
+
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         task_status.started()
         await anyio.sleep_forever()
