@@ -33,9 +33,9 @@ _ACTIONS = {
         "raise rlimits.nofile, or find what is not closed",
         7,
     ),
-    "refused": ("peer_down", "something that it talks to does not answer", "look whether that runs", 5),
+    "refused": ("peer_down", "something that it talks to does not answer", "look whether that runs", 6),
     "resolve": ("name_resolution", "a host name cannot be resolved", "correct the name, or look at DNS", 6),
-    "tls": ("tls", "a certificate or TLS connection is refused", "look at certificates and clocks", 5),
+    "tls": ("tls", "a certificate or TLS connection is refused", "look at certificates and clocks", 6),
     "usage": (
         "wrong_usage",
         "it does not know an option of its command",

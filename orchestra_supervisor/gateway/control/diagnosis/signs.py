@@ -44,6 +44,13 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"(?:not set|unset|missing|must be set|required)"
         ),
     ),
+    (
+        "module",
+        re.compile(
+            r"(?:ModuleNotFoundError|ImportError): (?:No module named|cannot import name) "
+            r"['\"]?(?P<what>[\w.]{1,80})"
+        ),
+    ),
     ("module", re.compile(r"Cannot find (?:module|package) ['\"](?P<what>[^'\"]{1,200})['\"]")),
     ("module", re.compile(r"error while loading shared libraries: (?P<what>\S{1,80})")),
     ("command", re.compile(r"(?:^|: )(?P<what>[\w./-]{1,80}): (?:command )?not found\s*$")),
@@ -87,7 +94,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "resolve",
         re.compile(
-            r"name or service not known|ENOTFOUND|could not resolve host"
+            r"name or service not known|\bENOTFOUND\b|could not resolve host"
             r"|temporary failure in name resolution",
             re.IGNORECASE,
         ),
