@@ -18,11 +18,10 @@ __all__ = ["logs_tool"]
 _MERGED = 5  # services whose logs one answer has
 _AROUND = 30.0  # seconds before and after an instant
 _SCANNED = 2_000  # lines that are looked through for a level
+_BAD = r"\b(?:critical|fatal|panic|traceback|emerg|alert)|(?:error|exception)s?\b"
 _LEVELS = {
-    "error": re.compile(r"\b(?:error|critical|fatal|panic|exception|traceback|emerg|alert)", re.IGNORECASE),
-    "warning": re.compile(
-        r"\b(?:warn|error|critical|fatal|panic|exception|traceback|emerg|alert)", re.IGNORECASE
-    ),
+    "error": re.compile(_BAD, re.IGNORECASE),
+    "warning": re.compile(rf"\bwarn|{_BAD}", re.IGNORECASE),
 }
 _DESCRIPTION = """\
 The last lines that a service wrote, or those around an instant. Filter with grep (a regular \
