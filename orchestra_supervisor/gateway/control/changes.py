@@ -47,7 +47,6 @@ def changes_of(kind: str, service: str) -> list[Change]:
         updated += [
             Change(ChangeKind.RESOURCE, CONFIG),
             Change(ChangeKind.RESOURCES),
-            Change(ChangeKind.TOOLS),
         ]
     return updated
 
@@ -81,7 +80,7 @@ class Changes:
                     self._last = ""
             if not self._last:
                 for change in changes_of("config.reloaded", ""):
-                    self._tell(change)
+                    self.tell(change)
             await anyio.sleep(_RETRY)
 
     async def _follow(self) -> None:
@@ -124,8 +123,9 @@ class Changes:
     def _take(self, event: SseEvent) -> None:
         self._last = event.id or self._last
         for change in changes_of(event.event, text(event.data, "service")):
-            self._tell(change)
+            self.tell(change)
 
-    def _tell(self, change: Change) -> None:
+    def tell(self, change: Change) -> None:
+        """Tell all sinks of a change."""
         for sink in tuple(self._sinks.values()):
             sink(change)

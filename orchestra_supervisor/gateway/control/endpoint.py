@@ -17,7 +17,7 @@ from orchestra_supervisor.gateway.control.changes import Changes
 from orchestra_supervisor.gateway.control.clock import wall_now
 from orchestra_supervisor.gateway.control.consent import Consent
 from orchestra_supervisor.gateway.control.desk import Desk
-from orchestra_supervisor.gateway.control.fields import member, text
+from orchestra_supervisor.gateway.control.fields import flag, member, text, whole
 from orchestra_supervisor.gateway.control.jobs import Jobs
 from orchestra_supervisor.gateway.control.prompts import SERVICE_ARGUMENT, get_prompt, list_prompts
 from orchestra_supervisor.gateway.control.rate import RateLimit
@@ -35,7 +35,16 @@ from orchestra_supervisor.gateway.control.tools.status import Servers, status_to
 from orchestra_supervisor.gateway.control.tools.waiting import events_tool, wait_tool
 from orchestra_supervisor.gateway.control.trouble import NeedsInput, ToolTrouble
 from orchestra_supervisor.gateway.control.untrusted import clean
-from orchestra_supervisor.gateway.endpoint import Caller, Era, Exchange, Greeting, Role, Sink
+from orchestra_supervisor.gateway.endpoint import (
+    Caller,
+    Change,
+    ChangeKind,
+    Era,
+    Exchange,
+    Greeting,
+    Role,
+    Sink,
+)
 from orchestra_supervisor.gateway.messages import INVALID_PARAMS, METHOD_NOT_FOUND, Json, RpcError
 
 __all__ = ["ControlEndpoint", "Settings", "make_control"]
@@ -73,10 +82,17 @@ class Settings:
     config_apply: bool = False
     rate: int = 60
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, object]) -> "Settings":
+        """Return what an answer to `GET /v1/mcp` says."""
+        settings = member(config, "settings")
+        rate = whole(settings, "rate")
+        return cls(flag(settings, "config_apply"), 60 if rate is None else rate)
+
 
 def make_control(
     home: Path,
-    settings: Callable[[], Settings] = Settings,
+    settings: Settings | None = None,
     servers: Servers | None = None,
     *,
     inline: float = change.INLINE,
@@ -85,14 +101,14 @@ def make_control(
 
     Args:
         home: The state directory.
-        settings: Returns the settings as they are now.
+        settings: As the daemon says now; others are given to `apply`.
         servers: Returns how the MCP servers behind the gateway stand; None: nobody knows.
         inline: Seconds after which a change is answered with its job.
 
     Raises:
         OSError: The key of confirmations can be neither read nor made.
     """
-    return ControlEndpoint(Desk(home), load_key(home), settings, servers, inline)
+    return ControlEndpoint(Desk(home), load_key(home), settings or Settings(), servers, inline)
 
 
 class ControlEndpoint:
@@ -102,7 +118,7 @@ class ControlEndpoint:
         self,
         desk: Desk,
         key: bytes,
-        settings: Callable[[], Settings],
+        settings: Settings,
         servers: Servers | None,
         inline: float,
     ) -> None:
@@ -111,7 +127,7 @@ class ControlEndpoint:
         self._audit = Audit(desk)
         self._changes = Changes(desk)
         self._resources = Resources(desk)
-        self._rate = RateLimit(lambda: settings().rate, anyio.current_time)
+        self._rate = RateLimit(lambda: self._settings.rate, anyio.current_time)
         consent = Consent(Sealer(key, wall_now))
         changes = change.Changes(desk, self._jobs, consent, self._audit, inline)
         self._tools = [
@@ -134,6 +150,12 @@ class ControlEndpoint:
             tasks.start_soon(self._changes.run)
             task_status.started()
             await anyio.sleep_forever()
+
+    async def apply(self, config: Json) -> None:
+        """Take what the daemon says of MCP now."""
+        before, self._settings = self._settings, Settings.from_config(config)
+        if before.config_apply is not self._settings.config_apply:
+            self._changes.tell(Change(ChangeKind.TOOLS))
 
     async def greet(self, caller: Caller) -> Greeting:
         """Return what this server says of itself."""
@@ -189,7 +211,7 @@ class ControlEndpoint:
         return lambda: None
 
     def _tools_of(self, caller: Caller) -> list[Tool]:
-        may_apply = caller.role >= Role.ADMIN and self._settings().config_apply
+        may_apply = caller.role >= Role.ADMIN and self._settings.config_apply
         return [tool for tool in (*self._tools, self._config[may_apply]) if caller.role >= tool.role]
 
     async def _call(self, params: Json, exchange: Exchange) -> Json:
@@ -217,7 +239,7 @@ class ControlEndpoint:
         wait = self._rate.wait_for(call.exchange.caller.principal)
         if wait:
             hint = f"the next is allowed in {wait:.0f} s; do several services in one call"
-            raise ToolTrouble(f"over {self._settings().rate} changes a minute: nothing was done", hint)
+            raise ToolTrouble(f"over {self._settings.rate} changes a minute: nothing was done", hint)
 
     async def _refuse(self, name: str, seen: list[str], params: Json, exchange: Exchange) -> Json:
         """Say of a tool that is not there whether it is not known, or not for this caller."""

@@ -168,15 +168,15 @@ def _idle(facts: Facts) -> Iterator[Cause]:
             action,
             Certainty.NOTED,
         )
-    elif (
-        facts.state == "stopped"
-        and text(facts.row, "desired") == "down"
-        and not text(facts.row, "down_reason")
-    ):
+    elif facts.state == "stopped" and text(facts.row, "desired") == "down" and _is_on_demand(facts):
         action = f"service_start with names=[{facts.name!r}], or whoever needs it starts it"
         yield Cause(
             "on_demand", "it is down until somebody asks for it", (facts.reason,), action, Certainty.NOTED
         )
+
+
+def _is_on_demand(facts: Facts) -> bool:
+    return text(facts.row, "down_reason") in {"", "demand"}
 
 
 def _spawn_failed(facts: Facts) -> Iterator[Cause]:

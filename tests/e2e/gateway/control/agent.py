@@ -142,7 +142,7 @@ async def serving(
     servers: Callable[[], list[Json]] | None = None,
 ) -> AsyncGenerator[Agent]:
     """Serve the endpoint of a home for the time of the block."""
-    endpoint = make(home, lambda: settings or Settings(), servers, inline=inline)
+    endpoint = make(home, settings or Settings(), servers, inline=inline)
     version = "2025-11-25" if era is Era.HANDSHAKE else "2026-07-28"
     caller = Caller("token laptop", role, era, version, {"name": "test-agent", "version": "1"})
     async with anyio.create_task_group() as tasks:

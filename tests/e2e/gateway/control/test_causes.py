@@ -102,7 +102,7 @@ async def test_a_port_that_a_stranger_has(fleet: Fleet) -> None:
 async def test_a_dependency_that_failed(fleet: Fleet) -> None:
     fleet.write(
         {
-            "disk": {"command": ["/bin/false"], "restart": NEVER},
+            "disk": {"command": ["/nowhere/disk"], "restart": NEVER},
             "db": {"command": SLEEP, "depends_on": {"disk": {"condition": "ready"}}},
             "web": {"command": SLEEP, "depends_on": ["db"]},
         }

@@ -30,7 +30,7 @@ class Guarded(Desk):
         return [{**row, "protected": row["name"] == "db"} for row in rows]
 
 
-def guarded(home: Path, settings: Any, servers: Any, *, inline: float) -> ControlEndpoint:
+def guarded(home: Path, settings: Settings, servers: Any, *, inline: float) -> ControlEndpoint:
     return ControlEndpoint(Guarded(home), load_key(home), settings, servers, inline)
 
 
@@ -91,7 +91,7 @@ async def test_a_dry_run_says_who_would_notice_and_does_nothing(fleet: Fleet) ->
 
 
 async def test_one_that_does_not_come_up_is_an_error_that_says_what_next(fleet: Fleet) -> None:
-    fleet.write({"bad": {"command": ["/bin/false"], "enabled": False, "restart": {"policy": "never"}}})
+    fleet.write({"bad": {"command": ["/nowhere/bad"], "enabled": False, "restart": {"policy": "never"}}})
     fleet.up()
     async with serving(fleet.home) as agent:
         answer = await agent.call("service_start", names=["bad"], timeout_s=10)
@@ -375,7 +375,11 @@ async def test_subscribers_are_told_what_moves_also_by_the_next_daemon(fleet: Fl
         )
         await anyio.to_thread.run_sync(lambda: fleet.ok("reload"))
         await _until(lambda: Change(ChangeKind.RESOURCES) in told)
-        assert {Change(ChangeKind.RESOURCE, "fleet://config"), Change(ChangeKind.TOOLS)} <= set(told)
+        assert Change(ChangeKind.RESOURCE, "fleet://config") in told
+        await agent.endpoint.apply({"settings": {"config_apply": False, "rate": 60}})
+        assert Change(ChangeKind.TOOLS) not in told
+        await agent.endpoint.apply({"settings": {"config_apply": True, "rate": 60}})
+        assert Change(ChangeKind.TOOLS) in told
         forget()
         told.clear()
         await agent.call("service_restart", names=["web"])

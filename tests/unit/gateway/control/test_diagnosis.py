@@ -237,6 +237,7 @@ DOWN_TABLE = [
     ("not_selected", "not_selected", "service_start with names=['web']"),
     ("removed", "removed", "add it to the files again"),
     ("", "on_demand", "service_start with names=['web']"),
+    ("demand", "on_demand", "service_start with names=['web']"),
 ]
 
 

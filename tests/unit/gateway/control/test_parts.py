@@ -268,7 +268,7 @@ def test_events_become_changes() -> None:
     assert changes_of("control.stop", "") == [status]
     assert changes_of("log.rotated", "") == changes_of("mcp.call", "web") == []
     kinds = {one.kind for one in changes_of("config.reloaded", "")}
-    assert kinds == {ChangeKind.RESOURCE, ChangeKind.RESOURCES, ChangeKind.TOOLS}
+    assert kinds == {ChangeKind.RESOURCE, ChangeKind.RESOURCES}
 
 
 def test_a_text_is_bounded_and_says_how_to_get_less() -> None:
