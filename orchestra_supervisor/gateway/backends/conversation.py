@@ -14,14 +14,13 @@ from orchestra_supervisor.gateway.backends.fields import member, text
 from orchestra_supervisor.gateway.backends.link import Call, LinkError
 from orchestra_supervisor.gateway.endpoint import AskRefused, Exchange
 from orchestra_supervisor.gateway.messages import (
-    CANCELLED,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     Json,
     RpcError,
 )
 
-__all__ = ["ASKABLE", "ASK_LIMIT", "Conversation", "Deadline", "Park", "outcome", "too_late"]
+__all__ = ["ASKABLE", "ASK_LIMIT", "Conversation", "Deadline", "Park", "outcome"]
 
 ASK_LIMIT = 600.0
 """Seconds that a user is given for an answer; the call's own time stands still meanwhile."""
@@ -189,11 +188,3 @@ class Conversation:
                 scope.cancel()
         elif method == "notifications/message":
             await self._exchange.notify(method, params)
-
-
-def too_late(server: str, seconds: float) -> RpcError:
-    """Return what a caller is told whose call took too long."""
-    message = (
-        f"{server} did not answer within {seconds:g} s; it was told to stop. Ask for less, or raise `timeout`"
-    )
-    return RpcError(CANCELLED, message, {"server": server, "retryable": False})

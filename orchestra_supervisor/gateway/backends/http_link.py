@@ -20,6 +20,7 @@ from orchestra_supervisor.gateway.backends.framing import Noise
 from orchestra_supervisor.gateway.backends.http_call import HttpCall, Messages, not_mcp
 from orchestra_supervisor.gateway.backends.http_pool import HttpPool, Response
 from orchestra_supervisor.gateway.backends.link import LinkError, Stray, Trouble
+from orchestra_supervisor.gateway.backends.mailbox import Mailbox
 from orchestra_supervisor.gateway.endpoint import Era
 from orchestra_supervisor.gateway.messages import Json
 
@@ -59,7 +60,7 @@ class HttpLink:
         self._prefix = f"o{secrets.token_hex(4)}-"
         self._numbers = count(1)
         self._session = ""
-        self._send_post, self._posts = anyio.create_memory_object_stream[Json](_POSTS)
+        self._posts = Mailbox(_POSTS)
         self._era = Era.STATELESS
         self._version = ""
 
@@ -112,8 +113,6 @@ class HttpLink:
         finally:
             await self._leave()
             self._pool.close()
-            self._send_post.close()
-            self._posts.close()
         return LinkError(Trouble.LOST, "the gateway closed the link")
 
     async def listen(self) -> None:
@@ -210,15 +209,11 @@ class HttpLink:
         if self._era is Era.STATELESS:
             return  # the closed connection says it
         params: Json = {"requestId": call_id, "reason": reason or "the client does not wait any more"}
-        try:
-            self._send_post.send_nowait(
-                {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
-            )
-        except (anyio.WouldBlock, anyio.ClosedResourceError, anyio.BrokenResourceError):
-            return
+        self._posts.put({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
 
     async def _send_posts(self) -> None:
-        async for message in self._posts:
+        while True:
+            message = await self._posts.get()
             try:
                 with anyio.move_on_after(5):
                     await self._post(message)

@@ -13,31 +13,20 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.gateway.backends.fields import member, text, texts
 from orchestra_supervisor.gateway.backends.link import Link, LinkError, Trouble
-from orchestra_supervisor.gateway.endpoint import HANDSHAKE_VERSIONS, STATELESS_VERSIONS, Caller, Era
+from orchestra_supervisor.gateway.backends.params import OURSELVES, SERVER_KEY, stamped
+from orchestra_supervisor.gateway.endpoint import HANDSHAKE_VERSIONS, STATELESS_VERSIONS, Era
 from orchestra_supervisor.gateway.messages import METHOD_NOT_FOUND, UNSUPPORTED_VERSION, Json, RpcError
 
 __all__ = [
-    "CAPABILITIES_KEY",
-    "CLIENT_KEY",
-    "SERVER_KEY",
-    "VERSION_KEY",
     "Introduction",
     "introduce",
     "parse_introduction",
     "request",
-    "stamped",
 ]
 
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
-CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
-SERVER_KEY = "io.modelcontextprotocol/serverInfo"
-
 _PATIENCE = 3.0  # seconds that `server/discover` is waited for alone
-_OURSELVES: Json = {"name": "orchestra-gateway", "title": "Orchestra Supervisor", "version": VERSION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +80,6 @@ def parse_introduction(saved: Json) -> Introduction | None:
         instructions=text(saved, "instructions"),
         client=member(saved, "client"),
     )
-
-
-def stamped(params: Json, version: str, caller: Caller | None) -> Json:
-    """Return the params of a stateless request: with the version, and who asks and what they can do.
-
-    Args:
-        params: Of the request.
-        version: That is spoken with the server.
-        caller: None: the gateway itself asks.
-    """
-    meta = dict(member(params, "_meta"))
-    meta[VERSION_KEY] = version
-    client = caller.client if caller is not None and caller.client else _OURSELVES
-    meta[CLIENT_KEY] = dict(client)
-    meta[CAPABILITIES_KEY] = dict(caller.capabilities) if caller is not None else {}
-    return {**params, "_meta": meta}
 
 
 async def request(link: Link, method: str, params: Json) -> Json:
@@ -225,7 +198,7 @@ async def _initialize(link: Link, client: Mapping[str, object]) -> Introduction:
     params: Json = {
         "protocolVersion": HANDSHAKE_VERSIONS[0],
         "capabilities": dict(client),
-        "clientInfo": _OURSELVES,
+        "clientInfo": OURSELVES,
     }
     result = await request(link, "initialize", params)
     version = text(result, "protocolVersion")

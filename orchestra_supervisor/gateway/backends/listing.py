@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from orchestra_supervisor.gateway.backends.fields import objects, text
-from orchestra_supervisor.gateway.backends.introduction import Introduction, request, stamped
+from orchestra_supervisor.gateway.backends.introduction import Introduction, request
 from orchestra_supervisor.gateway.backends.link import Link
+from orchestra_supervisor.gateway.backends.params import stamped
 from orchestra_supervisor.gateway.endpoint import ChangeKind, Era
 from orchestra_supervisor.gateway.messages import METHOD_NOT_FOUND, Json, RpcError
 

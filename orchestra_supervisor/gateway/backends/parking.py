@@ -8,7 +8,6 @@ random, belongs to who got it and to the very request, and expires; there are no
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -16,6 +15,7 @@ import anyio
 from orchestra_supervisor.gateway.backends.conversation import ASK_LIMIT, ASKABLE
 from orchestra_supervisor.gateway.backends.fields import member, text
 from orchestra_supervisor.gateway.backends.link import Call
+from orchestra_supervisor.gateway.backends.visit import Visit
 from orchestra_supervisor.gateway.endpoint import Caller
 from orchestra_supervisor.gateway.messages import INVALID_PARAMS, INVALID_REQUEST, Json, RpcError
 
@@ -35,7 +35,7 @@ class Parked:
         principal: Whose call it is.
         about: Fingerprint of the request.
         since: When it was parked.
-        release: Called once when it is over: the server may be stopped then.
+        visit: Its claim on the instance.
     """
 
     call: Call
@@ -43,7 +43,7 @@ class Parked:
     principal: str
     about: str
     since: float
-    release: Callable[[], None]
+    visit: Visit
 
 
 def fingerprint(method: str, params: Json) -> str:
@@ -63,9 +63,7 @@ class Parking:
     def __len__(self) -> int:
         return len(self._parked)
 
-    def park(
-        self, call: Call, question: Json, caller: Caller, about: str, release: Callable[[], None]
-    ) -> Json | None:
+    def park(self, call: Call, question: Json, caller: Caller, about: str, visit: Visit) -> Json | None:
         """Put a call aside.
 
         Returns:
@@ -78,7 +76,7 @@ class Parking:
             self._give_up(next(iter(self._parked)), "too many calls wait for an answer")
         handle = _PREFIX + secrets.token_urlsafe(24)
         now = anyio.current_time()
-        self._parked[handle] = Parked(call, question, caller.principal, about, now, release)
+        self._parked[handle] = Parked(call, question, caller.principal, about, now, visit)
         request: Json = {"method": method, "params": member(question, "params")}
         return {"resultType": "input_required", "inputRequests": {"1": request}, "requestState": handle}
 
@@ -112,7 +110,7 @@ class Parking:
     def _give_up(self, handle: str, reason: str) -> None:
         parked = self._parked.pop(handle)
         parked.call.drop(reason)
-        parked.release()
+        parked.visit.end()
 
 
 def answer_of(parked: Parked, params: Json) -> Json:
