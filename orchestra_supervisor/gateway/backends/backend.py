@@ -100,7 +100,7 @@ class Backend:
         self._scopes: dict[Instance, anyio.CancelScope] = {}
         self._waiting: list[Instance] = []
         self._chooser: Chooser = (
-            StdioChooser(spec, self._make, self._drop, around.callbacks)
+            StdioChooser(spec, self._make, self._drop, self._wake, around.callbacks)
             if spec.is_stdio
             else HttpChooser(spec, self._make, self._drop)
         )
@@ -281,6 +281,16 @@ class Backend:
         if scope is not None:
             scope.cancel()
 
+    def _wake(self, seat: Seat) -> None:
+        if self._group is not None and not seat.instance.lock.locked():
+            self._group.start_soon(self._start, seat)
+
+    async def _start(self, seat: Seat) -> None:
+        try:
+            await self._runner.start(seat.instance, seat.service)
+        except LinkError:
+            return  # its state says so, and a call tries again
+
     async def _keep(self, instance: Instance) -> None:
         with anyio.CancelScope() as scope:
             self._scopes[instance] = scope
@@ -295,10 +305,7 @@ class Backend:
         seat = self.seats[0] if self.seats else None
         if seat is None or not seat.service or (self.spec.is_lazy and self.introduction is not None):
             return
-        try:
-            await self._runner.start(seat.instance, seat.service)
-        except LinkError:
-            return  # its state says so, and a call tries again
+        await self._start(seat)
 
     async def _tidy(self) -> None:
         self._parking.expire()

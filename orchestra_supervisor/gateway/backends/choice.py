@@ -102,13 +102,23 @@ class StdioChooser:
     Args:
         spec: Of the backend.
         make: Makes an instance of a member.
+        drop: Ends one.
+        wake: Starts one, and does not wait for it.
         callbacks: To have more members.
     """
 
-    def __init__(self, spec: BackendSpec, make: Make, drop: Drop, callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        make: Make,
+        drop: Drop,
+        wake: Callable[[Seat], None],
+        callbacks: Callbacks,
+    ) -> None:
         self._spec = spec
         self._make = make
         self._drop = drop
+        self._wake = wake
         self._callbacks = callbacks
         self._scaling = anyio.Lock()
         self._seats: dict[str, Seat] = {}
@@ -176,15 +186,16 @@ class StdioChooser:
     async def _least_busy(self) -> Seat:
         seats = list(self._seats.values())
         ready = [seat for seat in seats if seat.instance.is_ready]
-        best = min(ready or seats, key=lambda seat: seat.instance.in_flight)
-        if best.instance.in_flight:
+        best = min(ready or seats[:1], key=lambda seat: seat.instance.in_flight)
+        if ready and best.instance.in_flight:
             idle = next(
                 (seat for seat in seats if not seat.instance.is_ready and not seat.instance.in_flight), None
             )
             if idle is None and not self._scaling.locked():
                 async with self._scaling:
                     idle = await self._grown()
-            best = idle or best
+            if idle is not None:
+                self._wake(idle)  # for the calls to come
         return best
 
     async def _grown(self) -> Seat | None:

@@ -144,14 +144,17 @@ class Response:
             while True:
                 event = self._connection.next_event()
                 if event is h11.NEED_DATA:
-                    self._connection.receive_data(await self._stream.receive())
+                    data = await self._stream.receive()
+                    if not data and not self.status:
+                        raise self._broken("it closed the connection without an answer")
+                    self._connection.receive_data(data)
                 elif not isinstance(event, h11.InformationalResponse):
                     return event
         except OSError as error:
             raise self._broken(f"the connection broke ({error.strerror or error})") from error
         except h11.RemoteProtocolError as error:
             self.close()
-            if self.status == 0 and self._connection.their_state is h11.ERROR and "EOF" not in str(error):
+            if not self.status:
                 raise LinkError(Trouble.NOT_MCP, f"what answers is not an HTTP server ({error})") from error
             raise self._broken(f"the connection broke ({error})") from error
 

@@ -39,7 +39,7 @@ SEARCH_TOOLS: list[Json] = [
         "name": SEARCH,
         "title": "Search tools",
         "description": (
-            "Find tools of all servers behind this endpoint by what they do. Returns names, one line each, and "
+            "Find tools of all servers behind this endpoint by what they do. Returns names, a line each, and "
             "the inputSchema of the best ones. Then call one by tools_call."
         ),
         "inputSchema": {

@@ -1,5 +1,7 @@
 """A gateway without a front: a catalog over real servers, which a stand-in for the keeper runs."""
 
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -72,8 +74,8 @@ class World:
     ) -> AsyncIterator[Catalog]:
         for service, command in (commands or {}).items():
             self.keeper.add(service, command)
-        socket = self.keeper.connect()
-        catalog = make_catalog(answer, channel=socket, callbacks=self._callbacks(), home=self.home)
+        given = self.keeper.connect()
+        catalog = make_catalog(answer, channel=given, callbacks=self._callbacks(), home=self.home)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.keeper.run)
@@ -107,3 +109,49 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     world.keeper.close()
+
+
+class HttpServers:
+    """HTTP servers as real processes, each on a port of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._commands: dict[int, Sequence[str]] = {}
+
+    def port(self, *command: str) -> int:
+        """Choose a port for a server; it is not started yet."""
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = int(sock.getsockname()[1])
+        self._commands[port] = [sys.executable, *command, str(port)]
+        return port
+
+    async def start(self, port: int) -> None:
+        with (self._directory / f"{port}.err").open("ab") as errors:
+            command = self._commands[port]
+            self._processes[port] = subprocess.Popen(command, stdout=errors, stderr=errors)  # noqa: ASYNC220
+        with anyio.fail_after(20):
+            while True:
+                try:
+                    await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+                except OSError:
+                    await anyio.sleep(0.02)
+                else:
+                    return
+
+    def kill(self, port: int) -> None:
+        process = self._processes.pop(port)
+        process.kill()
+        process.wait()
+
+    def close(self) -> None:
+        for port in list(self._processes):
+            self.kill(port)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[HttpServers]:
+    servers = HttpServers(tmp_path)
+    yield servers
+    servers.close()
