@@ -16,6 +16,7 @@ from orchestra_supervisor.gateway.backends.callbacks import Callbacks
 from orchestra_supervisor.gateway.backends.channel import StdioChannel
 from orchestra_supervisor.gateway.backends.choice import Chooser, HttpChooser, Seat, StdioChooser
 from orchestra_supervisor.gateway.backends.conversation import Conversation, Deadline
+from orchestra_supervisor.gateway.backends.crew import Crew
 from orchestra_supervisor.gateway.backends.instance import Instance
 from orchestra_supervisor.gateway.backends.introduction import Introduction
 from orchestra_supervisor.gateway.backends.link import Call, LinkError, Trouble
@@ -97,12 +98,11 @@ class Backend:
         self._parking = Parking()
         self._states: OrderedDict[str, Seat] = OrderedDict()
         self._group: anyio.abc.TaskGroup | None = None
-        self._scopes: dict[Instance, anyio.CancelScope] = {}
-        self._waiting: list[Instance] = []
+        self._crew = Crew(spec.name)
         self._chooser: Chooser = (
-            StdioChooser(spec, self._make, self._drop, self._wake, around.callbacks)
+            StdioChooser(spec, self._make, self._crew.drop, self._wake, around.callbacks)
             if spec.is_stdio
-            else HttpChooser(spec, self._make, self._drop)
+            else HttpChooser(spec, self._make, self._crew.drop)
         )
 
     @property
@@ -156,15 +156,14 @@ class Backend:
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
-                for instance in self._waiting:
-                    group.start_soon(self._keep, instance)
-                self._waiting.clear()
+                self._crew.begin(group)
                 group.start_soon(self._learn)
                 while True:
                     await anyio.sleep(_TICK)
                     await self._tidy()
         finally:
             self._group = None
+            self._crew.end()
             self._parking.clear()
 
     async def call(
@@ -268,18 +267,8 @@ class Backend:
         instance = Instance(
             name, spec, source, self, client=client, era=era, known_era=known, is_lister=is_lister
         )
-        if self._group is None:
-            self._waiting.append(instance)
-        else:
-            self._group.start_soon(self._keep, instance)
+        self._crew.add(instance)
         return instance
-
-    def _drop(self, instance: Instance) -> None:
-        if instance in self._waiting:
-            self._waiting.remove(instance)
-        scope = self._scopes.get(instance)
-        if scope is not None:
-            scope.cancel()
 
     def _wake(self, seat: Seat) -> None:
         if self._group is not None and not seat.instance.lock.locked():
@@ -290,14 +279,6 @@ class Backend:
             await self._runner.start(seat.instance, seat.service)
         except LinkError:
             return  # its state says so, and a call tries again
-
-    async def _keep(self, instance: Instance) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes[instance] = scope
-            try:
-                await instance.run()
-            finally:
-                del self._scopes[instance]
 
     async def _learn(self) -> None:
         """Start it once where it is not started by calls, or where nobody knows yet what it offers."""
@@ -314,11 +295,12 @@ class Backend:
         if not self.spec.is_lazy or not self.spec.idle_stop or not self.spec.service:
             return
         oldest = anyio.current_time() - self.spec.idle_stop
-        for seat in self.seats:
-            instance = seat.instance
-            is_idle = not instance.in_flight and not instance.subscriptions.uris
-            if is_idle and instance.is_ready and max(instance.last_used, instance.ready_since) < oldest:
-                await self._runner.stop(instance, seat.service)
+        for service in {seat.service for seat in self.seats}:
+            instances = [seat.instance for seat in self.seats if seat.service == service]
+            if all(one.is_idle_since(oldest) for one in instances) and any(one.is_ready for one in instances):
+                is_stopped = await self._runner.stop(instances[0], service)
+                for other in instances[1:] if is_stopped else ():
+                    await other.source.stopped()
 
     async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
         state = params.get("requestState")

@@ -38,8 +38,7 @@ class Pipes:
         self.stdin = stdin
         self.stdout = stdout
         self.ended = anyio.Event()
-        self.is_taken = False
-        """A link reads them, and will close them."""
+        self._taken: anyio.Event | None = None
         os.set_blocking(stdin, False)  # os takes it by position only
         os.set_blocking(stdout, False)
 
@@ -48,11 +47,26 @@ class Pipes:
         """True until they are closed."""
         return self.stdout >= 0
 
+    def take(self) -> None:
+        """Have them for oneself: to read them, and to close them when they end."""
+        self._taken = anyio.Event()
+
+    def release(self) -> None:
+        """Let somebody else have them."""
+        if self._taken is not None:
+            self._taken.set()
+            self._taken = None
+
+    async def wait_free(self) -> None:
+        """Wait until nobody has them."""
+        while self._taken is not None:
+            await self._taken.wait()
+
     def end(self) -> None:
         """Let go of the server's stdin, so that it can see its end; what it said last can still be read."""
         self.ended.set()
         self._close_stdin()
-        if not self.is_taken:
+        if self._taken is None:
             self.close()
 
     def close(self) -> None:

@@ -104,6 +104,8 @@ class Conversation:
                     return outcome(message)
                 if "id" not in message:
                     await self._tell(message)
+                elif text(message, "method") == "ping":
+                    await self._answer({"jsonrpc": "2.0", "id": message["id"], "result": {}})
                 elif self._park is None:
                     return await self._ask_along(message)
                 elif (parked := self._park(self._call, message)) is not None:
@@ -183,7 +185,8 @@ class Conversation:
             if token is not None:
                 await self._exchange.notify(method, {**params, "progressToken": token})
         elif method == "notifications/cancelled":
-            scope = self._asking.get(params.get("requestId"))
+            request = params.get("requestId")
+            scope = self._asking.get(request) if isinstance(request, str | int) else None
             if scope is not None:
                 scope.cancel()
         elif method == "notifications/message":

@@ -13,7 +13,7 @@ from typing import cast
 from orchestra_supervisor.gateway.backends.link import MESSAGE_LIMIT
 from orchestra_supervisor.gateway.messages import Json
 
-__all__ = ["LineDecoder", "Noise", "Oversized", "encode"]
+__all__ = ["LineDecoder", "Noise", "Oversized", "encode", "parse_message"]
 
 _ENDS = 512  # bytes kept of each end of a line that is too long: its id stands in one of them
 
@@ -51,6 +51,27 @@ class Oversized:
 def encode(message: Json) -> bytes:
     """Return a message as one line."""
     return json.dumps(message, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def parse_message(document: bytes) -> Json | None:
+    """Return a message, None where the bytes are none. NaN and the like, which are no JSON, become null."""
+    try:
+        found: object = _DECODER.decode(document.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    message = cast("Json", found)
+    is_sound = isinstance(message.get("method", ""), str) and isinstance(message.get("id"), _IDS)
+    return message if is_sound else None
+
+
+def _null(word: str) -> None:  # noqa: ARG001 - the signature of the hook
+    return None
+
+
+_DECODER = json.JSONDecoder(parse_constant=_null)
+_IDS = (str, int, type(None))
 
 
 class LineDecoder:
@@ -112,9 +133,8 @@ class LineDecoder:
         if line[:1] != b"{":
             self._noise.lines += 1
             return
-        try:
-            message: object = json.loads(line.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
+        message = parse_message(line)
+        if message is None:
             self._noise.lines += 1
-            return
-        yield cast("Json", message)
+        else:
+            yield message

@@ -56,7 +56,7 @@ class Facts:
         is_connected: It introduced itself on the link that stands.
         trouble: Why the last attempt failed or the last link ended, or None.
         why: That as text.
-        failures: Failed attempts and early ends in a row.
+        crashes: Ends in a row, each soon after a start.
         unanswered: Probes in a row that got no answer.
         shrunk: It lists nothing, and it did before: how many it had.
         faults: What is wrong with it though it answers.
@@ -68,7 +68,7 @@ class Facts:
     is_connected: bool = False
     trouble: Trouble | None = None
     why: str = ""
-    failures: int = 0
+    crashes: int = 0
     unanswered: int = 0
     shrunk: int = 0
     faults: tuple[str, ...] = ()
@@ -104,9 +104,9 @@ def judge(facts: Facts) -> Verdict:
     if facts.trouble is Trouble.AUTH:
         hint = "give it `headers` with a credential that it takes"
         return Verdict(Health.AUTH_REQUIRED, facts.why, hint, levels)
-    if is_crash_loop(facts.failures) and facts.trouble is not None:
+    if is_crash_loop(facts.crashes) and facts.trouble is not None:
         hint = "look at its log; it is tried again every few minutes, and at once when it is started"
-        why = f"it failed {facts.failures} times in a row: {facts.why}"
+        why = f"it ended {facts.crashes} times in a row, soon after its start: {facts.why}"
         return Verdict(Health.CRASH_LOOP, why, hint, levels)
     if facts.is_demanded and not facts.is_up:
         return Verdict(Health.IDLE, "stopped until it is called", "", {**levels, "L0": None, "L1": None})
@@ -135,9 +135,9 @@ def _judge_connected(facts: Facts, levels: dict[str, bool | None], *, is_silent:
     return Verdict(Health.READY, "", "", levels)
 
 
-def is_crash_loop(failures: int) -> bool:
-    """Return whether so many failures in a row are a crash loop."""
-    return failures >= CRASHES
+def is_crash_loop(crashes: int) -> bool:
+    """Return whether so many early ends in a row are a crash loop."""
+    return crashes >= CRASHES
 
 
 def backoff(failures: int) -> float:

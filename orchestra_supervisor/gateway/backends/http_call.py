@@ -1,13 +1,11 @@
 """One request to a server over streamable HTTP: its response is one JSON object, or a stream of events."""
 
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 import anyio
 
-from orchestra_supervisor.gateway.backends.fields import text
+from orchestra_supervisor.gateway.backends.framing import parse_message
 from orchestra_supervisor.gateway.backends.http_pool import Response
 from orchestra_supervisor.gateway.backends.link import LinkError, Trouble
 from orchestra_supervisor.gateway.backends.sse import EventDecoder, TooLong
@@ -61,7 +59,7 @@ class Messages:
                 return None
             try:
                 for event in self._events.feed(piece):
-                    message = _parsed(event.data)
+                    message = _parsed(event.data.encode("utf-8", "replace"))
                     if message is not None:
                         self._ready.append(message)
             except TooLong as error:
@@ -158,20 +156,14 @@ class HttpCall:
 
     async def _single(self) -> Json:
         body = await self._response.body()
-        message = _parsed(body.decode("utf-8", "replace"))
+        message = _parsed(body)
         if message is None or not ("result" in message or "error" in message):
             raise not_mcp(self._response, body)
         return message
 
 
-def _parsed(document: str) -> Json | None:
-    if not document:
+def _parsed(document: bytes) -> Json | None:
+    message = parse_message(document)
+    if message is None or not ("method" in message or "result" in message or "error" in message):
         return None
-    try:
-        message: object = json.loads(document)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(message, dict):
-        return None
-    found = cast("Json", message)
-    return found if text(found, "method") or "result" in found or "error" in found else None
+    return message

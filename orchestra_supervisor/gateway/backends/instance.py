@@ -17,11 +17,11 @@ from orchestra_supervisor.gateway.backends.fields import member, text
 from orchestra_supervisor.gateway.backends.framing import Noise
 from orchestra_supervisor.gateway.backends.health import CRASH_WINDOW, Facts, backoff
 from orchestra_supervisor.gateway.backends.http_link import HttpLink
-from orchestra_supervisor.gateway.backends.introduction import Introduction, introduce, request
+from orchestra_supervisor.gateway.backends.introduction import Introduction, introduce
 from orchestra_supervisor.gateway.backends.link import Call, Link, LinkError, Trouble
 from orchestra_supervisor.gateway.backends.listing import Lists, fetch_lists
 from orchestra_supervisor.gateway.backends.mailbox import Mailbox
-from orchestra_supervisor.gateway.backends.params import stamped
+from orchestra_supervisor.gateway.backends.probing import is_answering, try_canary
 from orchestra_supervisor.gateway.backends.sources import Source
 from orchestra_supervisor.gateway.backends.spec import BackendSpec
 from orchestra_supervisor.gateway.backends.subscriptions import Subscriptions
@@ -87,7 +87,7 @@ class Instance:
         self.name = name
         self.source = source
         self.noise = Noise()
-        self.subscriptions = Subscriptions(self._take)
+        self.subscriptions = Subscriptions(self._take, self.report)
         self.lock = anyio.Lock()
         """Held while it is started or stopped."""
         self.in_flight = 0
@@ -109,6 +109,7 @@ class Instance:
         self._error: LinkError | None = None
         self._trouble: LinkError | None = None
         self._failures = 0
+        self._crashes = 0
         self._unanswered = 0
         self._shrunk = 0
         self._doubts = 0
@@ -123,10 +124,15 @@ class Instance:
         """Return whether it can be called."""
         return self._link is not None and self.introduction is not None
 
+    def is_idle_since(self, moment: float) -> bool:
+        """Return whether nobody has used it since then, or wants to hear of it."""
+        is_unused = not self.in_flight and not self.subscriptions.uris
+        return is_unused and max(self.last_used, self.ready_since) < moment
+
     @property
-    def failures(self) -> int:
-        """Return how often in a row it failed."""
-        return self._failures
+    def crashes(self) -> int:
+        """Return how often in a row it ended soon after its start."""
+        return self._crashes
 
     @property
     def trouble(self) -> LinkError | None:
@@ -145,7 +151,7 @@ class Instance:
             is_connected=self.is_ready,
             trouble=self._trouble.trouble if self._trouble is not None else None,
             why=self._trouble.reason if self._trouble is not None else "",
-            failures=self._failures,
+            crashes=self._crashes,
             unanswered=self._unanswered,
             shrunk=self._shrunk,
             faults=self._faults,
@@ -185,10 +191,6 @@ class Instance:
         ):
             self._error, self._link = error, None
             self._news.set()
-
-    def reset(self) -> None:
-        """Forget earlier failures: it was started on purpose."""
-        self._failures = 0
 
     async def run(self) -> None:
         """Connect, serve, begin again. For a task, which is cancelled to end it."""
@@ -246,7 +248,8 @@ class Instance:
         era = self._era or self._known_era
         introduction = await introduce(link, era=era, client=self._client)
         self._known_era = introduction.era
-        self.source.met(introduction)
+        if self._era is None:
+            self.source.met(introduction)
         return introduction
 
     def _become_ready(self, link: Link, introduction: Introduction, lists: Lists) -> None:
@@ -262,12 +265,15 @@ class Instance:
     def _note_end(self, error: LinkError) -> None:
         self._link = None
         self._trouble = error
-        up_for = anyio.current_time() - self.ready_since if self.ready_since else 0.0
-        # It was fine for long, or ends as often as it is stopped on purpose: that is no loop.
-        if up_for >= CRASH_WINDOW:
+        if self.ready_since:
             self._failures = 0
+            if anyio.current_time() - self.ready_since >= CRASH_WINDOW:
+                self._crashes = 0
         if not self.is_expected_down:
             self._failures += 1
+            # What never answered over HTTP is down; that it ended again and again is not known.
+            is_end = error.trouble is Trouble.LOST and (self._spec.is_stdio or self.ready_since)
+            self._crashes += bool(is_end)
         waiting, self._ready = self._ready, anyio.Event()
         waiting.set()
 
@@ -279,6 +285,8 @@ class Instance:
 
     def _publish(self, lists: Lists, introduction: Introduction, *, is_told: bool) -> None:
         """Hand on the lists; one that became empty by itself is doubted first."""
+        if not self._is_lister:
+            return
         before = self._listener.lists_before()
         self._shrunk = 0
         self._faults = tuple(lists.faults.values())
@@ -324,46 +332,18 @@ class Instance:
             self._publish(lists, introduction, is_told=ChangeKind.TOOLS in kinds)
 
     async def _probe(self, link: Link, introduction: Introduction) -> None:
-        """Ask whether it is there; any answer at all says that it is."""
         if anyio.current_time() - self.last_answer < _PROBE_EVERY:
             return
-        is_stateless = introduction.era is Era.STATELESS
-        method = "server/discover" if is_stateless else "ping"
-        params = stamped({}, introduction.version, None) if is_stateless else {}
-        try:
-            with anyio.fail_after(_BUSY_LIMIT if self.in_flight else _PROBE_LIMIT):
-                await request(link, method, params)
-        except TimeoutError:
-            self._unanswered += 1
-            return
-        except RpcError:
-            pass
-        except LinkError as error:
-            self._error = self._error or error
-            return
-        self.answered()
-        await self._try_canary(link, introduction)
-
-    async def _try_canary(self, link: Link, introduction: Introduction) -> None:
         canary = self._spec.canary
-        if canary is None:
-            return
-        params: Json = {"name": canary.tool, "arguments": dict(canary.arguments)}
-        if introduction.era is Era.STATELESS:
-            params = stamped(params, introduction.version, None)
-        self._canary = ""
         try:
-            with anyio.fail_after(self._spec.timeout):
-                result = await request(link, "tools/call", params)
-        except TimeoutError:
-            self._canary = f"{canary.tool} did not answer within {self._spec.timeout:g} s"
-        except RpcError as error:
-            self._canary = f"{canary.tool}: {error.message[:300]}"
+            if not await is_answering(link, introduction, _BUSY_LIMIT if self.in_flight else _PROBE_LIMIT):
+                self._unanswered += 1
+                return
+            self.answered()
+            if canary is not None:
+                self._canary = await try_canary(link, introduction, canary, self._spec.timeout)
         except LinkError as error:
             self._error = self._error or error
-        else:
-            if result.get("isError"):
-                self._canary = f"{canary.tool} answers with an error"
 
     def _take(self, message: Json) -> None:
         """Take what belongs to no call."""

@@ -19,6 +19,7 @@ _RESTART_WAIT = 10.0  # seconds that a call waits for a server to come back
 _LOOP_WAIT = 1.0  # likewise where it has ended often in a row
 _RESTART_GRACE = 3.0  # seconds that the daemon is given to bring a server back before it is asked to start it
 _START_WAIT = 60.0  # seconds that a call waits for a server that was started for it
+_TRY_AGAIN = 0.1  # seconds between attempts to connect while a call waits for it
 _GONE_WAIT = 5.0  # seconds in which the keeper says that a stopped service is gone
 
 _HOPELESS = {Trouble.AUTH, Trouble.NOT_MCP}
@@ -49,7 +50,7 @@ class Runner:
         """
         if instance.is_ready and instance.introduction is not None and not instance.lock.locked():
             return instance.introduction
-        wait = _RESTART_WAIT
+        wait, crashes = _RESTART_WAIT, instance.crashes
         if (service and not instance.source.is_up) or instance.lock.locked():
             if await self._started(instance, service):
                 wait = _START_WAIT
@@ -57,14 +58,16 @@ class Runner:
             wait = _START_WAIT  # it is on its way
         elif instance.trouble.trouble in _HOPELESS:
             wait = _LOOP_WAIT
-        if is_crash_loop(instance.failures):
-            wait = _LOOP_WAIT
         instance.source.poke()
         with anyio.move_on_after(wait):
             while not instance.is_ready:
                 await instance.wait_tried()
-                if instance.trouble is not None and instance.trouble.trouble in _HOPELESS:
+                is_hopeless = instance.trouble is not None and instance.trouble.trouble in _HOPELESS
+                is_crashing = is_crash_loop(instance.crashes) and instance.crashes > crashes
+                if instance.is_ready or is_hopeless or is_crashing:
                     break
+                await anyio.sleep(_TRY_AGAIN)
+                instance.source.poke()
         if instance.is_ready and instance.introduction is not None:
             return instance.introduction
         trouble = instance.trouble
@@ -97,7 +100,6 @@ class Runner:
         async with instance.lock:
             if instance.source.is_up:
                 return
-            instance.reset()
             try:
                 await self._callbacks.start(service)
             except NotDone as error:
@@ -109,7 +111,7 @@ class Runner:
         """See that a service runs that does not; True where it was started for this."""
         if not instance.is_expected_down and not instance.lock.locked():
             # It ended by itself: bringing it back is the daemon's, by its policy.
-            with anyio.move_on_after(_LOOP_WAIT if is_crash_loop(instance.failures) else _RESTART_GRACE):
+            with anyio.move_on_after(_RESTART_GRACE):
                 while not instance.is_ready:
                     await instance.wait_tried()
             if instance.source.is_up or not self._is_lazy:

@@ -91,8 +91,14 @@ class StdioSource:
 
     async def open(self, on_stray: Stray, noise: Noise) -> tuple[Link, Introduction | None]:
         """Wait for a run; see Source."""
-        while (pipes := self._channel.pipes_of(self._slot)) is None:
-            await self._channel.wait_news(self._slot)
+        while True:
+            pipes = self._channel.pipes_of(self._slot)
+            if pipes is None:
+                await self._channel.wait_news(self._slot)
+                continue
+            await pipes.wait_free()  # a backend that is replaced lets go of them in a moment
+            if pipes.is_open and not pipes.ended.is_set():
+                break
         known = self._memory.of_run(self._slot, pipes.run)
         is_used = known is not None or self._run == pipes.run
         self._run = pipes.run

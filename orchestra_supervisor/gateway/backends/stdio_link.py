@@ -94,7 +94,7 @@ class StdioLink:
 
     def __init__(self, pipes: Pipes, on_stray: Stray, noise: Noise, *, is_used: bool) -> None:
         self._pipes = pipes
-        pipes.is_taken = True
+        pipes.take()
         self._on_stray = on_stray
         self._noise = noise
         self._prefix = f"o{secrets.token_hex(4)}-"
@@ -154,9 +154,9 @@ class StdioLink:
             is_cancelled = False
         finally:
             self._lost = error
-            self._pipes.is_taken = False
             if not is_cancelled or self._pipes.ended.is_set():
                 self._pipes.close()
+            self._pipes.release()
             for call in list(self._calls.values()):
                 call.fail(error)
             self._calls.clear()
@@ -273,8 +273,9 @@ class StdioLink:
             call = self._calls.get(str(meta["io.modelcontextprotocol/subscriptionId"]))
         elif method == "notifications/cancelled":
             request = params.get("requestId")
-            call = next((one for one in self._calls.values() if request in one.asked), None)
-        elif "id" in message or method in _CALL_WIDE:
+            asked = request if isinstance(request, str | int) else None
+            call = next((one for one in self._calls.values() if asked in one.asked), None)
+        elif method != "ping" and ("id" in message or method in _CALL_WIDE):
             attended = [one for one in self._calls.values() if one.is_attended]
             call = attended[0] if len(attended) == 1 else None
             if call is not None and "id" in message:

@@ -27,10 +27,12 @@ class Subscriptions:
 
     Args:
         take: Gets the notifications.
+        report: Told when the server is found to be gone.
     """
 
-    def __init__(self, take: Callable[[Json], None]) -> None:
+    def __init__(self, take: Callable[[Json], None], report: Callable[[LinkError], None]) -> None:
         self._take = take
+        self._report = report
         self._wanted: Counter[str] = Counter()
         self._changed = anyio.Event()
 
@@ -110,8 +112,8 @@ class Subscriptions:
                         return  # it cannot; its lists are asked for when it is connected again
                 finally:
                     call.drop()
-            except LinkError:
-                pass
+            except LinkError as error:
+                self._report(error)
             await anyio.sleep(_AGAIN)
 
 

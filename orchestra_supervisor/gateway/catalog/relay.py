@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from orchestra_supervisor.gateway.backends.backend import Backend
 from orchestra_supervisor.gateway.backends.fields import member, text
+from orchestra_supervisor.gateway.backends.rounds import is_question
 from orchestra_supervisor.gateway.backends.spec import GatewaySpec, Sharing
 from orchestra_supervisor.gateway.catalog.headers import argument_headers
 from orchestra_supervisor.gateway.catalog.naming import SEPARATOR
@@ -98,7 +99,7 @@ async def call_tool(
 
 def cacheable(result: Json, caller: Caller, *, is_read: bool = True) -> Json:
     """Return a result with what stateless clients need of one that they might keep."""
-    if not is_read or caller.era is Era.HANDSHAKE or "inputRequests" in result:
+    if not is_read or caller.era is Era.HANDSHAKE or is_question(result):
         return result
     return {"ttlMs": 0, "cacheScope": "private", **result}
 

@@ -78,7 +78,7 @@ def _seat(seat: Seat) -> Json:
         **judge(instance.facts()).to_json(),
         "in_flight": instance.in_flight,
         "connects": instance.starts,
-        "failures_in_a_row": instance.failures,
+        "crashes_in_a_row": instance.crashes,
         "last_answer": round(anyio.current_time() - answered, 3) if answered else None,
         "noise": asdict(instance.noise),
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from orchestra_supervisor.gateway.backends.rounds import is_question
 from orchestra_supervisor.gateway.backends.spec import CachePolicy
 from orchestra_supervisor.gateway.messages import Json
 
@@ -73,7 +74,7 @@ class ResultCache:
 
     def put(self, key: Hashable, result: Json, policy: CachePolicy, version: int) -> None:
         """Keep a result, unless it is an error, too large, or was asked for before something changed."""
-        if version != self._version or result.get("isError") or "inputRequests" in result:
+        if version != self._version or result.get("isError") or is_question(result):
             return
         size = len(json.dumps(result))
         if size > _ENTRY:

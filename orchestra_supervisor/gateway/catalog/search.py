@@ -14,7 +14,8 @@ from orchestra_supervisor.gateway.messages import Json
 
 __all__ = ["CALL", "SEARCH", "SEARCH_TOOLS", "SearchIndex"]
 
-SEARCH, CALL = "tools_search", "tools_call"
+SEARCH = "tools_search"
+CALL = "tools_call"
 _MOST = 50  # tools of one answer
 _LINE = 160  # characters of a description in it
 

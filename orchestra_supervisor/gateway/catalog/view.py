@@ -4,7 +4,7 @@ Made whole and put in place at once, so that nobody sees half a change; of the s
 same.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -176,7 +176,9 @@ def _listed(entries: Mapping[str, Json]) -> Listed:
 def _last_of(cursor: object) -> str:
     try:
         if isinstance(cursor, str):
-            return urlsafe_b64decode(cursor.encode("ascii")).decode("utf-8", "surrogatepass")
+            return b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True).decode(
+                "utf-8", "surrogatepass"
+            )
     except (Base64Error, ValueError):
         pass
     raise RpcError(INVALID_PARAMS, "this cursor is none that was given here; list from the beginning")

@@ -55,6 +55,7 @@ async def test_a_server_of_the_sdk_is_called_in_the_clients_own_era(
         assert cast("list[Json]", read["contents"])[0]["text"] == "one"
         instances = cast("list[Json]", state(catalog, "s")["instances"])
         assert len(instances) == (2 if era is Era.HANDSHAKE else 1)
+        assert state(catalog, "s")["era"] == "stateless"
 
 
 async def test_a_server_that_is_configured_by_host_and_port_is_found_at_the_usual_path(
