@@ -9,7 +9,7 @@ from typing import Annotated, Self, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from orchestra_supervisor.config.form_parts import AlsoWritten, Form
+from orchestra_supervisor.config.form_parts import AlsoWritten, Form, known_signal
 from orchestra_supervisor.config.values import (
     ByteSize,
     CommandLine,
@@ -20,7 +20,6 @@ from orchestra_supervisor.config.values import (
     Umask,
 )
 from orchestra_supervisor.model.schedule import check_cron
-from orchestra_supervisor.model.spec import StopStep
 from orchestra_supervisor.model.zones import zone_of
 
 __all__ = [
@@ -77,7 +76,7 @@ class ReloadForm(Form):
     @field_validator("signal")
     @classmethod
     def _is_known(cls, value: str | None) -> str | None:
-        return None if value is None else StopStep(signal=value).signal
+        return None if value is None else known_signal(value)
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

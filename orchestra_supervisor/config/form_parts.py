@@ -26,7 +26,7 @@ from orchestra_supervisor.config.values import (
     ServiceName,
     Text,
 )
-from orchestra_supervisor.model.spec import StopStep
+from orchestra_supervisor.model.spec import CLOSE_STDIN, StopStep
 
 __all__ = [
     "AlsoWritten",
@@ -38,6 +38,8 @@ __all__ = [
     "RestartOrPolicy",
     "StopForm",
     "StopStepForm",
+    "closes_stdin",
+    "known_signal",
     "spell_out",
 ]
 
@@ -125,13 +127,27 @@ class RestartForm(Form):
 class StopStepForm(Form):
     """One signal and the time it is given."""
 
-    signal: Text | None = Field(None, description="Name of a signal. Default: SIGTERM.")
+    signal: Text | None = Field(
+        None, description="Name of a signal, or EOF: close the stdin of a stdio service. Default: SIGTERM."
+    )
     wait: Duration | None = Field(None, description="Until the next step. Default: 10s.")
 
     @field_validator("signal")
     @classmethod
     def _is_known(cls, value: str | None) -> str | None:
         return None if value is None else StopStep(signal=value).signal
+
+
+def known_signal(value: str) -> str:
+    """Return the full name of a signal, which CLOSE_STDIN is not.
+
+    Raises:
+        ValueError: There is no such signal.
+    """
+    signal = StopStep(signal=value).signal
+    if signal == CLOSE_STDIN:
+        raise ValueError("is a step of stop, not a signal")
+    return signal
 
 
 class StopForm(Form):
@@ -164,6 +180,13 @@ class StopForm(Form):
         if self.timeout is not None and self.command is None:
             raise ValueError("has a timeout only with a command")
         return self
+
+
+def closes_stdin(form: StopForm | None) -> bool:
+    """Tell whether a stop sequence has a step that only a stdio service can follow."""
+    if form is None:
+        return False
+    return CLOSE_STDIN in {form.signal, *(step.signal for step in form.steps or ())}
 
 
 class DependencyForm(Form):

@@ -166,6 +166,8 @@ class KeeperClient:
                 "notify": order.notify,
                 "watchdog": order.watchdog or None,
                 "limits": _limits(order.limits),
+                "stdio": order.stdio,
+                "channel": order.channel,
                 "note": note,
             }
         )

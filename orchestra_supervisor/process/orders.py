@@ -87,6 +87,8 @@ class SpawnOrder:
     notify: bool = False
     watchdog: float = 0.0
     limits: LimitsSpec = NO_LIMITS
+    stdio: bool = False
+    channel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
