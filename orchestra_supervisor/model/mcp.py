@@ -9,6 +9,7 @@ __all__ = [
     "GATEWAY",
     "GATEWAY_SOCKET",
     "HTTP_SOCKET",
+    "OWN_PREFIX",
     "PROFILE_NAME_PATTERN",
     "CacheSpec",
     "CanarySpec",
@@ -21,8 +22,10 @@ __all__ = [
     "split_address",
 ]
 
+OWN_PREFIX = "@"
+"""Begins the names of services of our own, which no file can give: only who names one sees it."""
 GATEWAY = "@gateway"
-"""Name of the service that talks MCP. No file can give it to a service, and only who names it sees it."""
+"""The service that talks MCP."""
 GATEWAY_SOCKET = "mcp"
 """Name of its Unix socket."""
 HTTP_SOCKET = "mcp_http"

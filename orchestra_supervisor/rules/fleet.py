@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from orchestra_supervisor.model.states import Desired, State
+from orchestra_supervisor.rules.demand import rests
 from orchestra_supervisor.rules.service import Service
 
 __all__ = ["STEADY", "failed_required", "is_well", "steady_at", "still_up", "unsettled"]
@@ -97,9 +98,13 @@ def failed_required(services: Mapping[str, Service]) -> list[str]:
 
 
 def is_well(service: Service) -> bool:
-    """Return whether a service does or has done what it is for; a periodic one may wait for its first run."""
+    """Return whether a service does or has done what it is for.
+
+    A periodic one may wait for its first run, others for a connection or for somebody who asks for them.
+    """
     is_planned = service.state is State.WAITING and service.is_idle
-    return service.state in {State.READY, State.COMPLETED} or is_planned or service.listening
+    at_hand = service.listening or (service.state is State.STOPPED and rests(service))
+    return service.state in {State.READY, State.COMPLETED} or is_planned or at_hand
 
 
 def still_up(services: Mapping[str, Service]) -> list[str]:

@@ -125,6 +125,7 @@ _KEPT_DOWN = {
     DownReason.DISABLED: "disabled",
     DownReason.NOT_SELECTED: "not selected by --only",
     DownReason.OPERATOR: "stopped by hand",
+    DownReason.DEMAND: "started on demand",
 }
 
 
@@ -195,6 +196,8 @@ def _changed(old: ServiceSpec, new: ServiceSpec, service: Service | None, *, is_
         return ServiceChange(new.name, Action.RESTART, why, found)
     if service.down_reason is DownReason.DISABLED and new.enabled and not is_kept:
         return ServiceChange(new.name, Action.START, "enabled in the configuration", found)
+    if service.down_reason is DownReason.DEMAND and not is_kept:
+        return ServiceChange(new.name, Action.START, "starts with the fleet now", found)
     return ServiceChange(new.name, Action.LATER, "is down; holds from its next start", found)
 
 
