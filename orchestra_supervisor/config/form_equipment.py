@@ -9,7 +9,7 @@ from typing import Annotated, Self, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from orchestra_supervisor.config.form_parts import AlsoWritten, Form, known_signal
+from orchestra_supervisor.config.form_parts import AlsoWritten, Form
 from orchestra_supervisor.config.values import (
     ByteSize,
     CommandLine,
@@ -20,6 +20,7 @@ from orchestra_supervisor.config.values import (
     Umask,
 )
 from orchestra_supervisor.model.schedule import check_cron
+from orchestra_supervisor.model.spec import known_signal
 from orchestra_supervisor.model.zones import zone_of
 
 __all__ = [

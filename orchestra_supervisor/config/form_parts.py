@@ -26,7 +26,7 @@ from orchestra_supervisor.config.values import (
     ServiceName,
     Text,
 )
-from orchestra_supervisor.model.spec import CLOSE_STDIN, StopStep
+from orchestra_supervisor.model.spec import END_OF_INPUT, StopStep
 
 __all__ = [
     "AlsoWritten",
@@ -39,7 +39,6 @@ __all__ = [
     "StopForm",
     "StopStepForm",
     "closes_stdin",
-    "known_signal",
     "spell_out",
 ]
 
@@ -138,18 +137,6 @@ class StopStepForm(Form):
         return None if value is None else StopStep(signal=value).signal
 
 
-def known_signal(value: str) -> str:
-    """Return the full name of a signal, which CLOSE_STDIN is not.
-
-    Raises:
-        ValueError: There is no such signal.
-    """
-    signal = StopStep(signal=value).signal
-    if signal == CLOSE_STDIN:
-        raise ValueError("is a step of stop, not a signal")
-    return signal
-
-
 class StopForm(Form):
     """The stop sequence; SIGKILL to all that is left always follows."""
 
@@ -186,7 +173,7 @@ def closes_stdin(form: StopForm | None) -> bool:
     """Tell whether a stop sequence has a step that only a stdio service can follow."""
     if form is None:
         return False
-    return CLOSE_STDIN in {form.signal, *(step.signal for step in form.steps or ())}
+    return END_OF_INPUT in {form.signal, *(step.signal for step in form.steps or ())}
 
 
 class DependencyForm(Form):

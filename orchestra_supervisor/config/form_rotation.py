@@ -4,9 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from orchestra_supervisor.config.form_parts import AlsoWritten, Form, known_signal
+from orchestra_supervisor.config.form_parts import AlsoWritten, Form
 from orchestra_supervisor.config.values import Text
 from orchestra_supervisor.model.rotation import SecretChangeSpec
+from orchestra_supervisor.model.spec import known_signal
 
 __all__ = ["SecretChangeForm", "SecretChangeOrWord", "secret_change"]
 

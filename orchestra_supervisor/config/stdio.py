@@ -5,7 +5,7 @@ for it, and after a while of crashes it is only tried now and then.
 """
 
 from orchestra_supervisor.config.form_parts import RestartForm, StopForm
-from orchestra_supervisor.model.spec import CLOSE_STDIN, Seconds
+from orchestra_supervisor.model.spec import END_OF_INPUT, Seconds
 
 __all__ = ["STDIO_RESTART", "STDIO_STOP"]
 
@@ -14,7 +14,7 @@ _SLOWEST: Seconds = 300.0
 _STABLE: Seconds = 60.0
 
 STDIO_STOP = StopForm.model_validate(
-    {"steps": [{"signal": CLOSE_STDIN, "wait": _GRACE}, {"signal": "SIGTERM", "wait": _GRACE}]}
+    {"steps": [{"signal": END_OF_INPUT, "wait": _GRACE}, {"signal": "SIGTERM", "wait": _GRACE}]}
 )
 """Close stdin, wait, SIGTERM, wait."""
 

@@ -22,7 +22,7 @@ from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
-    "CLOSE_STDIN",
+    "END_OF_INPUT",
     "SERVICE_NAME_PATTERN",
     "BackoffSpec",
     "ByteCount",
@@ -44,13 +44,14 @@ __all__ = [
     "StopSpec",
     "StopStep",
     "TcpCheck",
+    "known_signal",
 ]
 
 SERVICE_NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$"
 """A service's name is also its log file's name and an URL segment: no slash, no leading dot."""
 
-CLOSE_STDIN = "EOF"
-"""In place of a signal: the stdin of a stdio service is closed."""
+END_OF_INPUT = "EOF"
+"""In place of a stop signal: the input of a stdio service ends. For any other the step is passed over."""
 
 Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 ByteCount = Annotated[int, Field(ge=0)]
@@ -58,15 +59,22 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 NoNul = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
 
-def _known_signal(value: str) -> str:
+def known_signal(value: str) -> str:
+    """Return the full name of a signal, `SIGTERM` for `term`.
+
+    Raises:
+        ValueError: There is no such signal.
+    """
     name = value.upper()
-    if name == CLOSE_STDIN:
-        return name
     name = name if name.startswith("SIG") else f"SIG{name}"
     if name not in _signal.Signals.__members__:
         msg = f"unknown signal {value!r}"
         raise ValueError(msg)
     return name
+
+
+def _known_step(value: str) -> str:
+    return END_OF_INPUT if value.upper() == END_OF_INPUT else known_signal(value)
 
 
 class _Spec(BaseModel):
@@ -168,12 +176,13 @@ class RestartSpec(_Spec):
 
 
 class StopStep(_Spec):
-    """One signal of a stop sequence, or CLOSE_STDIN, and the time it is given."""
+    """One signal of a stop sequence and the time it is given."""
 
     signal: str = "SIGTERM"
+    """Or END_OF_INPUT, in place of a signal."""
     wait: Seconds = 10.0
 
-    _check_signal = field_validator("signal")(_known_signal)
+    _check_signal = field_validator("signal")(_known_step)
 
 
 class StopSpec(_Spec):

@@ -4,8 +4,8 @@ import difflib
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from orchestra_supervisor.model.mcp import OWN_PREFIX
 from orchestra_supervisor.model.errors import InvalidRequest, UnknownService
+from orchestra_supervisor.model.mcp import OWN_PREFIX
 
 __all__ = ["resolve_names"]
 
