@@ -18,9 +18,11 @@ import anyio.abc
 from anyio import to_thread
 
 from orchestra_supervisor._version import VERSION
+from orchestra_supervisor.agent_room import AgentRoom
 from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
+from orchestra_supervisor.engine.asked_checks import AskedChecks
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
@@ -54,6 +56,7 @@ from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.naming import resolve_names
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import members_of
+from orchestra_supervisor.surfaces.agent_api import agent_routes
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
@@ -158,7 +161,11 @@ class Daemon:
             meter=meter,
         )
         describe = partial(self._describe, supervisor, log_directory)
-        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path, self._plugins.host.reports))
+        checks = AskedChecks(supervisor, self._plugins.checks.run, launcher.log_path, self._clock)
+        room = AgentRoom(control, checks, reloader.reload, self._snapshot.keeper_pid)
+        more = agent_routes(room)
+        reports = self._plugins.host.reports
+        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path, reports, more))
         text = "started" if self._is_fresh else "took over"
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks

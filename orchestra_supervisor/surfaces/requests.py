@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from orchestra_supervisor.model.replicas import MAX_REPLICAS
 
 __all__ = [
+    "AuditRequest",
+    "CheckRequest",
     "PlanRequest",
     "ReloadRequest",
     "RestartRequest",
@@ -101,6 +103,24 @@ class PlanRequest(_Request):
 
 class ReloadRequest(_Request):
     """Read the configuration anew."""
+
+
+class CheckRequest(_Request):
+    """Run the probes of services now."""
+
+    names: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=5_000)] = []
+    """None: nobody is checked, and only ports are looked at."""
+    ports: Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], Field(max_length=64)] = []
+    """Further TCP ports whose owners are wanted."""
+
+
+class AuditRequest(_Request):
+    """Write down what somebody did."""
+
+    kind: Annotated[str, Field(pattern=r"^mcp\.[a-z_]{1,40}$")]
+    message: Annotated[str, Field(min_length=1, max_length=1_000)]
+    service: Annotated[str, Field(max_length=64)] = ""
+    data: Annotated[dict[str, JsonValue], Field(max_length=50)] = {}
 
 
 class ShutdownRequest(_Request):
