@@ -15,7 +15,6 @@ from orchestra_supervisor.config.merge import Candidate
 from orchestra_supervisor.config.resolve import local_port, service_ports
 from orchestra_supervisor.model.mcp import McpBackendSpec, McpSettings, McpSpec
 from orchestra_supervisor.model.replicas import GroupSpec
-from orchestra_supervisor.rules.replicas import group_of
 
 __all__ = ["check_settings", "resolve_mcp"]
 
@@ -58,7 +57,7 @@ def resolve_mcp(
     places = {name: backend.place for name, backend in first.items()}
     _check_routing(readings, routing, backends, findings)
     _note_shared_ports(backends, places, findings)
-    others = {name: one for name, one in services.items() if group_of(one.spec) not in run_here}
+    others = {name: one for name, one in services.items() if _group_of(one) not in run_here}
     _note_twins(first.values(), others, findings)
     return McpSpec(backends=backends, routing=routing, **head)
 
@@ -97,6 +96,11 @@ def _spec(backend: Backend, owners: Mapping[int, str], findings: Findings) -> Mc
     )
 
 
+def _group_of(candidate: Candidate) -> str:
+    replica = candidate.spec.replica
+    return candidate.spec.name if replica is None else replica.group
+
+
 def _native(
     services: Mapping[str, Candidate],
     groups: Mapping[str, GroupSpec],
@@ -107,7 +111,7 @@ def _native(
     found: dict[str, McpBackendSpec] = {}
     for candidate in services.values():
         spec = candidate.spec
-        name = group_of(spec)
+        name = _group_of(candidate)
         if not spec.stdio or name in run_here or name in backends:
             continue
         group = groups.get(name)

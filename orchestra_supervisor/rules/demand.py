@@ -7,11 +7,10 @@ undoes it. Whoever depends on such a service and is wanted up asks for it by tha
 
 from collections.abc import Iterable, Mapping
 
-from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["callers", "calls_for", "left_down", "refusal", "rests"]
+__all__ = ["callers", "calls_for", "refusal", "rests"]
 
 
 def rests(service: Service) -> bool:
@@ -41,10 +40,3 @@ def refusal(service: Service) -> str:
             DownReason.REMOVED: "is no longer in the configuration",
         }.get(service.down_reason, "")
     return f"has failed: {service.reason}" if service.state is State.FAILED else ""
-
-
-def left_down(specs: Mapping[str, ServiceSpec]) -> dict[str, DownReason]:
-    """Return the services that a fresh start leaves down until somebody asks for them."""
-    return {
-        name: DownReason.DEMAND for name, spec in specs.items() if spec.start_on == "demand" and spec.enabled
-    }

@@ -3,14 +3,22 @@
 import difflib
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from orchestra_supervisor.model.errors import InvalidRequest, UnknownService
 from orchestra_supervisor.model.mcp import OWN_PREFIX
 
-__all__ = ["resolve_names"]
+__all__ = ["resolve_names", "visible"]
+
+T = TypeVar("T")
 
 _SHOWN = 12
 """Known names that a hint lists at most."""
+
+
+def visible(services: Mapping[str, T]) -> dict[str, T]:
+    """Return what belongs to the services of the files: those of our own are shown to who names them."""
+    return {name: one for name, one in services.items() if not name.startswith(OWN_PREFIX)}
 
 
 def resolve_names(

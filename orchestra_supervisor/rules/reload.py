@@ -21,6 +21,7 @@ from orchestra_supervisor.rules.diff import (
     diff_fleets,
     needs_restart,
 )
+from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.rules.updates import groups_of
 
@@ -159,11 +160,12 @@ def plan_reload(
     settings += [
         Difference(("mcp", *path), before, after, _MCP) for path, before, after in _walk((), old.mcp, new.mcp)
     ]
-    touched = sum(change.name in new.services for change in changes)
+    ours = visible(new.services)
+    touched = sum(change.name in ours for change in changes)
     return ReloadPlan(
         services=tuple(changes),
         settings=tuple(settings),
-        unchanged=len(new.services) - touched,
+        unchanged=len(ours) - touched,
         rolling=tuple(groups_of(new)),
     )
 
