@@ -25,6 +25,7 @@ from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
 from orchestra_supervisor.config.resolve_probes import probe_spec
 from orchestra_supervisor.config.stdio import STDIO_RESTART, STDIO_STOP
 from orchestra_supervisor.config.values import UNLIMITED
+from orchestra_supervisor.model.mcp import OWN_PREFIX
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     DependencySpec,
@@ -142,6 +143,14 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
         The spec, or None when something is wrong with it.
     """
     own = Findings()
+    if draft.name.startswith(OWN_PREFIX):
+        message = (
+            f"service {shown(draft.name)}: names that begin with {OWN_PREFIX} are those of our own services"
+        )
+        place = (draft.origin.where(key=True),)
+        own.add(
+            Finding(Severity.ERROR, "value.invalid", message, place, hint="rename it", service=draft.name)
+        )
     body, env = filled(draft, file, own)
     if draft.replica is not None:
         body, env = place_replica(body, env, draft.replica)
