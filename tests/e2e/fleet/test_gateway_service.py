@@ -4,6 +4,7 @@ import json
 import socket
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,12 @@ def ask(address: "str | tuple[str, int]", line: str = "") -> list[str]:
         one.connect(address)
         one.sendall(f"{line}\n".encode())
         return one.makefile("r", encoding="utf-8").read().split()
+
+
+def answered(address: str) -> list[str] | None:
+    with suppress(ConnectionRefusedError, FileNotFoundError):
+        return ask(address)
+    return None
 
 
 def mcp_socket(fleet: Fleet) -> str:
@@ -170,7 +177,7 @@ def test_a_port_that_is_somebody_elses_keeps_no_fleet_from_starting(fleet: Fleet
         assert "1 ready of 1" in fleet.up(**stand_in(fleet, STAND_IN, 600))
         event = fleet.until_event("gateway.http_refused")
         assert f"127.0.0.1:{port}: Address already in use" in event["message"]
-        assert ask(mcp_socket(fleet))[0] == "mcp"
+        assert until(lambda: answered(mcp_socket(fleet)), "it is served on its Unix socket")[0] == "mcp"
         assert fleet.client.request("GET", "/v1/mcp")["settings"]["http"] is None  # type: ignore[index]
         pid = fleet.daemon()["gateway_pid"]
         fleet.ok("reload")
