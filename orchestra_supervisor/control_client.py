@@ -192,10 +192,11 @@ class ControlClient:
         timeout: float = WAIT_TIMEOUT,
         with_dependents: bool = False,
         reason: str = "",
+        demand: bool = False,
     ) -> Json:
-        """Start services; `wait` is `ready` or `none`, `timeout` in seconds."""
+        """Start services; `wait` is `ready` or `none`, `timeout` in seconds; `demand`: they are needed."""
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
-        return self._act("start", body, wait, timeout)
+        return self._act("start", body | ({"demand": True} if demand else {}), wait, timeout)
 
     def stop(
         self,
@@ -205,10 +206,11 @@ class ControlClient:
         timeout: float = WAIT_TIMEOUT,
         with_dependents: bool = False,
         reason: str = "",
+        demand: bool = False,
     ) -> Json:
-        """Stop services; `wait` is `stopped` or `none`, `timeout` in seconds."""
+        """Stop services; `wait` is `stopped` or `none`, `timeout` in seconds; `demand`: they are idle."""
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
-        return self._act("stop", body, wait, timeout)
+        return self._act("stop", body | ({"demand": True} if demand else {}), wait, timeout)
 
     def restart(
         self,

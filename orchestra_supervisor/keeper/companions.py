@@ -9,11 +9,12 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from orchestra_supervisor.keeper.handover import Handed
 from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.request import Command, Plan
 from orchestra_supervisor.keeper.runs import Run
-from orchestra_supervisor.keeper.spawn import Handed, Surroundings, read_failure, spawn_run
+from orchestra_supervisor.keeper.spawn import Surroundings, read_failure, spawn_run
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["KILL", "Companions"]
@@ -74,6 +75,8 @@ class Companions:
             sockets=(),
             notify=False,
             watchdog=None,
+            stdio=False,
+            channel=False,
         )
         try:
             spawned = spawn_run(request, self._around, Handed(run.tag, run.group))

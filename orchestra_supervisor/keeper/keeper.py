@@ -26,6 +26,7 @@ from orchestra_supervisor.keeper.runs import Run, RunTable
 from orchestra_supervisor.keeper.shutdown import Shutdown
 from orchestra_supervisor.keeper.sockets import Sockets
 from orchestra_supervisor.keeper.spawn import Surroundings
+from orchestra_supervisor.keeper.stdio import Stdio
 from orchestra_supervisor.keeper.stop import Stopper
 from orchestra_supervisor.wire.frames import VERSION, Message
 
@@ -84,11 +85,12 @@ class Keeper:
         self._cgroups = cgroups
         self._sockets = Sockets(self._loop, self._emit, around.handed_down)
         self._notifications = Notifications(self._loop, self._emit, self._find_strays)
+        self._stdio = Stdio(self._loop)
         self._launcher = Launcher(
             self._loop,
             self._table,
             around,
-            Equipment(cgroups, self._sockets, self._notifications),
+            Equipment(cgroups, self._sockets, self._notifications, self._stdio),
             reply=self._outcome,
             on_output=self._logs.take,
             on_forked=self._forked,
@@ -98,6 +100,7 @@ class Keeper:
             emit=self._emit,
             find_strays=self._find_strays,
             run_command=self._run_stop_command,
+            end_input=self._stdio.end_input,
             on_stuck=self._run_stuck,
         )
         self._reaper = Reaper(
@@ -110,6 +113,7 @@ class Keeper:
                 self._launcher.report_failure,
                 self._follow,
                 self._notifications.hear,
+                self._stdio.end,
             ),
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
@@ -260,6 +264,7 @@ class Keeper:
         else:
             self._stopper.end(run)
             self._notifications.close(run)
+            self._stdio.end(run)
             self._cgroups.remove(run.group)
             self._shutdown.changed()
 
@@ -331,6 +336,7 @@ class Keeper:
                 "daemon_starts": self._daemon.starts,
                 "shutdown": self._shutdown.is_going,
                 "manager": self._announcer.is_heard,
+                "stdio": True,
                 "cgroups": {
                     "version": self._cgroups.version,
                     "bases": self._cgroups.bases,

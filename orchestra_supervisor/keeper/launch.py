@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from orchestra_supervisor.keeper.before import outcome_text
 from orchestra_supervisor.keeper.cgroups import Cgroups, Group
+from orchestra_supervisor.keeper.handover import Handed
 from orchestra_supervisor.keeper.identity import SpawnFailure
 from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.notify import Notifications
@@ -16,13 +17,13 @@ from orchestra_supervisor.keeper.request import Command, Limits, SpawnRequest
 from orchestra_supervisor.keeper.runs import Run, RunTable
 from orchestra_supervisor.keeper.sockets import Sockets
 from orchestra_supervisor.keeper.spawn import (
-    Handed,
     Surroundings,
     close_all,
     new_tag,
     read_failure,
     spawn_run,
 )
+from orchestra_supervisor.keeper.stdio import Stdio, Wiring
 from orchestra_supervisor.keeper.tree import read_proc
 from orchestra_supervisor.wire.frames import Message
 
@@ -36,6 +37,7 @@ class Equipment:
     cgroups: Cgroups
     sockets: Sockets
     notifications: Notifications
+    stdio: Stdio
 
 
 class Launcher:
@@ -77,11 +79,16 @@ class Launcher:
         started_mono, started_wall = time.monotonic(), time.time()
         handed = Handed(new_tag(self._serial))
         talk: socket.socket | None = None
+        wiring = Wiring()
         try:
             handed, talk = self._equip(request, handed)
+            wiring = self._equipment.stdio.make(request)
+            channel = None if wiring.theirs is None else wiring.theirs.fileno()
+            handed = replace(handed, stdio=wiring.near, channel=channel)
             spawned = spawn_run(request, self._around, handed)
         except SpawnFailure as failure:
             self._equipment.cgroups.remove(handed.group)
+            wiring.close()
             if talk is not None:
                 talk.close()
             self._reply(
@@ -111,6 +118,7 @@ class Launcher:
             epilogue=list(request.after),
         )
         self._equipment.notifications.watch(run)
+        self._equipment.stdio.take(run, wiring)
         self._table.add(run)
         self._on_forked(run)
         if request.before:  # what they write must be read before the program is there
@@ -183,6 +191,7 @@ class Launcher:
         )
         if run.streams:
             self._on_output(run)
+        self._equipment.stdio.announce(run)
 
     def report_failure(self, run: Run) -> None:
         """Tell why the program of a run was never executed; nothing of the run is left."""

@@ -36,6 +36,7 @@ class EndHooks:
         on_failed: Called with such a run when nothing of it is left any more.
         follow: Called with a run of which nothing is left; True: a command has been started that follows it.
         hear: Takes what a run has said; called before its end is told.
+        ended: Called with a run whose leader (or who took its place) has ended, once that is told.
     """
 
     settle: Callable[[Run], bool]
@@ -43,6 +44,7 @@ class EndHooks:
     on_failed: Callable[[Run], None]
     follow: Callable[[Run], bool]
     hear: Callable[[Run], object]
+    ended: Callable[[Run], None]
 
 
 class Reaper:
@@ -258,6 +260,7 @@ class Reaper:
         self._ended.pop(run.run, None)
         self._exited[run.run] = run
         self._emit({"type": "exit", "run": run.run, "slot": run.slot, "pid": run.pid, **run.exit_facts})
+        self._hooks.ended(run)
 
     def _drop(self, run: Run) -> None:
         """Forget a run whose program was never executed."""

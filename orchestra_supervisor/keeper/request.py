@@ -22,6 +22,7 @@ from orchestra_supervisor.wire.frames import Message
 __all__ = [
     "BadSignal",
     "Command",
+    "EndOfInput",
     "Limits",
     "LogTarget",
     "Plan",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 _MAX_STEPS = 64
+_EOF = "EOF"
 _LIMITS = {
     name.removeprefix("RLIMIT_"): getattr(resource, name) for name in dir(resource) if "RLIMIT_" in name
 }
@@ -52,10 +54,15 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A stop plan: (signal number or command, seconds to wait), SIGKILL after the last."""
+class EndOfInput:
+    """A step that ends the input of a stdio server; `EOF` in place of a signal."""
 
-    steps: tuple[tuple[int | Command, float], ...]
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stop plan: (signal number, command or end of input, seconds to wait), SIGKILL after the last."""
+
+    steps: tuple[tuple[int | Command | EndOfInput, float], ...]
     leader_only: bool
 
 
@@ -116,6 +123,10 @@ class SpawnRequest:
     watchdog: float | None = None
     """Seconds within which it is to say that it is alive; told to it in its environment."""
     limits: Limits = Limits()
+    stdio: bool = False
+    """Its stdin and stdout are pipes whose far ends are held for whoever has a channel."""
+    channel: bool = False
+    """It gets a channel, on which it is handed the pipes of all stdio servers."""
 
 
 def parse_spawn(message: Message) -> SpawnRequest:
@@ -155,6 +166,8 @@ def parse_spawn(message: Message) -> SpawnRequest:
         notify=optional_flag(message, "notify"),
         watchdog=None if message.get("watchdog") is None else seconds("watchdog", message["watchdog"]),
         limits=parse_limits(message.get("limits")),
+        stdio=optional_flag(message, "stdio"),
+        channel=optional_flag(message, "channel"),
     )
 
 
@@ -162,7 +175,7 @@ def parse_plan(value: object) -> Plan:
     """Check a stop plan.
 
     Raises:
-        BadMessage: It is not `{"steps": [[signal or argv, seconds], ...], "scope": "group" | "leader"}`.
+        BadMessage: It is not `{"steps": [[signal, EOF or argv, seconds], ...], "scope": "group" | "leader"}`.
         BadSignal: A step names an unknown signal.
     """
     if not isinstance(value, dict):
@@ -249,14 +262,14 @@ def _argv(key: str, value: object) -> list[bytes]:
     return argv
 
 
-def _step(value: object) -> tuple[int | Command, float]:
+def _step(value: object) -> tuple[int | Command | EndOfInput, float]:
     step = cast("list[object]", value) if isinstance(value, list) else []
     if len(step) != 2:
-        raise BadMessage(f"a step is [signal or argv, seconds], not {str(cast('object', value))[:80]}")
+        raise BadMessage(f"a step is [signal, EOF or argv, seconds], not {str(cast('object', value))[:80]}")
     wait = seconds("a step", step[1])
     if isinstance(step[0], list):
         return Command(_argv("a step", cast("object", step[0])), wait), wait
-    return parse_signal(step[0]), wait
+    return EndOfInput() if step[0] == _EOF else parse_signal(step[0]), wait
 
 
 def _rlimits(value: object) -> list[tuple[int, tuple[int, int]]]:

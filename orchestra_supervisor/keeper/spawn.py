@@ -17,20 +17,29 @@ from functools import partial
 from typing import NoReturn
 
 from orchestra_supervisor.keeper.before import BeforeFailed, run_before
-from orchestra_supervisor.keeper.cgroups import Group, write_file
+from orchestra_supervisor.keeper.cgroups import write_file
 from orchestra_supervisor.keeper.fork import die_with, fork, fork_into
+from orchestra_supervisor.keeper.handover import (
+    Ends,
+    Handed,
+    arrange,
+    environment,
+    environment_of_first,
+    hand_over,
+)
 from orchestra_supervisor.keeper.identity import Identity, SpawnFailure, resolve_identity
 from orchestra_supervisor.keeper.request import SpawnRequest
-from orchestra_supervisor.keeper.tree import RUN_VARIABLE, TAG_LIMIT
+from orchestra_supervisor.keeper.tree import TAG_LIMIT
 from orchestra_supervisor.wire.channel import FD_VARIABLE
 
 __all__ = [
     "STAGES",
-    "Handed",
     "Spawned",
     "Surroundings",
     "close_all",
+    "enlarge",
     "is_reserved",
+    "make_pipes",
     "new_tag",
     "read_failure",
     "spawn_role",
@@ -57,9 +66,8 @@ STAGES = (
 )
 """What may fail, in the order in which it happens. docs/keeper-protocol.md names them."""
 
-_PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while the logger is away; the usual limit for a user
+_PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while its reader is away; the usual limit for a user
 _RESERVE = 16
-_PROGRAMS_OWN = (b"LISTEN_FDS", b"LISTEN_FDNAMES", b"NOTIFY_SOCKET", b"WATCHDOG_USEC")
 _REPORT = struct.Struct("!BIB")  # stage, errno or how a command ended, index of the command
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
@@ -91,30 +99,13 @@ class _Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
-    """What a run is handed besides its standard streams.
-
-    Attributes:
-        tag: Value of TAG_LIMIT that marks it.
-        group: Control group that it is to be in.
-        sockets: Listening sockets, in order, with their names.
-        notify: Address for NOTIFY_SOCKET, or empty.
-    """
-
-    tag: int
-    group: Group | None = None
-    sockets: Sequence[tuple[str, int]] = ()
-    notify: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Spawned:
     """A forked process. All descriptors are the parent's, non-blocking and close-on-exec.
 
     Attributes:
         pid: The process; it may not have executed its program yet.
         status_fd: End of file when exec has succeeded, else what `read_failure` reads.
-        streams: Read ends by name; empty when the output is discarded.
+        streams: Read ends by name; empty when the output is discarded, stderr alone for a stdio server.
         uid: As whom it runs, or None: as we do.
     """
 
@@ -142,36 +133,57 @@ def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Sp
     """
     identity = resolve_identity(request)
     limits = _limits(request, around, handed.tag)
-    env = _environment(request, handed)
-    pipes: list[int] = []
-    try:
-        for _ in range(3 if request.log else 1):
-            pipes += os.pipe()
-        if is_reserved(max(pipes)):
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    except OSError as error:
-        close_all(pipes)
-        raise SpawnFailure("pipe", error.errno or errno.EMFILE) from error
-    status_read, status_write, *ends = pipes
+    env = environment(request, handed)
+    names = () if request.log is None else ("stderr",) if handed.stdio else ("stdout", "stderr")
+    pipes = make_pipes(1 + len(names))
+    (status_read, status_write), *logged = pipes
     os.set_blocking(status_read, False)  # os takes it by position only
-    for read_end in ends[::2]:
+    for read_end, _ in logged:
         os.set_blocking(read_end, False)  # likewise
-        _enlarge(read_end)
-    out, err = (ends[1], ends[3]) if ends else (around.null, around.null)
+        enlarge(read_end)
+    # What first commands of a stdio server write to stdout is logged beside their stderr.
+    out, err = (logged[0][1], logged[-1][1]) if logged else (around.null, around.null)
+    sockets = [fd for _, fd in handed.sockets]
+    ends = Ends((around.null, out, err), status_write, sockets, handed.channel, handed.stdio)
 
     def child(entered: Sequence[str]) -> None:
         """Become the program, having entered these groups by hand."""
-        std = (around.null, out, err, status_write)
-        sockets = [fd for _, fd in handed.sockets]
-        _become(request, identity, _Bounds(limits, entered), (*std, *sockets), env, around.max_fd)
+        _become(request, identity, _Bounds(limits, entered), ends, env, around.max_fd)
 
     try:
         pid = fork_into(handed.group, child)
     except OSError as error:
-        close_all(pipes)
+        close_all([fd for pipe in pipes for fd in pipe])
         raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
-    close_all([status_write, *ends[1::2]])
-    return Spawned(pid, status_read, dict(zip(("stdout", "stderr"), ends[::2], strict=False)), identity.uid)
+    close_all([status_write, *(write_end for _, write_end in logged)])
+    streams = {name: read_end for name, (read_end, _) in zip(names, logged, strict=True)}
+    return Spawned(pid, status_read, streams, identity.uid)
+
+
+def make_pipes(count: int) -> list[tuple[int, int]]:
+    """Return so many pipes, each as (read end, write end).
+
+    Raises:
+        SpawnFailure: At stage pipe: no more descriptors may be given away. None is left open.
+    """
+    pipes: list[tuple[int, int]] = []
+    try:
+        for _ in range(count):
+            pipes.append(os.pipe())  # noqa: PERF401  # what was made is closed when a later one fails
+        if is_reserved(max(map(max, pipes))):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    except OSError as error:
+        close_all([fd for pipe in pipes for fd in pipe])
+        raise SpawnFailure("pipe", error.errno or errno.EMFILE) from error
+    return pipes
+
+
+def enlarge(fd: int) -> None:
+    """Let as much wait in a pipe as the kernel allows, up to 1 MiB."""
+    setter = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if setter is not None:
+        with suppress(OSError):  # over the user's share of pipe memory: the usual 64 KiB must do
+            fcntl.fcntl(fd, setter, _PIPE_SIZE)
 
 
 def spawn_role(argv: Sequence[str], fd: int, around: Surroundings, *, dies_with_us: bool) -> int:
@@ -241,7 +253,7 @@ def _become(
     request: SpawnRequest,
     identity: Identity,
     bounds: _Bounds,
-    ends: tuple[int, ...],
+    ends: Ends,
     env: dict[bytes, bytes],
     max_fd: int,
 ) -> None:
@@ -251,30 +263,27 @@ def _become(
         request: What to become.
         identity: As whom.
         bounds: Within what.
-        ends: Standard input, output and error; where to report a failure; listening sockets.
+        ends: Its descriptors.
         env: The environment.
         max_fd: No descriptor is higher.
     """
-    status = ends[3]
-    first = 3 + len(ends) - 4  # the number of the report: behind the sockets, which start at 3
+    status = ends.status
     stage = "session"
     number, index = errno.EINVAL, 0
     try:
         os.setsid()
         stage = "stdio"
-        status = _arrange(ends, first)
-        os.closerange(first + 1, max_fd + 1)
+        status = arrange(ends)
+        os.closerange(ends.last + 1, max_fd + 1)
         for stage, act in _steps(request, identity, bounds):  # noqa: B007  # the stage is reported below
             act()
         stage = "pre_start"
-        # Sockets and words are the program's.
-        plain = {name: value for name, value in env.items() if name not in _PROGRAMS_OWN}
+        plain = environment_of_first(env)
         for index, command in enumerate(request.before):  # noqa: B007  # likewise
             run_before(command, lambda argv: _execute(argv, plain))
         stage = "exec"
-        if first > 3:
-            for target in range(3, first):
-                os.set_inheritable(target, True)  # noqa: FBT003  # by position only
+        hand_over(ends)
+        if ends.sockets:
             env = env | {b"LISTEN_PID": str(os.getpid()).encode("ascii")}
         if b"WATCHDOG_USEC" in env:
             env = env | {b"WATCHDOG_PID": str(os.getpid()).encode("ascii")}
@@ -286,36 +295,6 @@ def _become(
     except (ValueError, OverflowError, MemoryError):
         number = errno.EINVAL
     os.write(status, _REPORT.pack(STAGES.index(stage), number, index))
-
-
-def _arrange(ends: Sequence[int], first: int) -> int:
-    """Give standard streams and sockets their numbers, and the report the next one. Returns that number.
-
-    Only the standard streams are inheritable yet: the sockets are the program's, not its first commands'.
-    """
-    standard, status, sockets = ends[:3], ends[3], ends[4:]
-    # A number that is wanted may be taken by one that is needed: those are moved out of the way first.
-    status, *sockets = (
-        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 1) if fd <= first else fd for fd in (status, *sockets)
-    )
-    for target, end in enumerate(standard):
-        os.dup2(end, target)
-    for target, end in enumerate(sockets, 3):
-        os.dup2(end, target, inheritable=False)
-    return os.dup2(status, first, inheritable=False)
-
-
-def _environment(request: SpawnRequest, handed: Handed) -> dict[bytes, bytes]:
-    """Return the whole environment but for what only the child knows: its pid."""
-    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
-    if handed.sockets:
-        env[b"LISTEN_FDS"] = str(len(handed.sockets)).encode("ascii")
-        env[b"LISTEN_FDNAMES"] = ":".join(name for name, _ in handed.sockets).encode("ascii")
-    if handed.notify:
-        env[b"NOTIFY_SOCKET"] = handed.notify.encode("ascii")
-        if request.watchdog:
-            env[b"WATCHDOG_USEC"] = str(round(request.watchdog * 1_000_000)).encode("ascii")
-    return env
 
 
 def _steps(
@@ -373,10 +352,3 @@ def _limits(request: SpawnRequest, around: Surroundings, tag: int) -> list[tuple
         limits[TAG_LIMIT] = (tag, resource.RLIM_INFINITY)
     limits.update(request.rlimits)
     return list(limits.items())
-
-
-def _enlarge(fd: int) -> None:
-    setter = getattr(fcntl, "F_SETPIPE_SZ", None)
-    if setter is not None:
-        with suppress(OSError):  # over the user's share of pipe memory: the usual 64 KiB must do
-            fcntl.fcntl(fd, setter, _PIPE_SIZE)

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.reaper import open_pidfd
-from orchestra_supervisor.keeper.request import Command, Plan
+from orchestra_supervisor.keeper.request import Command, EndOfInput, Plan
 from orchestra_supervisor.keeper.runs import Killing, Run
 from orchestra_supervisor.keeper.tree import Proc, read_proc, walk
 from orchestra_supervisor.wire.frames import Message
@@ -35,6 +35,7 @@ class Stopper:
         emit: Sends an event to the daemon.
         find_strays: Takes up what has left the tree of a living leader; called before each round.
         run_command: Runs a command of a plan beside a run, and calls back with True if it exited with 0.
+        end_input: Ends the input of a stdio server. Returns False for a run that is none (any more).
         on_stuck: Called with a run that SIGKILL does not end.
     """
 
@@ -45,12 +46,14 @@ class Stopper:
         emit: Callable[[Message], None],
         find_strays: Callable[[], None],
         run_command: Callable[[Run, Command, Callable[[bool], None]], None],
+        end_input: Callable[[Run], bool],
         on_stuck: Callable[[Run], None],
     ) -> None:
         self._loop = loop
         self._emit = emit
         self._find_strays = find_strays
         self._run_command = run_command
+        self._end_input = end_input
         self._on_stuck = on_stuck
 
     def begin(self, run: Run, plan: Plan) -> None:
@@ -88,17 +91,22 @@ class Stopper:
         if killing.next_step >= len(plan.steps) or leader_is_over:
             self._kill(run, killing)
             return
-        number, wait = plan.steps[killing.next_step]
+        act, wait = plan.steps[killing.next_step]
         killing.next_step += 1
         self._schedule(run, killing, wait)  # before anything that may fail: SIGKILL always follows
-        if isinstance(number, Command) and run.request is None:
-            say(f"{run.slot}: its stop command is newer than the run; going on with the next step")
-            self._schedule(run, killing, 0.0)
-            return
-        if isinstance(number, Command):
-            self._run_command(run, number, lambda is_ok: self._command_ended(run, killing, is_ok=is_ok))
-            return
-        scope = "leader" if plan.leader_only else "tree"
+        match act:
+            case EndOfInput():
+                if not self._end_input(run):
+                    self._schedule(run, killing, 0.0)
+            case Command() if run.request is None:
+                say(f"{run.slot}: its stop command is newer than the run; going on with the next step")
+                self._schedule(run, killing, 0.0)
+            case Command():
+                self._run_command(run, act, lambda is_ok: self._command_ended(run, killing, is_ok=is_ok))
+            case _:
+                self._signal(run, act, "leader" if plan.leader_only else "tree")
+
+    def _signal(self, run: Run, number: int, scope: str) -> None:
         self._loop.guarded(self._find_strays)
         send_signal(run, number, scope)
         if number not in (signal.SIGKILL, signal.SIGCONT, signal.SIGSTOP):

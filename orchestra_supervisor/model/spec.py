@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from orchestra_supervisor.model.checks import GrpcCheck, LogCheck
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.mcp import GATEWAY, McpSettings, McpSpec
 from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.rotation import SecretChangeSpec
@@ -21,6 +22,7 @@ from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
+    "END_OF_INPUT",
     "SERVICE_NAME_PATTERN",
     "BackoffSpec",
     "ByteCount",
@@ -30,8 +32,6 @@ __all__ = [
     "Fleet",
     "FleetSettings",
     "HttpCheck",
-    "McpBackendSpec",
-    "McpSpec",
     "NetworkCheck",
     "PluginCheck",
     "Port",
@@ -44,10 +44,14 @@ __all__ = [
     "StopSpec",
     "StopStep",
     "TcpCheck",
+    "known_signal",
 ]
 
 SERVICE_NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$"
 """A service's name is also its log file's name and an URL segment: no slash, no leading dot."""
+
+END_OF_INPUT = "EOF"
+"""In place of a stop signal: the input of a stdio service ends. For any other the step is passed over."""
 
 Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 ByteCount = Annotated[int, Field(ge=0)]
@@ -55,13 +59,22 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 NoNul = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
 
-def _known_signal(value: str) -> str:
+def known_signal(value: str) -> str:
+    """Return the full name of a signal, `SIGTERM` for `term`.
+
+    Raises:
+        ValueError: There is no such signal.
+    """
     name = value.upper()
     name = name if name.startswith("SIG") else f"SIG{name}"
     if name not in _signal.Signals.__members__:
         msg = f"unknown signal {value!r}"
         raise ValueError(msg)
     return name
+
+
+def _known_step(value: str) -> str:
+    return END_OF_INPUT if value.upper() == END_OF_INPUT else known_signal(value)
 
 
 class _Spec(BaseModel):
@@ -166,9 +179,10 @@ class StopStep(_Spec):
     """One signal of a stop sequence and the time it is given."""
 
     signal: str = "SIGTERM"
+    """Or END_OF_INPUT, in place of a signal."""
     wait: Seconds = 10.0
 
-    _check_signal = field_validator("signal")(_known_signal)
+    _check_signal = field_validator("signal")(_known_step)
 
 
 class StopSpec(_Spec):
@@ -200,7 +214,7 @@ class DependencySpec(_Spec):
 class ServiceSpec(_Spec):
     """One service, complete. Paths absolute, command an argument vector, variables expanded."""
 
-    name: Annotated[str, Field(pattern=SERVICE_NAME_PATTERN)]
+    name: Annotated[str, Field(pattern=rf"^{GATEWAY}$|{SERVICE_NAME_PATTERN}")]
     title: str = ""
     description: str = ""
     kind: Kind = Kind.DAEMON
@@ -240,8 +254,12 @@ class ServiceSpec(_Spec):
     """None: it cannot be told to read its configuration again, only restarted."""
     sockets: tuple[SocketSpec, ...] = ()
     """Handed to the program from descriptor 3 on, in this order (LISTEN_FDS)."""
-    start_on: Literal["boot", "connection"] = "boot"
-    """connection: started when a connection comes to one of its sockets."""
+    start_on: Literal["boot", "connection", "demand"] = "boot"
+    """connection: started by a connection to one of its sockets. demand: by whoever asks for it."""
+    stdio: bool = False
+    """Its stdin and stdout are pipes whose far ends the keeper holds, for the gateway; stderr is its log."""
+    channel: bool = False
+    """It is told of the pipes of all stdio services, on a socket of its own."""
     notify: bool = False
     """It says by READY=1 on NOTIFY_SOCKET when it has started; until then it is starting."""
     watchdog: Seconds = 0.0
@@ -257,31 +275,8 @@ class ServiceSpec(_Spec):
     replica: ReplicaSpec | None = None
     """Which of several it is, where the files have one service with `replicas`."""
     on_secret_change: SecretChangeSpec = SecretChangeSpec()
-
-
-class McpBackendSpec(_Spec):
-    """An MCP server behind the gateway: supervised here, spawned over stdio, or external."""
-
-    name: str
-    endpoint: str | None = None
-    argv: tuple[str, ...] | None = None
-    cwd: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    capabilities: tuple[str, ...] = ()
-    description: str = ""
-    priority: int = 999
-    service: str | None = None
-    """The service of this fleet that owns the endpoint's port, or None: external or stdio."""
-
-
-class McpSpec(_Spec):
-    """What `claude_mcp_config.json` and client files say of MCP servers."""
-
-    backends: dict[str, McpBackendSpec] = Field(default_factory=dict)
-    routing: dict[str, str] = Field(default_factory=dict)
-    cache_ttl: Seconds = 0.0
-    cache_strategy: Literal["lru", "none"] = "none"
+    protected: bool = False
+    """Whoever acts for somebody else asks before stopping or restarting it."""
 
 
 class FleetSettings(_Spec):
@@ -316,6 +311,7 @@ class FleetSettings(_Spec):
     plugins: tuple[PluginSpec, ...] = ()
     plugin_entry_points: bool = False
     """The plugins that installed packages bring are loaded too."""
+    mcp: McpSettings = McpSettings()
 
 
 class Fleet(_Spec):

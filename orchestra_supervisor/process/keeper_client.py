@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, SocketSpec
 from orchestra_supervisor.model.errors import ConflictError, KeeperLost, OrchestraError
-from orchestra_supervisor.model.spec import StopSpec
+from orchestra_supervisor.model.spec import END_OF_INPUT, StopSpec
 from orchestra_supervisor.process.log_options import log_message
 from orchestra_supervisor.process.news import (
     to_fleet_news,
@@ -56,6 +56,8 @@ class KeeperClient:
         self._listening: dict[int, str] = {}
         """Slots whose `listen` has not been answered."""
         self._early: list[Message] = []
+        self._holds_stdio = False
+        """The keeper knows of stdio servers; one that was started by an older version does not."""
 
     @classmethod
     async def from_fd(cls, fd: int) -> "KeeperClient":
@@ -92,6 +94,7 @@ class KeeperClient:
                     self._early.append(message)
         if welcome is None:
             raise KeeperLost("the keeper sent no welcome")
+        self._holds_stdio = bool(welcome.get("stdio"))
         return replace(to_snapshot(welcome, runs, notes), sockets=tuple(sockets))
 
     async def news(self) -> AsyncIterator[News]:
@@ -139,7 +142,17 @@ class KeeperClient:
     # Orders.
 
     def spawn(self, order: SpawnOrder, note: object) -> None:
-        """Order a run; its slot's note is set in the same breath."""
+        """Order a run; its slot's note is set in the same breath.
+
+        Raises:
+            ConflictError: The keeper was started by a version that knows of no stdio servers.
+            OrchestraError: The order is over the limit of a message.
+        """
+        if (order.stdio or order.channel) and not self._holds_stdio:
+            raise ConflictError(
+                "the keeper was started by an older version, which cannot hold a server's stdin and stdout: "
+                "`orchestra down` and `orchestra up` start this one"
+            )
         log = order.log
         self._send(
             {
@@ -158,7 +171,7 @@ class KeeperClient:
                 "nice": order.nice,
                 "oom_score_adj": order.oom_score_adj,
                 "log": None if log is None else log_message(log),
-                "stop": _plan(order.stop),
+                "stop": self._plan(order.stop),
                 "stop_order": order.stop_order,
                 "before": _commands(order.before),
                 "after": _commands(order.after),
@@ -166,6 +179,8 @@ class KeeperClient:
                 "notify": order.notify,
                 "watchdog": order.watchdog or None,
                 "limits": _limits(order.limits),
+                "stdio": order.stdio,
+                "channel": order.channel,
                 "note": note,
             }
         )
@@ -174,7 +189,7 @@ class KeeperClient:
         """Order the stop sequence: the run's own, or another one."""
         message: Message = {"type": "stop", "id": self._new_id(), "run": run}
         if stop is not None:
-            message["plan"] = _plan(stop)
+            message["plan"] = self._plan(stop)
         self._send(message)
 
     def ack(self, run: str) -> None:
@@ -280,19 +295,22 @@ class KeeperClient:
         self._next_id += 1
         return self._next_id
 
+    def _plan(self, stop: StopSpec) -> dict[str, object]:
+        steps: list[list[object]] = [
+            [step.signal, step.wait]
+            for step in stop.steps
+            if self._holds_stdio or step.signal != END_OF_INPUT  # no run of an older keeper has such an input
+        ]
+        if stop.command is not None:
+            steps.insert(0, [list(stop.command.argv), stop.command.timeout])
+        return {"steps": steps, "scope": stop.scope}
+
     def _send(self, message: Message) -> None:
         try:
             self._out.append(encode_frame(message))
         except WireError as error:
             # Only a spawn can be this large; its service is told, the connection stays whole.
             raise OrchestraError(str(error), hint="is the environment over 4 MiB?") from error
-
-
-def _plan(stop: StopSpec) -> dict[str, object]:
-    steps: list[list[object]] = [[step.signal, step.wait] for step in stop.steps]
-    if stop.command is not None:
-        steps.insert(0, [list(stop.command.argv), stop.command.timeout])
-    return {"steps": steps, "scope": stop.scope}
 
 
 def _commands(hooks: tuple[HookSpec, ...]) -> list[Message]:

@@ -87,6 +87,10 @@ class SpawnOrder:
     notify: bool = False
     watchdog: float = 0.0
     limits: LimitsSpec = NO_LIMITS
+    stdio: bool = False
+    """Its stdin and stdout are pipes that the keeper holds for whoever has a channel; they are not logged."""
+    channel: bool = False
+    """It gets a channel, on which the keeper hands it the pipes of all stdio servers."""
 
 
 @dataclass(frozen=True, slots=True)

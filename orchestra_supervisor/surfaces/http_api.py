@@ -35,6 +35,7 @@ from orchestra_supervisor.surfaces.figures import FigureTeller
 from orchestra_supervisor.surfaces.log_stream import LogReader
 from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.requests import (
+    DemandRequest,
     PlanRequest,
     ReloadRequest,
     RestartRequest,
@@ -43,7 +44,6 @@ from orchestra_supervisor.surfaces.requests import (
     ShutdownRequest,
     SignalRequest,
     TellRequest,
-    VerbRequest,
     WaitRequest,
 )
 from orchestra_supervisor.surfaces.sse import SseResponse, encode_event
@@ -229,8 +229,8 @@ class _Api:
 
     def verb(self, name: str) -> Handler:
         async def handle(request: Request) -> Response:
-            who, body = caller_of(request, self._control), await body_of(request, VerbRequest)
-            ask = Ask(body.wait != "none", body.timeout, body.reason, body.with_dependents)
+            who, body = caller_of(request, self._control), await body_of(request, DemandRequest)
+            ask = Ask(body.wait != "none", body.timeout, body.reason, body.with_dependents, body.demand)
             carry_out = {"start": self._control.start, "stop": self._control.stop}[name]
             results = await carry_out(who, body.names, ask)
             return Json({"results": [result.to_dict() for result in results]})

@@ -9,6 +9,8 @@ from orchestra_supervisor.model.replicas import MAX_REPLICAS
 __all__ = [
     "AuditRequest",
     "CheckRequest",
+    "DemandRequest",
+    "HeadersRequest",
     "PlanRequest",
     "ReloadRequest",
     "RestartRequest",
@@ -40,6 +42,13 @@ class VerbRequest(_Request):
     timeout: Timeout = 60.0
     with_dependents: bool = False
     reason: str = ""
+
+
+class DemandRequest(VerbRequest):
+    """Start or stop services, perhaps as one who needs them and does not decide about them."""
+
+    demand: bool = False
+    """start: refused where somebody has stopped one by hand; stop: it rests until it is needed again."""
 
 
 class RestartRequest(VerbRequest):
@@ -121,6 +130,12 @@ class AuditRequest(_Request):
     message: Annotated[str, Field(min_length=1, max_length=1_000)]
     service: Annotated[str, Field(max_length=64)] = ""
     data: Annotated[dict[str, JsonValue], Field(max_length=50)] = {}
+
+
+class HeadersRequest(_Request):
+    """Tell the headers of an MCP server, with secrets filled in."""
+
+    backend: Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ShutdownRequest(_Request):

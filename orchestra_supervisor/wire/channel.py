@@ -17,10 +17,20 @@ from typing import NoReturn
 
 from orchestra_supervisor.wire.frames import MAX_FDS, FrameDecoder, Message, WireError, encode_frame
 
-__all__ = ["FD_VARIABLE", "SEND_LIMIT", "Channel", "ChannelClosed", "inherited_socket"]
+__all__ = [
+    "FD_VARIABLE",
+    "SEND_LIMIT",
+    "STDIO_VARIABLE",
+    "Channel",
+    "ChannelClosed",
+    "inherited_socket",
+]
 
 FD_VARIABLE = "ORCHESTRA_KEEPER_FD"
 """Environment variable that tells the daemon and the logger the number of their socket."""
+
+STDIO_VARIABLE = "ORCHESTRA_STDIO_FD"
+"""Environment variable that tells a run the number of its channel, on which it gets the pipes of servers."""
 
 SEND_LIMIT = 64 * 1024 * 1024
 """Bytes that may wait for a peer; one that lets more pile up does not read and counts as dead."""
@@ -222,15 +232,19 @@ class Channel:
             self._sock.shutdown(socket.SHUT_RD)
 
 
-def inherited_socket(environ: Mapping[str, str]) -> socket.socket:
-    """Take over the socket that the keeper handed down, and keep it from children.
+def inherited_socket(environ: Mapping[str, str], variable: str = FD_VARIABLE) -> socket.socket:
+    """Take over a socket that the keeper handed down, and keep it from children.
+
+    Args:
+        environ: The environment of this process.
+        variable: Which socket: FD_VARIABLE or STDIO_VARIABLE.
 
     Raises:
-        KeyError: `ORCHESTRA_KEEPER_FD` is not set: the process was not started by a keeper.
+        KeyError: The variable is not set: the process was not started by a keeper, or not with such a socket.
         ValueError: It is not a number.
         OSError: The descriptor is not an open socket.
     """
-    sock = socket.socket(fileno=int(environ[FD_VARIABLE]))
+    sock = socket.socket(fileno=int(environ[variable]))
     sock.set_inheritable(False)
     return sock
 

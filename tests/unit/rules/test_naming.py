@@ -1,7 +1,7 @@
 import pytest
 
 from orchestra_supervisor.model.errors import InvalidRequest, UnknownService
-from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.naming import resolve_names, visible
 
 KNOWN = ["backend", "mcp_memory", "mcp_files", "context"]
 
@@ -63,3 +63,14 @@ def test_a_name_with_no_replicas_is_told_how_to_get_some() -> None:
     with pytest.raises(InvalidRequest, match="idle has no replicas") as caught:
         resolve_names(["idle"], ["api"], {"idle": ()})
     assert caught.value.hint == "orchestra scale idle=1"
+
+
+def test_services_of_our_own_are_meant_by_their_name_alone() -> None:
+    known = ["a", "@gateway"]
+    assert resolve_names(["@gateway"], known) == ["@gateway"]
+    assert resolve_names(["all", "*"], known) == ["a"]
+    for pattern in ("@*", "@gate", "gateway"):
+        with pytest.raises(UnknownService) as caught:
+            resolve_names([pattern], known)
+        assert caught.value.hint == "known: a"
+    assert visible({"a": 1, "@gateway": 2}) == {"a": 1}

@@ -91,5 +91,5 @@ def test_settings_that_load_code_or_give_rights_are_told(
 
 
 def test_another_mcp_backend_is_told() -> None:
-    new = Fleet.model_validate({"mcp": {"backends": {"x": {"name": "x", "argv": ["evil"]}}}})
+    new = Fleet.model_validate({"mcp": {"backends": {"x": {"name": "x", "endpoint": "http://127.0.0.1:1"}}}})
     assert new_commands(plan_reload(Fleet(), new, {}, {})) != ()
