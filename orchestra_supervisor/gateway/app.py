@@ -29,7 +29,7 @@ from orchestra_supervisor.gateway.front.session_ids import load_session_key
 from orchestra_supervisor.gateway.front.sessions import Sessions
 from orchestra_supervisor.gateway.front.wire import as_object, encode, error_response
 from orchestra_supervisor.gateway.messages import INVALID_REQUEST, Json, RpcError
-from orchestra_supervisor.gateway.parts import Context, Parts, make_parts
+from orchestra_supervisor.gateway.parts import Part, Parts, make_parts
 from orchestra_supervisor.gateway.places import GatewayPlaces
 from orchestra_supervisor.unix_peer import peer_of_socket
 
@@ -79,7 +79,7 @@ class Settings:
     def from_config(cls, config: Json) -> "Settings":
         """Return what an answer of the daemon says."""
         settings = as_object(config.get("settings"))
-        http, idle, group = settings.get("http"), settings.get("idle_stop"), config.get("control_group")
+        http, idle, group = (settings.get(name) for name in ("http", "idle_stop", "control_group"))
         return cls(
             http=http if isinstance(http, str) else None,
             is_open=settings.get("auth") == "none",
@@ -118,17 +118,15 @@ class Gateway:
         """Take what the daemon says now; the addresses are the keeper's matter."""
         self._settings = settings = Settings.from_config(config)
         self._access.is_open, self._access.group = settings.is_open, settings.group
-        for part in (self._parts.control, self._parts.catalog):
-            if part is not None:
-                await part.apply(config)
+        for part in (self._parts.control, self._parts.servers):
+            await part.apply(config)
         self._lines.check_places()
 
     async def run(self, sockets: Mapping[str, socket.socket]) -> None:
         """Serve on these listening sockets until `end`, or until nobody is there any more."""
         async with anyio.create_task_group() as outer:
-            for part in (self._parts.control, self._parts.catalog):
-                if part is not None:
-                    await outer.start(part.run)
+            for part in (self._parts.control, self._parts.servers):
+                await outer.start(self._run_part, part)
             outer.start_soon(self._http_front.run)
             async with anyio.create_task_group() as accepting:
                 if HTTP_SOCKET in sockets:
@@ -142,6 +140,12 @@ class Gateway:
                 accepting.cancel_scope.cancel()
             await self._close()
             outer.cancel_scope.cancel()
+
+    async def _run_part(
+        self, part: Part, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        await part.run(task_status=task_status)
+        self.end()  # it cannot go on: the next gateway can
 
     async def _close(self) -> None:
         self._lines.end()
@@ -230,7 +234,7 @@ async def run_gateway(home: Path, sockets: Mapping[str, socket.socket]) -> int:
             status = 1
         else:
             if config is not None:
-                parts = make_parts(Context(home, link.path, config))
+                parts = make_parts(home, config, link.callbacks(), os.environ)
                 gateway = Gateway(home, Settings.from_config(config), parts)
                 tasks.start_soon(link.watch_config, gateway.apply, config)
                 tasks.start_soon(_end_when, stopped, gateway)

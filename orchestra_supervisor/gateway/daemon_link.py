@@ -16,7 +16,8 @@ import h11
 from anyio import to_thread
 from anyio.abc import UNIXSocketStream
 
-from orchestra_supervisor.control_client import ControlClient, ControlError, Json, NoDaemon
+from orchestra_supervisor.control_client import ControlClient, ControlError, Json, NoDaemon, rows
+from orchestra_supervisor.gateway.backends.callbacks import Callbacks, NotDone
 from orchestra_supervisor.unix_http import connect, quote
 
 __all__ = ["DaemonLink", "follow_events"]
@@ -24,6 +25,8 @@ __all__ = ["DaemonLink", "follow_events"]
 _FIRST_PAUSE = 0.1  # seconds between two attempts to reach a daemon; doubled
 _LONGEST_PAUSE = 2.0
 _CONNECT_TIME = 5.0
+_DAEMON_AWAY = 5.0  # seconds during which a daemon that is being replaced is waited for
+_THREADS = 16  # questions at a time: each server behind the gateway may have one
 _SILENCE = 40.0  # seconds; the daemon sends a comment every 15
 _CHUNK = 64 * 1024
 
@@ -39,11 +42,11 @@ class DaemonLink:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._client = ControlClient(path)
-        self._limiter = anyio.CapacityLimiter(4)
+        self._client = ControlClient(path, connect_wait=_DAEMON_AWAY)
+        self._limiter = anyio.CapacityLimiter(_THREADS)
 
     async def read_config(self) -> Json:
-        """Return what `GET /v1/mcp` says, and the control group as `control_group`.
+        """Return what `GET /v1/mcp` says.
 
         Waits for a daemon that is away or being replaced.
 
@@ -53,14 +56,11 @@ class DaemonLink:
         pause = _FIRST_PAUSE
         while True:
             try:
-                config = await self._ask("/v1/mcp")
-                health = await self._ask("/v1/health")
+                return await self._ask(lambda client: client.request("GET", "/v1/mcp"))
             except ControlError as error:
                 if not isinstance(error, NoDaemon) and error.code != "timeout":
                     raise
                 _log.info("%s: waiting for the daemon", error.message)
-            else:
-                return {"control_group": None, **health, **config}
             await anyio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -87,9 +87,51 @@ class DaemonLink:
             await anyio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _ask(self, path: str) -> Json:
-        ask = partial(self._client.request, "GET", path)
-        return await to_thread.run_sync(ask, limiter=self._limiter, abandon_on_cancel=True)
+    def callbacks(self) -> Callbacks:
+        """Return the verbs that the servers behind the gateway need."""
+        return Callbacks(start=self._start, stop=self._stop, scale=self._scale, headers=self._headers)
+
+    async def _start(self, service: str) -> None:
+        why = "a client of the gateway needs it"
+        await self._act(lambda client: client.start([service], reason=why, demand=True))
+
+    async def _stop(self, service: str) -> None:
+        why = "no client of the gateway needs it"
+        await self._act(lambda client: client.stop([service], reason=why, demand=True))
+
+    async def _scale(self, service: str, replicas: int) -> list[str]:
+        why = "as many as the clients of the gateway need"
+        await self._act(lambda client: client.scale({service: replicas}, reason=why))
+        status = await self._do(lambda client: client.status([service]))
+        return [str(row["name"]) for row in rows(status, "services")]
+
+    async def _headers(self, backend: str) -> dict[str, str]:
+        body: Json = {"backend": backend}
+        answer = await self._do(lambda client: client.request("POST", "/v1/mcp/headers", body=body))
+        headers = answer.get("headers")
+        named = cast("Json", headers) if isinstance(headers, dict) else {}
+        return {name: str(value) for name, value in named.items()}
+
+    async def _act(self, verb: Callable[[ControlClient], Json]) -> None:
+        """Have services changed.
+
+        Raises:
+            NotDone: It did not come about.
+        """
+        failed = [row for row in rows(await self._do(verb), "results") if row.get("ok") is False]
+        if failed:
+            raise NotDone("; ".join(f"{row.get('name')}: {row.get('message')}" for row in failed))
+
+    async def _do(self, verb: Callable[[ControlClient], Json]) -> Json:
+        try:
+            return await self._ask(verb)
+        except ControlError as error:
+            raise NotDone(f"{error.message}; {error.hint}" if error.hint else error.message) from error
+
+    async def _ask(self, question: Callable[[ControlClient], Json]) -> Json:
+        return await to_thread.run_sync(
+            partial(question, self._client), limiter=self._limiter, abandon_on_cancel=True
+        )
 
 
 async def follow_events(path: Path, kind: str) -> AsyncGenerator[Json, None]:

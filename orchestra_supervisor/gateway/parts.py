@@ -1,102 +1,125 @@
-"""What answers behind the fronts, and what each part is given to do it with.
+"""What answers behind the fronts: the control tools, and the servers of the fleet."""
 
-Two factories make everything that is served: `orchestra_supervisor.gateway.control.make_control` the control
-tools, `orchestra_supervisor.gateway.catalog.make_catalog` the servers of the fleet. A part that is not there
-is not served: its paths are answered 404.
-"""
-
-import importlib
-import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
+import anyio
 from anyio.abc import TaskStatus
 
+from orchestra_supervisor.gateway.backends.callbacks import Callbacks
+from orchestra_supervisor.gateway.backends.channel import inherited_stdio_socket
+from orchestra_supervisor.gateway.catalog.catalog import Catalog, make_catalog
+from orchestra_supervisor.gateway.control.endpoint import Settings, make_control
+from orchestra_supervisor.gateway.control.fields import members
 from orchestra_supervisor.gateway.endpoint import Endpoint
-from orchestra_supervisor.gateway.messages import Json
+from orchestra_supervisor.gateway.messages import Json, RpcError
 
-__all__ = ["Catalog", "Context", "Control", "Parts", "make_parts"]
-
-_CONTROL = "orchestra_supervisor.gateway.control"
-_CATALOG = "orchestra_supervisor.gateway.catalog"
-
-_log = logging.getLogger("orchestra.gateway")
+__all__ = ["Control", "FleetServers", "Part", "Parts", "Servers", "make_parts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a part is given.
-
-    Attributes:
-        home: The state directory.
-        control: Path of the control socket.
-        config: The answer to `GET /v1/mcp`, as it was when the gateway started.
-    """
-
-    home: Path
-    control: Path
-    config: Json
-
-
-class Catalog(Protocol):
-    """All servers of the fleet, as one endpoint for each choice of them."""
+class Part(Protocol):
+    """What runs behind the fronts."""
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Keep connections to the servers until cancelled; started when calls may come."""
+        """Do what it does besides answering, until cancelled; started when calls may come.
+
+        Returns by itself where the gateway cannot go on with it, and should be started anew.
+        """
         ...
 
     async def apply(self, config: Json) -> None:
         """Take what `GET /v1/mcp` says now."""
         ...
 
+
+class Control(Part, Endpoint, Protocol):
+    """The control tools."""
+
+
+class Servers(Part, Protocol):
+    """All servers of the fleet, as one endpoint for each choice of them."""
+
     def profile(self, name: str | None) -> Endpoint | None:
-        """Return all servers, or those of a profile; the same object for as long as it is the same choice."""
+        """Return all servers, or those of a profile; the same object for as long as there is this choice."""
         ...
 
     def server(self, name: str) -> Endpoint | None:
-        """Return one server; the same object for as long as it is the same server."""
-        ...
-
-
-class Control(Endpoint, Protocol):
-    """The control tools."""
-
-    async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Follow the fleet until cancelled; started when calls may come."""
-        ...
-
-    async def apply(self, config: Json) -> None:
-        """Take what `GET /v1/mcp` says now."""
+        """Return one server; the same object for as long as it is there."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What there is.
+    """All that answers.
 
     Attributes:
-        control: The control tools, or None.
-        catalog: The servers, or None.
+        control: The control tools.
+        servers: The servers.
     """
 
-    control: Control | None
-    catalog: Catalog | None
+    control: Control
+    servers: Servers
 
 
-def make_parts(context: Context) -> Parts:
-    """Make all parts that there are."""
-    control = cast("Callable[[Context], Control] | None", _factory(_CONTROL, "make_control"))
-    catalog = cast("Callable[[Context], Catalog] | None", _factory(_CATALOG, "make_catalog"))
-    return Parts(None if control is None else control(context), None if catalog is None else catalog(context))
+class FleetServers:
+    """The catalog's endpoints, each made once.
+
+    Args:
+        catalog: Has them.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._profiles: dict[str | None, Endpoint] = {}
+        self._singles: dict[str, Endpoint] = {}
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Keep the servers; see `Part`."""
+        task_status.started()
+        await self._catalog.run()
+
+    async def apply(self, config: Json) -> None:
+        """Take what the daemon says now."""
+        self._catalog.update(config)
+
+    def profile(self, name: str | None) -> Endpoint | None:
+        """Return all servers, or those of a profile; see `Servers`."""
+        try:
+            self._catalog.view(name)
+        except RpcError:
+            self._profiles.pop(name, None)
+            return None
+        if name not in self._profiles:
+            self._profiles[name] = self._catalog.aggregate(name)
+        return self._profiles[name]
+
+    def server(self, name: str) -> Endpoint | None:
+        """Return one server; see `Servers`."""
+        try:
+            self._catalog.backend(name)
+        except RpcError:
+            self._singles.pop(name, None)
+            return None
+        if name not in self._singles:
+            self._singles[name] = self._catalog.single(name)
+        return self._singles[name]
 
 
-def _factory(module: str, name: str) -> object:
-    try:
-        return getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        _log.warning("there is no %s: its paths are answered 404", module)
-        return None
+def make_parts(home: Path, config: Json, callbacks: Callbacks, environ: Mapping[str, str]) -> Parts:
+    """Make all parts. Called in the event loop.
+
+    Args:
+        home: The state directory.
+        config: The answer to `GET /v1/mcp`.
+        callbacks: Verbs of the daemon.
+        environ: Names the channel of the keeper.
+
+    Raises:
+        OSError: A file that has to be there can be neither read nor made.
+    """
+    channel = inherited_stdio_socket(environ)
+    catalog = make_catalog(config, channel=channel, callbacks=callbacks, home=home)
+    control = make_control(home, Settings.from_config(config), lambda: members(catalog.report(), "backends"))
+    return Parts(control, FleetServers(catalog))

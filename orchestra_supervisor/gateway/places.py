@@ -33,15 +33,15 @@ class GatewayPlaces:
         return served
 
     def _endpoint(self, path: str) -> Endpoint | None:
-        catalog = self._parts.catalog
+        servers = self._parts.servers
         match path.split("/"):
             case ["", "mcp"]:
                 return self._parts.control
             case ["", "gw", "mcp"]:
-                return None if catalog is None else catalog.profile(None)
+                return servers.profile(None)
             case ["", "gw", profile, "mcp"] if profile:
-                return None if catalog is None else catalog.profile(profile)
+                return servers.profile(profile)
             case ["", "s", server, "mcp"] if server:
-                return None if catalog is None else catalog.server(server)
+                return servers.server(server)
             case _:
                 return None

@@ -88,6 +88,7 @@ def _settings(fleet: Fleet) -> dict[str, object]:
     return {
         "http": http_address(fleet),
         "auth": settings.auth,
+        "control_group": fleet.settings.control_group,
         "pins": settings.pins,
         "search": settings.search,
         "idle_stop": settings.idle_stop,

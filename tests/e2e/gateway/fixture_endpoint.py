@@ -30,7 +30,7 @@ from orchestra_supervisor.gateway.messages import (
     RpcError,
 )
 
-__all__ = ["FixtureCatalog", "FixtureEndpoint"]
+__all__ = ["FixtureEndpoint", "FixtureServers"]
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA="
@@ -195,7 +195,7 @@ class FixtureEndpoint:
                 raise RpcError(METHOD_NOT_FOUND, f"there is no {method}", {"method": method})
 
 
-class FixtureCatalog:
+class FixtureServers:
     """Endpoints by profile and by server, for tests of paths."""
 
     def __init__(self, everything: FixtureEndpoint, **servers: FixtureEndpoint) -> None:

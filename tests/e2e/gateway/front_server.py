@@ -14,12 +14,12 @@ import anyio
 
 from orchestra_supervisor.gateway.app import HTTP_SOCKET, LINE_SOCKET, Gateway, Settings, end_at_signal
 from orchestra_supervisor.gateway.parts import Parts
-from tests.e2e.gateway.fixture_endpoint import FixtureCatalog, FixtureEndpoint
+from tests.e2e.gateway.fixture_endpoint import FixtureEndpoint, FixtureServers
 
 
 async def serve(options: argparse.Namespace) -> None:
     endpoint = FixtureEndpoint()
-    parts = Parts(endpoint, FixtureCatalog(FixtureEndpoint(), one=FixtureEndpoint()))
+    parts = Parts(endpoint, FixtureServers(FixtureEndpoint(), one=FixtureEndpoint()))
     http = socket.create_server((options.host, options.port), backlog=256)
     lines = socket.socket(socket.AF_UNIX)
     lines.bind(str(options.home / "mcp.sock"))

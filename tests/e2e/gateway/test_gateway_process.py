@@ -236,7 +236,7 @@ def test_it_takes_what_a_reload_changes(daemon: Daemon, process: Process) -> Non
     end = time.monotonic() + DEADLINE
     while process.get("/mcp") == 401 and time.monotonic() < end:
         pass
-    assert process.get("/mcp") == 404  # let in; there is nothing yet behind the front
+    assert process.get("/mcp") == 400  # let in; but a GET without a session means nothing
 
 
 def test_a_token_made_while_it_runs_lets_in_at_once(daemon: Daemon, process: Process) -> None:

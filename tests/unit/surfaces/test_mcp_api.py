@@ -116,6 +116,7 @@ async def test_the_servers_are_told_with_what_holds_for_all_filled_in(folder: Pa
     assert answer["settings"] == {
         "http": "127.0.0.1:8765",
         "auth": "token",
+        "control_group": None,
         "pins": "flag",
         "search": False,
         "idle_stop": 30.0,
