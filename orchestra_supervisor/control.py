@@ -32,7 +32,7 @@ from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.report import ServiceReport, VerbResult
 from orchestra_supervisor.model.states import Desired
 from orchestra_supervisor.rules.goals import Goal, has_run, is_completed, is_down, is_ready
-from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.naming import resolve_names, visible
 from orchestra_supervisor.rules.planning import check_run
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import check_counts, group_of, names_for_several
@@ -71,12 +71,14 @@ class Ask:
         patience: Seconds to wait for it at most.
         reason: The caller's words, for the audit.
         with_dependents: Whatever depends on the named services comes along.
+        demand: Somebody needs them, or no longer does, who does not decide about them.
     """
 
     wait: bool = True
     patience: float = 60.0
     reason: str = ""
     with_dependents: bool = False
+    demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +151,20 @@ class Control:
     # Changing.
 
     async def start(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
-        """Start services and the dependencies they need; a service that is up is left alone."""
-        chosen = self._allowed(who, names)
-        before = self._states()
-        concerned = self.verbs.start(chosen, _why("started", who, ask))
-        for name in concerned:
+        """Start services and the dependencies they need, on demand too; one that is up is left alone."""
+        chosen, before = self._allowed(who, names), self._states()
+        concerned = self.verbs.start(chosen, _why("started", who, ask), on_demand=ask.demand)
+        for name in concerned if not ask.demand else ():
             await self._clear_hold(name)
         return await self._carry(_Deed(who, "start", concerned, ask, before, is_ready))
 
     async def stop(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
-        """Stop services; they stay down until somebody starts them."""
-        chosen = self._allowed(who, names)
-        before = self._states()
+        """Stop services; they stay down until somebody starts them, or until the next demand."""
+        chosen, before = self._allowed(who, names), self._states()
         why = _why("stopped", who, ask)
+        if ask.demand:
+            idle = self.verbs.stop_idle(chosen, why)
+            return await self._carry(_Deed(who, "stop", idle, ask, before, is_down))
         concerned = self.verbs.stop(chosen, why, with_dependents=ask.with_dependents)
         if self.supervisor.fleet.settings.remember_stops:
             for name in concerned:  # dependents that come along are stopped by hand as well
@@ -325,7 +328,7 @@ class Control:
     async def shutdown(self, who: Principal, reason: str) -> int:
         """Take the fleet down. Returns how many services were up."""
         self._require(who, Role.ADMIN)
-        up = sum(service.run is not None for service in self.supervisor.services.values())
+        up = sum(one.run is not None for one in visible(self.supervisor.services).values())
         await self._audit(who, "shutdown", (), reason, {"stopping": up})
         self.supervisor.shutdown(_why("asked", who, Ask(reason=reason)))
         await self.supervisor.commit()
@@ -347,7 +350,7 @@ class Control:
 
     def _in_order(self) -> list[str]:
         """Return all services as the fleet has them, then those that are about to be let go of."""
-        services, fleet = self.supervisor.services, self.supervisor.fleet.services
+        services, fleet = visible(self.supervisor.services), self.supervisor.fleet.services
         return [name for name in fleet if name in services] + [name for name in services if name not in fleet]
 
     def _states(self) -> dict[str, str]:

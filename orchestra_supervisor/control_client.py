@@ -11,9 +11,9 @@ import json
 import os
 import socket
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 
-from orchestra_supervisor.unix_http import HttpSyntaxError, connect, exchange, quote
+from orchestra_supervisor.unix_http import HttpSyntaxError, connect, exchange, query_text, quote
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -97,6 +97,7 @@ class ControlClient:
         timeout: Seconds for a whole answer.
         connect_wait: Seconds during which a refused connection is tried again: for callers who know
             that the fleet runs, and that its daemon may just be replaced.
+        caller: For whom is asked: `name`, and a `role` above which nothing is done; both names are audited.
     """
 
     def __init__(
@@ -105,10 +106,12 @@ class ControlClient:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         connect_wait: float = 0.0,
+        caller: Mapping[str, str] | None = None,
     ) -> None:
         self.path = os.fspath(path)
         self.timeout = timeout
         self.connect_wait = connect_wait
+        self._fields = {"Orchestra-Caller": json.dumps(dict(caller))} if caller is not None else None
 
     def request(
         self,
@@ -133,13 +136,19 @@ class ControlClient:
         content = None if body is None else json.dumps(body).encode()
         try:
             with self._connect(limit) as connection:
-                answer = exchange(connection, method, path + _query(query), content, limit)
+                target = path + query_text(query)
+                answer = exchange(connection, method, target, content, limit, fields=self._fields)
                 return _object_of(answer.status, answer.read(), what)
         except (OSError, HttpSyntaxError) as error:
             raise self._failure(what, limit, error) from error
 
     def stream(
-        self, path: str, query: Query | None = None, *, idle: float | None = None
+        self,
+        path: str,
+        query: Query | None = None,
+        *,
+        idle: float | None = None,
+        opened: Callable[[socket.socket], None] | None = None,
     ) -> Generator[SseEvent, None, None]:
         """Yield the events of a stream until the daemon ends it.
 
@@ -150,11 +159,15 @@ class ControlClient:
             query: Parameters, as for `request`.
             idle: Seconds without a byte (the daemon sends a comment every few) after which ControlError
                 `timeout` is raised; None: wait for ever.
+            opened: Told the connection: whoever shuts it down from another thread ends the wait.
         """
         what = f"GET {path}"
         try:
             with self._connect(self.timeout) as connection:
-                answer = exchange(connection, "GET", path + _query(query), None, self.timeout)
+                if opened is not None:
+                    opened(connection)
+                target = path + query_text(query)
+                answer = exchange(connection, "GET", target, None, self.timeout, fields=self._fields)
                 if answer.status != 200:
                     _object_of(answer.status, answer.read(), what)
                     raise HttpSyntaxError(f"status {answer.status} in place of a stream")
@@ -179,10 +192,11 @@ class ControlClient:
         timeout: float = WAIT_TIMEOUT,
         with_dependents: bool = False,
         reason: str = "",
+        demand: bool = False,
     ) -> Json:
-        """Start services; `wait` is `ready` or `none`, `timeout` in seconds."""
+        """Start services; `wait` is `ready` or `none`, `timeout` in seconds; `demand`: they are needed."""
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
-        return self._act("start", body, wait, timeout)
+        return self._act("start", body | ({"demand": True} if demand else {}), wait, timeout)
 
     def stop(
         self,
@@ -192,10 +206,11 @@ class ControlClient:
         timeout: float = WAIT_TIMEOUT,
         with_dependents: bool = False,
         reason: str = "",
+        demand: bool = False,
     ) -> Json:
-        """Stop services; `wait` is `stopped` or `none`, `timeout` in seconds."""
+        """Stop services; `wait` is `stopped` or `none`, `timeout` in seconds; `demand`: they are idle."""
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
-        return self._act("stop", body, wait, timeout)
+        return self._act("stop", body | ({"demand": True} if demand else {}), wait, timeout)
 
     def restart(
         self,
@@ -282,6 +297,26 @@ class ControlClient:
         """Read the configuration again and apply what changed."""
         return self.request("POST", "/v1/reload", body={}, timeout=timeout)
 
+    def config(self, names: Iterable[str] = ()) -> Json:
+        """Return the fleet as applied, or some of its services, without secrets."""
+        return self.request("GET", "/v1/config", query={"names": ",".join(names) or None})
+
+    def apply(self, *, timeout: float = WAIT_TIMEOUT) -> Json:
+        """Go over to the files as they stand, unless they bring new commands; answers as `reload`."""
+        return self.request("POST", "/v1/config/apply", body={}, timeout=timeout)
+
+    def check(
+        self, names: Iterable[str], *, ports: Iterable[int] = (), timeout: float = WAIT_TIMEOUT
+    ) -> Json:
+        """Run the probes of services now, and say who listens on their ports and on `ports`."""
+        body: Json = {"names": list(names), "ports": list(ports)}
+        return self.request("POST", "/v1/check", body=body, timeout=timeout)
+
+    def audit(self, kind: str, message: str, *, service: str = "", data: Json | None = None) -> Json:
+        """Write an event down; its kind begins with `mcp.`."""
+        body: Json = {"kind": kind, "message": message, "service": service, "data": data or {}}
+        return self.request("POST", "/v1/audit", body=body)
+
     def shutdown(self, reason: str = "") -> Json:
         """Stop all services in order, then the fleet; the socket goes away when it is done."""
         return self.request("POST", "/v1/shutdown", body={"reason": reason})
@@ -353,10 +388,3 @@ def _object_of(status: int, content: bytes, what: str) -> Json:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise HttpSyntaxError(f"{what}: status {status} without an error of ours") from None
     raise ControlError(code, message, hint, context, status)
-
-
-def _query(query: Query | None) -> str:
-    pairs = [
-        f"{quote(name)}={quote(str(value))}" for name, value in (query or {}).items() if value is not None
-    ]
-    return f"?{'&'.join(pairs)}" if pairs else ""

@@ -33,13 +33,18 @@ def find_home(
     return start / ".orchestra"
 
 
-def socket_path(home: Path) -> Path:
-    """Return the control socket of a home: what its `control.path` names, else its `control.sock`."""
+def socket_path(home: Path, stem: str = "control") -> Path:
+    """Return a socket of a home: what its `control.path` names, else its `control.sock`.
+
+    Args:
+        home: The state directory.
+        stem: `control`, or `mcp` for the one of the gateway.
+    """
     try:
-        named = (home / "control.path").read_text(encoding="utf-8").strip()
+        named = (home / f"{stem}.path").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         named = ""
-    return home / (named or "control.sock")
+    return home / (named or f"{stem}.sock")
 
 
 def _is_home(home: Path, parent: Path) -> bool:

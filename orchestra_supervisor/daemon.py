@@ -9,19 +9,23 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.abc
 from anyio import to_thread
+from starlette.applications import Starlette
 
 from orchestra_supervisor._version import VERSION
+from orchestra_supervisor.agent_room import AgentRoom
 from orchestra_supervisor.config.credentials import credentials_for
 from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
+from orchestra_supervisor.engine.asked_checks import AskedChecks
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.gateway import GatewayDesk, gateway_pid
 from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
@@ -48,15 +52,17 @@ from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
-from orchestra_supervisor.rules.fleet import is_well
-from orchestra_supervisor.rules.graph import below, find_cycle
+from orchestra_supervisor.rules.fleet import tally
+from orchestra_supervisor.rules.graph import find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
-from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.left_down import left_down
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
-from orchestra_supervisor.rules.replicas import names_for_several
+from orchestra_supervisor.surfaces.agent_api import agent_routes
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
+from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from orchestra_supervisor.surfaces.serve import serve_unix
+from orchestra_supervisor.surfaces.unix_socket import place_socket
 
 __all__ = ["Daemon", "Options", "main"]
 
@@ -86,6 +92,7 @@ class Daemon:
         self._bus = EventBus(journal, self._clock)
         self._started = self._clock.wall()
         self._plugins = PluginDesk(self._bus)
+        self._gateway = GatewayDesk(self._home.path, place_socket, os.environ)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
@@ -158,8 +165,7 @@ class Daemon:
             watching=watch.report,
             meter=meter,
         )
-        describe = partial(self._describe, supervisor, log_directory)
-        app = make_app(ApiContext(control, VERSION, describe, launcher.log_path, self._plugins.host.reports))
+        app = self._app(control, reloader, launcher, log_directory)
         text = "started" if self._is_fresh else "took over"
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
@@ -172,6 +178,7 @@ class Daemon:
             tasks.start_soon(watch.run)
             tasks.start_soon(rotation.run)
             tasks.start_soon(meter.run)
+            tasks.start_soon(self._gateway.run, supervisor, self._apply, self._bus, self._clock)
             tasks.start_soon(self._guard(supervisor).run)
             tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
@@ -182,10 +189,21 @@ class Daemon:
             await self._plugins.end()
             tasks.cancel_scope.cancel()
 
-    async def _serve(self, app: object, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
+    def _app(
+        self, control: Control, reloader: Reloader, launcher: Launcher, log_directory: Path
+    ) -> Starlette:
+        supervisor = control.supervisor
+        checks = AskedChecks(supervisor, self._plugins.checks.run, launcher.log_path, self._clock)
+        room = AgentRoom(control, checks, reloader.reload, self._snapshot.keeper_pid)
+        more = mcp_routes(control, self._plugins.secrets.resolve, beside=agent_routes(room))
+        describe = partial(self._describe, supervisor, log_directory)
+        reports = self._plugins.host.reports
+        return make_app(ApiContext(control, VERSION, describe, launcher.log_path, reports, more))
+
+    async def _serve(self, app: Starlette, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
         group = fleet.settings.control_group
         mode = 0o660 if group else 0o600
-        await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)  # type: ignore[arg-type]
+        await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)
 
     async def _feed_journald(self, supervisor: Supervisor) -> None:
         def is_wanted() -> bool:
@@ -201,7 +219,7 @@ class Daemon:
             return await self._load()
         applied = self._home.applied_fleet()
         if applied is not None:
-            return applied
+            return self._gateway.adopt(applied)
         # Better the files as they are now than services that nobody supervises.
         fleet = await self._load()
         text = "the fleet as it was applied cannot be read; going on with the configuration files"
@@ -222,7 +240,7 @@ class Daemon:
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle and not result.errors:  # errors have a place and are told first
             raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
-        return result
+        return replace(result, fleet=self._gateway.equip(result.fleet))
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
@@ -233,16 +251,8 @@ class Daemon:
 
     def _down(self, fleet: Fleet) -> dict[str, DownReason]:
         """Return the services that a fresh start leaves down."""
-        down = {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
-        if self._options.only:
-            members = names_for_several(fleet)
-            only = [name for name in self._options.only if members.get(name) != ()]  # scaled to 0 since
-            names = resolve_names(only, fleet.services, members) if only else []
-            chosen = below(names, fleet.services)
-            down |= {name: DownReason.NOT_SELECTED for name in fleet.services if name not in chosen}
-        if fleet.settings.remember_stops:
-            down |= {name: DownReason.OPERATOR for name in self._journal.holds() if name in fleet.services}
-        return down
+        held = self._journal.holds() if fleet.settings.remember_stops else ()
+        return left_down(fleet, self._options.only, held)
 
     async def _rescale(self, reloader: Reloader, verbs: Verbs, counts: Mapping[str, int]) -> ReloadPlan:
         done = await reloader.rescale(counts)
@@ -273,8 +283,9 @@ class Daemon:
 
     def _meter(self, supervisor: Supervisor) -> Meter:
         def scene() -> Scene:
-            keeper, logger = self._snapshot.keeper_pid, supervisor.logger_pid
-            return scene_of(supervisor.services, {"daemon": os.getpid(), "keeper": keeper, "logger": logger})
+            roles = {"daemon": os.getpid(), "keeper": self._snapshot.keeper_pid}
+            roles |= {"logger": supervisor.logger_pid, "gateway": gateway_pid(supervisor.services)}
+            return scene_of(supervisor.services, roles)
 
         return Meter(
             sampler=ProcessSampler(self._snapshot.keeper_pid),
@@ -296,11 +307,12 @@ class Daemon:
                 pass
 
     def _describe(self, supervisor: Supervisor, log_directory: Path) -> dict[str, object]:
-        services, groups = supervisor.services.values(), self._snapshot.groups
+        (ready, count), groups = tally(supervisor.services), self._snapshot.groups
         return {
             "pid": os.getpid(),
             "keeper_pid": self._snapshot.keeper_pid,
             "logger_pid": supervisor.logger_pid,
+            "gateway_pid": gateway_pid(supervisor.services),
             "version": VERSION,
             "home": str(self._home.path),
             "started": self._snapshot.started_wall,
@@ -311,8 +323,8 @@ class Daemon:
             "files": supervisor.fleet.files,
             "log_directory": str(log_directory),
             "rolls": supervisor.roller.reports(),
-            "services": len(services),
-            "ready": sum(is_well(one) for one in services),
+            "services": count,
+            "ready": ready,
         }
 
 

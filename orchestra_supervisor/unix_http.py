@@ -12,9 +12,9 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-__all__ = ["MAX_BODY", "HttpSyntaxError", "Response", "connect", "exchange", "quote"]
+__all__ = ["MAX_BODY", "HttpSyntaxError", "Response", "connect", "exchange", "query_text", "quote"]
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of one answer, and of one line of a stream."""
@@ -32,6 +32,14 @@ class HttpSyntaxError(Exception):
 def quote(text: str) -> str:
     """Percent-encode a text for one path segment or one side of a query parameter."""
     return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
+
+
+def query_text(query: Mapping[str, str | float | None] | None) -> str:
+    """Return the query of a target with its question mark; None values are left out."""
+    pairs = [
+        f"{quote(name)}={quote(str(value))}" for name, value in (query or {}).items() if value is not None
+    ]
+    return f"?{'&'.join(pairs)}" if pairs else ""
 
 
 def connect(path: str, timeout: float) -> socket.socket:
@@ -65,7 +73,13 @@ def connect(path: str, timeout: float) -> socket.socket:
 
 
 def exchange(
-    connection: socket.socket, method: str, target: str, content: bytes | None, timeout: float
+    connection: socket.socket,
+    method: str,
+    target: str,
+    content: bytes | None,
+    timeout: float,
+    *,
+    fields: Mapping[str, str] | None = None,
 ) -> "Response":
     """Send a request and return the answer as soon as its head is there.
 
@@ -75,6 +89,7 @@ def exchange(
         target: Path and query, quoted.
         content: The JSON body, or None.
         timeout: Seconds for the whole exchange, the answer's body included.
+        fields: Further header fields: ASCII, without line ends.
 
     Raises:
         TimeoutError: The time is over.
@@ -83,6 +98,7 @@ def exchange(
     """
     reader = _Reader(connection, time.monotonic() + timeout)
     head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: */*\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in (fields or {}).items())
     if content is not None:
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
     # A server may refuse a body before it has read all of it: its answer says why.

@@ -38,7 +38,12 @@ _LOOKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 _GAP = "  "
 _DAY = 86_400.0
-_DOWN_REASONS = {"disabled": "disabled", "not_selected": "not selected", "operator": "stopped by hand"}
+_DOWN_REASONS = {
+    "disabled": "disabled",
+    "not_selected": "not selected",
+    "operator": "stopped by hand",
+    "demand": "started on demand",
+}
 
 
 def glyph_of(state: str, terminal: Terminal) -> str:
@@ -150,7 +155,12 @@ def _header_lines(status: StatusView, terminal: Terminal) -> list[str]:
 
 def _roles(status: StatusView) -> list[tuple[str, int]]:
     daemon = status.daemon
-    roles = (("keeper", daemon.keeper_pid), ("daemon", daemon.pid), ("logger", daemon.logger_pid))
+    roles = (
+        ("keeper", daemon.keeper_pid),
+        ("daemon", daemon.pid),
+        ("logger", daemon.logger_pid),
+        ("gateway", daemon.gateway_pid),
+    )
     return [(role, pid) for role, pid in roles if pid is not None]
 
 

@@ -154,7 +154,8 @@ class ServiceView:
     @property
     def is_good(self) -> bool:
         """True when it does, or has done, what it is for."""
-        return self.state in {"ready", "completed"} or self.is_planned or self.is_listening
+        at_hand = self.is_listening or (self.state == "stopped" and self.down_reason == "demand")
+        return self.state in {"ready", "completed"} or self.is_planned or at_hand
 
 
 class DaemonView:
@@ -166,6 +167,7 @@ class DaemonView:
         self.pid = _integer(row, "pid")
         self.keeper_pid = _integer(row, "keeper_pid")
         self.logger_pid = _integer(row, "logger_pid")
+        self.gateway_pid = _integer(row, "gateway_pid")
         self.phase = _text(row, "phase")
         groups = _object(row, "cgroups")
         self.cgroup_version = _integer(groups, "version")

@@ -1,166 +1,133 @@
-"""MCP servers out of dialect D: checked, and linked to the services that own their ports."""
+"""MCP servers out of all files: linked to the services that run them or own their ports, and compared."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from orchestra_supervisor.config.backend_services import Backend
 from orchestra_supervisor.config.commands import view_command
-from orchestra_supervisor.config.draft import BackendDraft, KeyPath, McpDraft, Reading
+from orchestra_supervisor.config.draft import McpDraft, Reading
+from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
+from orchestra_supervisor.config.form_backend import HeadForm, cache_spec, canary_spec
 from orchestra_supervisor.config.judge import judge, nearest
 from orchestra_supervisor.config.merge import Candidate
 from orchestra_supervisor.config.resolve import local_port, service_ports
-from orchestra_supervisor.config.values import Duration, EnvValue, Text
-from orchestra_supervisor.config.variables import expand
-from orchestra_supervisor.model.spec import McpBackendSpec, McpSpec
+from orchestra_supervisor.model.mcp import McpBackendSpec, McpSettings, McpSpec
+from orchestra_supervisor.model.replicas import GroupSpec
 
-__all__ = ["resolve_mcp"]
-
-
-class _BackendForm(BaseModel):
-    """An entry; clients keep keys of their own beside these."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-    endpoint: Text | None = None
-    url: Text | None = None
-    command: Annotated[Text, Field(min_length=1)] | None = None
-    args: list[Text] | None = None
-    env: dict[str, EnvValue | None] | None = None
-    cwd: Text | None = None
-    headers: dict[str, Text] | None = None
-    capabilities: list[Text] | None = None
-    description: Text | None = None
-    priority: int | None = None
-
-
-class _CacheForm(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-    ttl: Duration | None = None
-    strategy: Literal["lru", "none"] | None = None
-
-
-class _HeadForm(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-    routing: dict[str, Text] | None = None
-    cache: _CacheForm | None = None
+__all__ = ["check_settings", "resolve_mcp"]
 
 
 def resolve_mcp(
     readings: Sequence[Reading],
+    read: Sequence[Backend],
     services: Mapping[str, Candidate],
-    environ: Mapping[str, str],
+    groups: Mapping[str, GroupSpec],
     findings: Findings,
 ) -> McpSpec:
     """Put the MCP servers of all files together.
 
     Args:
         readings: In order of belief.
-        services: The services that hold.
-        environ: For variables in addresses and commands.
+        read: Their servers, likewise.
+        services: The services that hold, those that run stdio servers among them.
+        groups: Those of them that have replicas.
         findings: Gets what is found.
 
     Returns:
         One spec a server; of two with one name the first file's.
     """
+    run_here = {one.service for one in read if one.service}
     owners = service_ports(candidate.spec for candidate in services.values())
     backends: dict[str, McpBackendSpec] = {}
-    places: dict[str, Location] = {}
+    first: dict[str, Backend] = {}
+    for backend in read:
+        spec = _spec(backend, owners, findings)
+        if backend.name in backends:
+            _note_twice(first[backend.name], backend, findings)
+            continue
+        backends[backend.name], first[backend.name] = spec, backend
     head: dict[str, Any] = {}
     routing: dict[str, str] = {}
     for reading in readings:
-        if reading.mcp is None:
-            continue
-        for draft in reading.mcp.backends:
-            place = draft.origin.where(key=True)
-            spec = _backend(draft, owners, environ, findings)
-            if spec is None:
-                continue
-            if draft.name in backends:
-                _note_twice(draft.name, (places[draft.name], place), backends[draft.name], spec, findings)
-                continue
-            backends[draft.name], places[draft.name] = spec, place
-        _take_head(reading.mcp, head, routing, findings)
+        if reading.mcp is not None:
+            _take_head(reading.mcp, head, routing, findings)
+    backends |= _native(services, groups, run_here, backends)
+    places = {name: backend.place for name, backend in first.items()}
     _check_routing(readings, routing, backends, findings)
     _note_shared_ports(backends, places, findings)
-    _note_twins(backends, places, services, findings)
+    others = {name: one for name, one in services.items() if _group_of(one) not in run_here}
+    _note_twins(first.values(), others, findings)
     return McpSpec(backends=backends, routing=routing, **head)
 
 
-def _backend(
-    draft: BackendDraft, owners: Mapping[int, str], environ: Mapping[str, str], findings: Findings
-) -> McpBackendSpec | None:
-    subject = f"MCP server {shown(draft.name)}"
-    form = judge(_BackendForm, draft.body, draft.origin, findings, subject=subject)
-    if form is None:
-        return None
-    filler = _Filler(draft, environ, findings, subject)
-    address = "endpoint" if form.endpoint else "url"
-    url = filler.text(form.endpoint or form.url, (address,))
-    if url is None and form.command is None:
-        place = draft.origin.where(key=True)
-        message = f"{subject} has neither an address nor a command, and is left out"
-        hint = "give it `endpoint` or `command`"
-        findings.add(Finding(Severity.WARNING, "mcp.empty", message, (place,), hint=hint))
-        return None
-    argv = None
-    if form.command is not None:
-        words = [(form.command, ("command",)), *((arg, ("args", i)) for i, arg in enumerate(form.args or ()))]
-        argv = tuple(filler.text(word, path) or "" for word, path in words)
-    if url is not None and argv is not None:
-        place = draft.origin.where(("command",), key=True)
-        message = f"{subject} has an address and a command; the address is used"
-        findings.add(Finding(Severity.WARNING, "mcp.both", message, (place,), hint="keep one of them"))
+def _spec(backend: Backend, owners: Mapping[int, str], findings: Findings) -> McpBackendSpec:
+    form, url = backend.form, backend.url
     port = local_port(url)
-    service = owners.get(port) if port is not None else None
+    service = backend.service if backend.is_stdio else owners.get(port) if port is not None else None
     if url is not None and service is None:
         what = f"no service here owns port {port}" if port else "it is on another host"
-        message = f"{subject} is external: {what}; it is used, never started"
-        where = (draft.origin.where((address,)),)
-        findings.add(Finding(Severity.INFO, "mcp.external", message, where, address, (shown(url),)))
+        message = f"{backend.subject} is external: {what}; it is used, never started"
+        key = backend.address_key
+        where = (backend.draft.origin.where((key,)),)
+        findings.add(Finding(Severity.INFO, "mcp.external", message, where, key, (shown(url),)))
+    optional: dict[str, Any] = {
+        "priority": form.priority,
+        "lazy": form.lazy,
+        "idle_stop": form.idle_stop,
+        "retry_safe": form.retry_safe,
+        "timeout": form.timeout,
+        "pins": form.pins,
+        "tools": None if form.tools is None else tuple(form.tools),
+        "sharing": form.sharing if backend.is_stdio else None,
+    }
     return McpBackendSpec(
-        name=draft.name,
+        name=backend.name,
         endpoint=url,
-        argv=argv,
-        cwd=str(draft.origin.source.directory / (filler.text(form.cwd, ("cwd",)) or ".")) if argv else None,
-        env={key: value for key, value in (form.env or {}).items() if value is not None},
         headers=form.headers or {},
         capabilities=tuple(form.capabilities or ()),
         description=form.description or "",
-        priority=999 if form.priority is None else form.priority,
-        service=service,
+        service=service or None,
+        size=backend.size if backend.is_stdio else 1,
+        cache=cache_spec(form.cache),
+        canary=canary_spec(form.canary),
+        **{key: value for key, value in optional.items() if value is not None},
     )
 
 
-class _Filler:
-    """Fills in variables; what cannot be filled in is a warning, since a client may know it."""
+def _group_of(candidate: Candidate) -> str:
+    replica = candidate.spec.replica
+    return candidate.spec.name if replica is None else replica.group
 
-    def __init__(
-        self, draft: BackendDraft, environ: Mapping[str, str], findings: Findings, subject: str
-    ) -> None:
-        self._draft = draft
-        self._environ = environ
-        self._findings = findings
-        self._subject = subject
 
-    def text(self, value: str | None, path: KeyPath) -> str | None:
-        if value is None:
-            return None
-        expansion = expand(value, self._environ)
-        for mark in (*(f"${{{name}}}" for name in expansion.missing), *expansion.malformed):
-            key = self._draft.origin.named(path)
-            message = f"{self._subject}: `{key}` uses {shown(mark)}, which is not known here"
-            where = (self._draft.origin.where(path),)
-            hint = "it is left as it is"
-            self._findings.add(Finding(Severity.WARNING, "mcp.variable", message, where, hint=hint))
-        return str(expansion.text)
+def _native(
+    services: Mapping[str, Candidate],
+    groups: Mapping[str, GroupSpec],
+    run_here: set[str],
+    backends: Mapping[str, McpBackendSpec],
+) -> dict[str, McpBackendSpec]:
+    """Return the stdio servers that are written as services: each is a backend of its own name."""
+    found: dict[str, McpBackendSpec] = {}
+    for candidate in services.values():
+        spec = candidate.spec
+        name = _group_of(candidate)
+        if not spec.stdio or name in run_here or name in backends:
+            continue
+        group = groups.get(name)
+        found[name] = McpBackendSpec(
+            name=name,
+            service=name,
+            description=spec.description,
+            lazy=spec.start_on == "demand",
+            sharing="shared" if group is None else "pool",
+            size=max(1, 1 if group is None else group.configured),
+        )
+    return found
 
 
 def _take_head(draft: McpDraft, head: dict[str, Any], routing: dict[str, str], findings: Findings) -> None:
-    form = judge(_HeadForm, draft.head, draft.origin, findings, subject="the file")
+    form = judge(HeadForm, draft.head, draft.origin, findings, subject="the file")
     if form is None:
         return
     for capability, server in (form.routing or {}).items():
@@ -197,18 +164,13 @@ def _check_routing(
         )
 
 
-def _note_twice(
-    name: str,
-    places: tuple[Location, Location],
-    first: McpBackendSpec,
-    second: McpBackendSpec,
-    findings: Findings,
-) -> None:
-    if first == second:
+def _note_twice(first: Backend, second: Backend, findings: Findings) -> None:
+    if (first.form, first.url, first.argv, first.env) == (second.form, second.url, second.argv, second.env):
         return
-    values = tuple(shown(spec.endpoint or " ".join(spec.argv or ())) for spec in (first, second))
-    message = f"two files describe MCP server {shown(name)} differently; the first place holds"
+    values = tuple(shown(one.url or " ".join(one.argv or ())) for one in (first, second))
+    message = f"two files describe MCP server {shown(first.name)} differently; the first place holds"
     hint = "keep one of them"
+    places = (first.place, second.place)
     findings.add(
         Finding(Severity.WARNING, "drift.mcp", message, places, "", values, hint, category=Category.DRIFT)
     )
@@ -238,22 +200,17 @@ def _note_shared_ports(
         )
 
 
-def _note_twins(
-    backends: Mapping[str, McpBackendSpec],
-    places: Mapping[str, Location],
-    services: Mapping[str, Candidate],
-    findings: Findings,
-) -> None:
+def _note_twins(backends: Iterable[Backend], services: Mapping[str, Candidate], findings: Findings) -> None:
     """Say where a command starts what already runs as a service."""
     scripts = {
         script: name
         for name, candidate in services.items()
         if (script := view_command(candidate.spec.argv, candidate.spec.cwd).script) is not None
     }
-    for name, spec in backends.items():
-        if spec.argv is None or spec.endpoint is not None:
+    for backend in backends:
+        if not backend.is_stdio:
             continue
-        script = view_command(spec.argv, spec.cwd or "/").script
+        script = view_command(backend.argv or (), backend.cwd).script
         service = scripts.get(script) if script else None
         if service is None:
             continue
@@ -261,10 +218,54 @@ def _note_twins(
             Finding(
                 Severity.WARNING,
                 "drift.mcp_twin",
-                f"MCP server {shown(name)} would start {shown(script)}, which service {service} already runs",
-                (places[name], services[service].where("command")),
+                f"{backend.subject} would start {shown(script)}, which service {service} already runs",
+                (backend.place, services[service].where("command")),
                 "command",
                 hint="keep the entry with the address, so that there is one process",
                 category=Category.DRIFT,
             )
         )
+
+
+# The settings of the gateway, against the servers that there are.
+
+
+def check_settings(
+    settings: McpSettings, mcp: McpSpec, scopes: Sequence[FileScope], findings: Findings
+) -> None:
+    """Find profiles that name servers which no file describes, and say where anybody may call.
+
+    Args:
+        settings: As they hold.
+        mcp: The servers.
+        scopes: Files in order of belief; the first that has the settings holds.
+        findings: Gets what is found.
+    """
+    origins = (scope.reading.origin for scope in scopes)
+    origin = next((one for one in origins if one.has(("settings", "mcp"))), None)
+    if origin is None:
+        return
+    if settings.enabled and settings.is_open:
+        message = f"MCP on {settings.http} asks nobody for a token: every user of this host may call"
+        hint = "take out `auth`, or be sure that you want this"
+        place = origin.where(("settings", "mcp", "auth"))
+        findings.add(Finding(Severity.WARNING, "mcp.open", message, (place,), "settings.mcp.auth", hint=hint))
+    for profile, spec in settings.profiles.items():
+        for index, pattern in enumerate(spec.servers):
+            if any(fnmatchcase(name, pattern) for name in mcp.backends):
+                continue
+            path = ("settings", "mcp", "profiles", profile, "servers", index)
+            if not origin.has(path):
+                continue  # all servers, of which there are none
+            near = nearest(pattern, mcp.backends)
+            findings.add(
+                Finding(
+                    Severity.WARNING,
+                    "mcp.profile_unknown",
+                    f"profile {shown(profile)!r} takes server {shown(pattern)!r}, which no file describes",
+                    (origin.where(path),),
+                    f"settings.mcp.profiles.{shown(profile)}.servers",
+                    (shown(pattern),),
+                    f"did you mean {near!r}?" if near else "name one of the servers",
+                )
+            )

@@ -17,11 +17,13 @@ from orchestra_supervisor.config.form_equipment import (
     SocketLine,
 )
 from orchestra_supervisor.config.form_log import LogForm
+from orchestra_supervisor.config.form_mcp import McpOrFlag
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
     Form,
     RestartOrPolicy,
     StopForm,
+    closes_stdin,
 )
 from orchestra_supervisor.config.form_plugins import PluginOrSource, TargetOrName
 from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
@@ -126,8 +128,16 @@ class ServiceForm(Form):
         max_length=12,
         description="Listening sockets held from run to run (LISTEN_FDS), by name.",
     )
-    start_on: Literal["boot", "connection"] | None = Field(
-        None, description="connection: started by the first connection to its sockets. Default: boot."
+    start_on: Literal["boot", "connection", "demand"] | None = Field(
+        None,
+        description="connection: started by the first connection to its sockets; demand: by whoever asks "
+        "for it. Default: boot.",
+    )
+    stdio: Flag | None = Field(
+        None, description="An MCP server on its stdin and stdout, for the gateway. Default: false."
+    )
+    protected: Flag | None = Field(
+        None, description="Agents ask before they stop or restart it. Default: false."
     )
     notify: Flag | None = Field(
         None, description="It tells by sd_notify READY=1 when it has started. Default: false."
@@ -171,6 +181,13 @@ class ServiceForm(Form):
     def _agrees_with_itself(self) -> Self:
         if self.start_on == "connection" and not self.sockets:
             raise ValueError("has start_on: connection and no sockets on which one could come")
+        if (self.kind or self.type) in {"once", "periodic"} or self.schedule is not None:
+            if self.start_on == "demand":
+                raise ValueError("has start_on: demand, which is for daemons")
+            if self.stdio:
+                raise ValueError("has stdio, which is for daemons")
+        if not self.stdio and closes_stdin(self.stop):
+            raise ValueError("has a stop step EOF, which is for stdio services")
         if (self.notify or self.watchdog) and self.probes is not None and self.probes.startup is not None:
             raise ValueError("has notify and a startup probe: only one can say when it has started")
         if self.watchdog and self.notify is False:
@@ -268,6 +285,9 @@ class SettingsForm(Form):
     plugins: list[PluginOrSource] | None = Field(None, description="Plugins of the fleet.")
     plugin_entry_points: Flag | None = Field(
         None, description="Also load the plugins that installed packages bring. Default: false."
+    )
+    mcp: McpOrFlag | None = Field(
+        None, description="The gateway: what talks MCP; false: there is none. Default: on its Unix socket."
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

@@ -20,7 +20,7 @@ from orchestra_supervisor.config.values import (
     Umask,
 )
 from orchestra_supervisor.model.schedule import check_cron
-from orchestra_supervisor.model.spec import StopStep
+from orchestra_supervisor.model.spec import known_signal
 from orchestra_supervisor.model.zones import zone_of
 
 __all__ = [
@@ -77,7 +77,7 @@ class ReloadForm(Form):
     @field_validator("signal")
     @classmethod
     def _is_known(cls, value: str | None) -> str | None:
-        return None if value is None else StopStep(signal=value).signal
+        return None if value is None else known_signal(value)
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

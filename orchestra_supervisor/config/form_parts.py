@@ -26,7 +26,7 @@ from orchestra_supervisor.config.values import (
     ServiceName,
     Text,
 )
-from orchestra_supervisor.model.spec import StopStep
+from orchestra_supervisor.model.spec import END_OF_INPUT, StopStep
 
 __all__ = [
     "AlsoWritten",
@@ -38,6 +38,7 @@ __all__ = [
     "RestartOrPolicy",
     "StopForm",
     "StopStepForm",
+    "closes_stdin",
     "spell_out",
 ]
 
@@ -125,7 +126,9 @@ class RestartForm(Form):
 class StopStepForm(Form):
     """One signal and the time it is given."""
 
-    signal: Text | None = Field(None, description="Name of a signal. Default: SIGTERM.")
+    signal: Text | None = Field(
+        None, description="Name of a signal, or EOF: close the stdin of a stdio service. Default: SIGTERM."
+    )
     wait: Duration | None = Field(None, description="Until the next step. Default: 10s.")
 
     @field_validator("signal")
@@ -164,6 +167,13 @@ class StopForm(Form):
         if self.timeout is not None and self.command is None:
             raise ValueError("has a timeout only with a command")
         return self
+
+
+def closes_stdin(form: StopForm | None) -> bool:
+    """Tell whether a stop sequence has a step that only a stdio service can follow."""
+    if form is None:
+        return False
+    return END_OF_INPUT in {form.signal, *(step.signal for step in form.steps or ())}
 
 
 class DependencyForm(Form):

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestra_supervisor.config.form_parts import AlsoWritten, Form
 from orchestra_supervisor.config.values import Text
 from orchestra_supervisor.model.rotation import SecretChangeSpec
-from orchestra_supervisor.model.spec import StopStep
+from orchestra_supervisor.model.spec import known_signal
 
 __all__ = ["SecretChangeForm", "SecretChangeOrWord", "secret_change"]
 
@@ -25,7 +25,7 @@ class SecretChangeForm(Form):
     @field_validator("signal")
     @classmethod
     def _is_known(cls, value: str | None) -> str | None:
-        return None if value is None else StopStep(signal=value).signal
+        return None if value is None else known_signal(value)
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
@@ -40,8 +40,8 @@ def _to_change(value: object) -> object:
     if value in _ACTIONS:
         return {"action": value}
     try:
-        return {"signal": StopStep(signal=value).signal}
-    except ValidationError:
+        return {"signal": known_signal(value)}
+    except ValueError:
         msg = f"must be ignore, restart, reload or a signal like SIGHUP, not {value!r}"
         raise ValueError(msg) from None
 

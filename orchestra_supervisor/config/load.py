@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra_supervisor.config.backends import resolve_mcp
+from orchestra_supervisor.config.backend_services import read_backends, with_services
+from orchestra_supervisor.config.backends import check_settings, resolve_mcp
 from orchestra_supervisor.config.candidates import to_candidates
 from orchestra_supervisor.config.dependencies import check_dependencies
 from orchestra_supervisor.config.dialect_plugin import read_with_plugins
@@ -170,16 +171,22 @@ def load_fleet(
         intake.take(path, str(path))
     intake.ask_plugins(plugins or LazyPlugins())
     scopes = sorted(intake.scopes, key=lambda scope: scope.reading.rank)
+    read = read_backends(scopes, environ, findings)
+    scopes, backends = with_services(scopes, read, intake.names, findings)
     merged = merge(to_candidates(scopes, live or {}, findings))
     services = spread_dependencies(merged.services, merged.groups)
     check_ports(services, findings)
     find_drift(services, merged.unused, findings)
     check_dependencies(services, intake.names, findings)
+    settings = merge_settings(scopes, findings)
+    readings = [scope.reading for scope in scopes]
+    mcp = resolve_mcp(readings, backends, services, merged.groups, findings)
+    check_settings(settings.mcp, mcp, scopes, findings)
     fleet = Fleet(
         services={name: candidate.spec for name, candidate in services.items()},
         groups=merged.groups,
-        settings=merge_settings(scopes, findings),
-        mcp=resolve_mcp([scope.reading for scope in scopes], services, environ, findings),
+        settings=settings,
+        mcp=mcp,
         files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
     )
     origins = tuple(scope.reading.origin for scope in scopes)

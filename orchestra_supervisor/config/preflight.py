@@ -21,6 +21,7 @@ from orchestra_supervisor.config.load import LoadResult, Sources
 from orchestra_supervisor.config.ports import PortOwner, listeners
 from orchestra_supervisor.config.secrets import SecretStore, secret_names
 from orchestra_supervisor.model.errors import SecretError
+from orchestra_supervisor.model.mcp import GATEWAY, split_address
 from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
 
 __all__ = ["preflight"]
@@ -63,6 +64,7 @@ def preflight(result: LoadResult, environ: Mapping[str, str]) -> tuple[Finding, 
             look.at_busy_port(spec.port, owner)
     _shared_ports(result, findings)
     _log_directory(result.fleet.settings.log_directory, result.sources, findings)
+    _gateway_port(result, owners, findings)
     return tuple(findings.items)
 
 
@@ -79,6 +81,8 @@ class _Look:
     def note(
         self, severity: Severity, code: str, message: str, path: KeyPath, value: object = None, hint: str = ""
     ) -> None:
+        if self.spec.start_on == "demand" and severity is Severity.ERROR:
+            severity = Severity.WARNING  # the fleet starts without it
         field = self.sources.field(self.spec.name, *path)
         self.findings.add(
             Finding(
@@ -260,6 +264,36 @@ def _shared_ports(result: LoadResult, findings: Findings) -> None:
                     Category.PREFLIGHT,
                 )
             )
+
+
+def _gateway_port(result: LoadResult, owners: Mapping[int, PortOwner], findings: Findings) -> None:
+    """Say that MCP over HTTP will not be there; the fleet starts without it, and `orchestra mcp` works."""
+    settings = result.fleet.settings.mcp
+    if settings.http is None or not settings.enabled:
+        return
+    _, port = split_address(settings.http)
+    claimants = [spec.name for spec in result.fleet.services.values() if spec.port == port and spec.enabled]
+    owner = owners.get(port)
+    if claimants:
+        text = f"port {port} of `settings.mcp.http` is claimed by service {claimants[0]} too"
+    elif owner is not None and owner.run.rpartition("-")[0] != GATEWAY:
+        text = f"port {port} of `settings.mcp.http` is in use by {owner}: MCP is not served over HTTP"
+    else:
+        return
+    place = result.sources.setting("mcp", "http")
+    hint = "choose another port; a fleet that runs already holds its own"
+    findings.add(
+        Finding(
+            Severity.WARNING,
+            "mcp.http_busy",
+            text,
+            (place,),
+            "settings.mcp.http",
+            (settings.http,),
+            hint,
+            category=Category.PREFLIGHT,
+        )
+    )
 
 
 def _log_directory(directory: str | None, sources: Sources, findings: Findings) -> None:

@@ -24,7 +24,9 @@ from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.replicas import place_replica
 from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
 from orchestra_supervisor.config.resolve_probes import probe_spec
+from orchestra_supervisor.config.stdio import STDIO_RESTART, STDIO_STOP
 from orchestra_supervisor.config.values import UNLIMITED
+from orchestra_supervisor.model.mcp import OWN_PREFIX
 from orchestra_supervisor.model.spec import (
     BackoffSpec,
     DependencySpec,
@@ -142,6 +144,14 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
         The spec, or None when something is wrong with it.
     """
     own = Findings()
+    if draft.name.startswith(OWN_PREFIX):
+        message = (
+            f"service {shown(draft.name)}: names that begin with {OWN_PREFIX} are those of our own services"
+        )
+        place = (draft.origin.where(key=True),)
+        own.add(
+            Finding(Severity.ERROR, "value.invalid", message, place, hint="rename it", service=draft.name)
+        )
     body, env = filled(draft, file, own)
     if draft.replica is not None:
         body, env = place_replica(body, env, draft.replica)
@@ -198,8 +208,8 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         },
         "depends_on": _dependencies(form),
         "target": target_spec(form.target),
-        "restart": _restart(form, defaults.restart, kind),
-        "stop": _stop(form.stop or defaults.stop),
+        "restart": _restart(form, STDIO_RESTART if form.stdio else defaults.restart, kind),
+        "stop": _stop(form.stop or (STDIO_STOP if form.stdio else defaults.stop)),
         "probes": _probe_set(form, file),
         "url": form.url or _site(form.health_url),
         **equipment_values(form, file.reading.source.directory, file.environ),

@@ -33,7 +33,7 @@ def equipment_values(form: ServiceForm, directory: Path, environ: Mapping[str, s
         "post_stop": _hooks(form.post_stop),
         "sockets": tuple(_socket(name, one, directory) for name, one in (form.sockets or {}).items()),
     }
-    for name in ("start_on", "notify", "watchdog"):
+    for name in ("start_on", "stdio", "protected", "notify", "watchdog"):
         if (value := getattr(form, name)) is not None:
             values[name] = value
     if form.watchdog:

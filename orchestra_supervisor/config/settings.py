@@ -5,7 +5,9 @@ from typing import Any, cast
 
 from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
+from orchestra_supervisor.config.form_mcp import McpForm, mcp_settings
 from orchestra_supervisor.config.form_plugins import plugin_spec
+from orchestra_supervisor.model.mcp import McpSettings
 from orchestra_supervisor.model.spec import FleetSettings
 
 __all__ = ["merge_settings"]
@@ -40,12 +42,14 @@ def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSett
         settings = scope.head.settings
         if settings is None:
             continue
-        for key in (*_PATHS, *_PLAIN, "plugins"):
+        for key in (*_PATHS, *_PLAIN, "plugins", "mcp"):
             value: Any = getattr(settings, key)
             if value is None:
                 continue
             if key == "plugins":
                 value = tuple(plugin_spec(form, scope.reading.source.directory) for form in value)
+            elif isinstance(value, McpForm):
+                value = mcp_settings(value)
             elif key in _PATHS:
                 value = str(scope.reading.source.directory / value)
             place = scope.reading.origin.where(("settings", key))
@@ -69,4 +73,8 @@ def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSett
 
 def _said(value: object) -> str:
     """Return a setting as a finding may show it; what plugins are given is not."""
+    if isinstance(value, McpSettings):
+        said = {name: getattr(value, name) for name in type(value).model_fields}
+        own = [f"{name}: {one}" for name, one in said.items() if one != getattr(McpSettings(), name)]
+        return shown(", ".join(own) or "as by default")
     return f"{len(cast('tuple[object, ...]', value))} plugins" if isinstance(value, tuple) else shown(value)

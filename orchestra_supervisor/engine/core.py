@@ -17,6 +17,7 @@ from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.ports import Clock
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import State
+from orchestra_supervisor.rules.demand import calls_for, rests
 from orchestra_supervisor.rules.graph import dependents_of, unmet_of
 from orchestra_supervisor.rules.inputs import (
     Dependencies,
@@ -28,6 +29,7 @@ from orchestra_supervisor.rules.inputs import (
     Proceed,
     Spawn,
     SpawnRefused,
+    Start,
 )
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.service import Moment, Service
@@ -158,6 +160,16 @@ class Core:
         if after.deadline is not None and after.deadline != before.deadline:
             heapq.heappush(self._due, (after.deadline, name))
         self._tell_others(before, after)
+        self._call_for(after)
+
+    def _call_for(self, service: Service) -> None:
+        """Start what a service depends on and what rests until somebody asks for it."""
+        if not service.unmet or not calls_for(service):
+            return
+        for name, _ in service.unmet:
+            other = self._services.get(name)
+            if other is not None and rests(other):
+                self._inbox.append((name, Start(f"{service.spec.name} needs it")))
 
     def _publish(self, before: Service, after: Service, effects: tuple[Effect, ...]) -> None:
         name = after.spec.name
@@ -200,6 +212,8 @@ class Core:
         if unmet != self._told.get(name, ()) or (not unmet and service.refresh and service.ending is None):
             self._told[name] = unmet
             self._apply(name, Dependencies(unmet))
+        elif unmet:
+            self._call_for(service)  # of those that it has been told of, one may rest by now
 
     # Time.
 

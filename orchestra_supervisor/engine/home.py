@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestra_supervisor.config.applied import dump_fleet, parse_fleet
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.rules.naming import visible
 
 __all__ = ["StateDirectory"]
 
@@ -71,7 +72,7 @@ class StateDirectory:
         layout = {
             "tags": tagged,
             "log_directory": str(self.log_directory(fleet)),
-            "services": list(fleet.services),
+            "services": list(visible(fleet.services)),
             "control": str(socket),
         }
         self._replace("layout.json", json.dumps(layout))

@@ -16,6 +16,7 @@ _OWN = (
     "ORCHESTRA_REPLICA",
     "ORCHESTRA_REPLICAS",
     "ORCHESTRA_CGROUP",
+    "ORCHESTRA_STDIO_FD",
 )
 """Variables that no service inherits: they are somebody else's."""
 _PROBE_LOG = LogSpec(max_bytes=1024 * 1024, backups=1, compress=False)
@@ -78,6 +79,8 @@ class Launcher:
             notify=spec.notify,
             watchdog=spec.watchdog,
             limits=spec.limits,
+            stdio=spec.stdio,
+            channel=spec.channel,
         )
 
     def probe_order(self, spec: ServiceSpec, check: CommandCheck, slot: str, run: str) -> SpawnOrder:

@@ -12,6 +12,7 @@ from orchestra_supervisor.journal.records import AnyJournal
 from orchestra_supervisor.model.figures import ROLE_PREFIX, FigureRow, Figures
 from orchestra_supervisor.model.spec import Seconds
 from orchestra_supervisor.process.figures import Root
+from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
 
 __all__ = ["LOOK_PERIOD", "Meter", "Sampler", "Scene", "scene_of"]
@@ -38,7 +39,7 @@ class Scene:
 
 def scene_of(services: Mapping[str, Service], roles: Mapping[str, int | None]) -> Scene:
     """Return the services that have a process, and those of our own processes that are there."""
-    runs = {name: one.run for name, one in services.items()}
+    runs = {name: one.run for name, one in visible(services).items()}
     return Scene(
         {name: Root(run.id, run.pid) for name, run in runs.items() if run and run.pid},
         {f"{ROLE_PREFIX}{role}": pid for role, pid in roles.items() if pid is not None},

@@ -102,11 +102,12 @@ class Reloader:
         fleet = self._verbs.stage(result.fleet)
         return report_plan(self._verbs.plan(fleet, self._files.down(fleet)), result.sources)
 
-    async def reload(self, by: str) -> PlanReport:
+    async def reload(self, by: str, allow: Callable[[ReloadPlan], None] = lambda _: None) -> PlanReport:
         """Read the files and go over to what they say; wait until what is no more is down.
 
         Args:
             by: Who or what asked, for the journal.
+            allow: Looks at what would be done, just before it is; if it raises an error of ours, nothing is.
 
         Raises:
             ConfigError: A file is wrong.
@@ -114,7 +115,7 @@ class Reloader:
         """
         with self._supervisor.standing.reloading():
             async with self._lock:
-                report = await self._go_over(by)
+                report = await self._go_over(by, allow)
             await self._files.go_over(self._supervisor.fleet.settings)
             await self._verbs.forget_removed(report.names(Action.REMOVE))
         return report
@@ -161,17 +162,19 @@ class Reloader:
         result.raise_for_errors()
         return result
 
-    async def _go_over(self, by: str) -> PlanReport:
+    async def _go_over(self, by: str, allow: Callable[[ReloadPlan], None]) -> PlanReport:
         try:
             result = await self._load(())
+            # From here on there is no await until all is decided.
+            old, new = self._supervisor.fleet, self._verbs.stage(result.fleet)
+            down = self._files.down(new)
+            plan = self._verbs.plan(new, down)
+            allow(plan)
         except OrchestraError as error:
             data = {**error.to_dict(), "by": by}
             self._bus.publish("config.refused", f"nothing changed: {error.message}", data=data)
             raise
-        # From here on there is no await until all is decided.
-        old, new = self._supervisor.fleet, self._verbs.stage(result.fleet)
-        down = self._files.down(new)
-        report = report_plan(self._verbs.plan(new, down), result.sources)
+        report = report_plan(plan, result.sources)
         settings = settings_after_reload(old.settings, new.settings)
         held = new.model_copy(update={"settings": settings})
         await self._take(held, down)

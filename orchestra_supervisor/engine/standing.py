@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.mcp import OWN_PREFIX
 from orchestra_supervisor.model.spec import FleetSettings
 from orchestra_supervisor.model.states import Desired, Kind, State
 from orchestra_supervisor.rules.service import Service
@@ -134,6 +135,8 @@ class Standing:
 
 
 def _groups_of(service: Service) -> Iterable[str]:
+    if service.spec.name.startswith(OWN_PREFIX):
+        return
     if service.run is not None:
         yield _ALIVE
     if service.desired is not Desired.UP:

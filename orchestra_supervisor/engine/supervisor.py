@@ -38,7 +38,7 @@ from orchestra_supervisor.process.orders import (
     SlotNews,
     Snapshot,
 )
-from orchestra_supervisor.rules.fleet import failed_required, is_well, steady_at, still_up, unsettled
+from orchestra_supervisor.rules.fleet import failed_required, steady_at, still_up, tally, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
@@ -346,9 +346,9 @@ class Supervisor:
                 return
             self.phase = Phase.RUNNING
             self._keeper.note(FLEET_SLOT, Phase.RUNNING)
-            ready = sum(is_well(service) for service in services.values())
-            data: dict[str, object] = {"ready": ready, "services": len(services)}
-            self._bus.publish("fleet.ready", f"{ready} of {len(services)} services are ready", data=data)
+            ready, count = tally(services)
+            data: dict[str, object] = {"ready": ready, "services": count}
+            self._bus.publish("fleet.ready", f"{ready} of {count} services are ready", data=data)
         elif self.phase is Phase.STOPPING:
             if self._is_pending(lambda: still_up(services)):
                 return

@@ -10,6 +10,7 @@ from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import Desired, DownReason, State
+from orchestra_supervisor.rules.demand import callers, refusal
 from orchestra_supervisor.rules.graph import above, below, stop_ranks
 from orchestra_supervisor.rules.inputs import Boot, Input, Respec, Restart, RunNow, Start, Stop
 from orchestra_supervisor.rules.moves import begin_after
@@ -43,21 +44,36 @@ class Verbs:
         if self._supervisor.phase in {Phase.STOPPING, Phase.DOWN}:
             raise ConflictError("the fleet is going down", hint="wait for it, then run `orchestra up`")
 
-    def start(self, names: Iterable[str], why: str) -> list[str]:
+    def start(self, names: Iterable[str], why: str, *, on_demand: bool = False) -> list[str]:
         """Start services, and those of their dependencies that are down or failed.
+
+        Args:
+            names: Services.
+            why: For people.
+            on_demand: Somebody needs them who does not decide about them: what was stopped by hand stays
+                so, and what is on its way is left alone.
 
         Returns:
             Everyone concerned, dependencies first.
+
+        Raises:
+            ConflictError: On demand: one of them must not be started so; none is.
         """
         self.check_open()
+        if on_demand:
+            self._supervisor.decide()  # what was asked for before is seen
         wanted = set(names)
         concerned = [
             name
             for name in self._by_rank(below(wanted, self._supervisor.fleet.services))
             if name in wanted or self._is_down(self._core.services[name])
         ]
+        for name in concerned if on_demand else ():
+            if text := refusal(self._core.services[name]):
+                raise ConflictError(f"{name} {text}", hint=f"orchestra start {name}", service=name)
         for name in concerned:
-            self._core.post(name, Start(why))
+            if not on_demand or self._core.services[name].desired is Desired.DOWN:
+                self._core.post(name, Start(why))
         return concerned
 
     @staticmethod
@@ -96,6 +112,31 @@ class Verbs:
         for name in ordered:
             after = self._before(name, concerned) if with_dependents else ()
             self._core.post(name, Stop(DownReason.OPERATOR, why, after))
+        return ordered
+
+    def stop_idle(self, names: Iterable[str], why: str) -> list[str]:
+        """Let services that nobody needs rest until somebody asks for them again; who is down stays as it is.
+
+        Returns:
+            The services.
+
+        Raises:
+            ConflictError: One of them does not start on demand, or somebody depends on it; none is stopped.
+        """
+        self.check_open()
+        self._supervisor.decide()  # what was asked for before is seen
+        ordered, services = self._by_rank(set(names))[::-1], self._core.services
+        for name in ordered:
+            if services[name].spec.start_on != "demand":
+                hint = f"orchestra stop {name}"
+                raise ConflictError(f"{name} does not start on demand", hint=hint, service=name)
+            needed_by = callers(name, set(self._core.dependents(name)) - set(ordered), services)
+            if needed_by:
+                text = f"{name} is needed by {', '.join(needed_by)}"
+                raise ConflictError(text, hint="stop those first", service=name)
+        for name in ordered:
+            if services[name].desired is Desired.UP:
+                self._core.post(name, Stop(DownReason.DEMAND, why, self._before(name, set(ordered))))
         return ordered
 
     def restart(self, names: Iterable[str], why: str, *, with_dependents: bool) -> list[str]:
@@ -209,8 +250,14 @@ class Verbs:
                 return Start(change.why)
             case Action.STOP:
                 return Stop(DownReason.DISABLED, change.why)
+            case Action.LATER if self._is_enabled_on_demand(change.name, kept_down):
+                return Stop(kept_down, change.why)
             case Action.REMOVE | Action.LIVE | Action.LATER | Action.ROLL:
                 return None
+
+    def _is_enabled_on_demand(self, name: str, kept_down: DownReason) -> bool:
+        """Return whether a service was disabled, and from now on rests until somebody asks for it."""
+        return kept_down is DownReason.DEMAND and self._core.services[name].down_reason is DownReason.DISABLED
 
     async def forget_removed(self, names: Iterable[str]) -> None:
         """Wait until removed services are down, and let go of them."""

@@ -90,6 +90,10 @@ class ServiceReport:
     group: str | None = None
     """The name it shares with its replicas, or None."""
     replica: int | None = None
+    stdio: bool = False
+    """It is an MCP server on its stdin and stdout."""
+    protected: bool = False
+    """Agents ask before they stop or restart it."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form of `status --json`."""

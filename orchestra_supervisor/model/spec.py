@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from orchestra_supervisor.model.checks import GrpcCheck, LogCheck
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
 from orchestra_supervisor.model.log import LogSpec
+from orchestra_supervisor.model.mcp import GATEWAY, McpSettings, McpSpec
 from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.rotation import SecretChangeSpec
@@ -31,8 +32,6 @@ __all__ = [
     "Fleet",
     "FleetSettings",
     "HttpCheck",
-    "McpBackendSpec",
-    "McpSpec",
     "NetworkCheck",
     "PluginCheck",
     "Port",
@@ -225,7 +224,7 @@ class TargetSpec(_Spec):
 class ServiceSpec(_Spec):
     """One service, complete. Paths absolute, command an argument vector, variables expanded."""
 
-    name: Annotated[str, Field(pattern=SERVICE_NAME_PATTERN)]
+    name: Annotated[str, Field(pattern=rf"^{GATEWAY}$|{SERVICE_NAME_PATTERN}")]
     title: str = ""
     description: str = ""
     kind: Kind = Kind.DAEMON
@@ -266,8 +265,12 @@ class ServiceSpec(_Spec):
     """None: it cannot be told to read its configuration again, only restarted."""
     sockets: tuple[SocketSpec, ...] = ()
     """Handed to the program from descriptor 3 on, in this order (LISTEN_FDS)."""
-    start_on: Literal["boot", "connection"] = "boot"
-    """connection: started when a connection comes to one of its sockets."""
+    start_on: Literal["boot", "connection", "demand"] = "boot"
+    """connection: started by a connection to one of its sockets. demand: by whoever asks for it."""
+    stdio: bool = False
+    """Its stdin and stdout are pipes whose far ends the keeper holds, for the gateway; stderr is its log."""
+    channel: bool = False
+    """It is told of the pipes of all stdio services, on a socket of its own."""
     notify: bool = False
     """It says by READY=1 on NOTIFY_SOCKET when it has started; until then it is starting."""
     watchdog: Seconds = 0.0
@@ -283,31 +286,8 @@ class ServiceSpec(_Spec):
     replica: ReplicaSpec | None = None
     """Which of several it is, where the files have one service with `replicas`."""
     on_secret_change: SecretChangeSpec = SecretChangeSpec()
-
-
-class McpBackendSpec(_Spec):
-    """An MCP server behind the gateway: supervised here, spawned over stdio, or external."""
-
-    name: str
-    endpoint: str | None = None
-    argv: tuple[str, ...] | None = None
-    cwd: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    capabilities: tuple[str, ...] = ()
-    description: str = ""
-    priority: int = 999
-    service: str | None = None
-    """The service of this fleet that owns the endpoint's port, or None: external or stdio."""
-
-
-class McpSpec(_Spec):
-    """What `claude_mcp_config.json` and client files say of MCP servers."""
-
-    backends: dict[str, McpBackendSpec] = Field(default_factory=dict)
-    routing: dict[str, str] = Field(default_factory=dict)
-    cache_ttl: Seconds = 0.0
-    cache_strategy: Literal["lru", "none"] = "none"
+    protected: bool = False
+    """Whoever acts for somebody else asks before stopping or restarting it."""
 
 
 class FleetSettings(_Spec):
@@ -342,6 +322,7 @@ class FleetSettings(_Spec):
     plugins: tuple[PluginSpec, ...] = ()
     plugin_entry_points: bool = False
     """The plugins that installed packages bring are loaded too."""
+    mcp: McpSettings = McpSettings()
 
 
 class Fleet(_Spec):

@@ -69,6 +69,8 @@ class DownReason(StrEnum):
     """The fleet goes down."""
     REMOVED = "removed"
     """Gone from the configuration."""
+    DEMAND = "demand"
+    """Started on demand, and nobody has asked; as good as up."""
 
 
 class Condition(StrEnum):

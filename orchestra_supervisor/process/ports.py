@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-__all__ = ["PortOwner", "port_owner", "port_owners"]
+__all__ = ["PortOwner", "is_busy", "port_owner", "port_owners"]
 
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound for serving
 COMMAND_LIMIT = 120
@@ -64,7 +64,7 @@ def port_owners(places: Collection[tuple[str | None, int]]) -> dict[tuple[str | 
         known = next((pid for pid in pids if pid is not None), None)
         if known is not None:
             taken[host, port] = _describe(known)
-        elif pids or _is_busy(host, port):
+        elif pids or is_busy(host, port):
             taken[host, port] = PortOwner(None)
     return taken
 
@@ -88,7 +88,7 @@ def _overlap(host: str | None, address: str) -> bool:
     return host == address or (host == "localhost" and address in {"127.0.0.1", "::1"})
 
 
-def _is_busy(host: str | None, port: int) -> bool:
+def is_busy(host: str | None, port: int) -> bool:
     """Return whether the system refuses the port: held by a socket that is bound, but does not listen yet."""
     address = "0.0.0.0" if host is None else "127.0.0.1" if host == "localhost" else host  # noqa: S104 - never listens
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -112,6 +112,7 @@ def _specs() -> Iterator[ServiceSpec]:
         depends_on={"kept": DependencySpec()},
         restart=RestartSpec(max_restarts=1),
     )
+    yield ServiceSpec(name="s", argv=("x",), cwd="/", start_on="demand", restart=RestartSpec(max_restarts=1))
     for overlap in ("skip", "queue", "replace"):
         yield ServiceSpec(
             name="s",
@@ -129,6 +130,8 @@ def possible_inputs(service: Service) -> Iterator[Input]:
     yield from (Start("by hand"), Stop(DownReason.OPERATOR, "by hand"), Stop(DownReason.SHUTDOWN, "down"))
     yield from (Stop(DownReason.OPERATOR, "by hand", ("above",)), Restart("by hand"))
     yield Restart("by hand", ("above",))
+    if service.spec.start_on == "demand":
+        yield Stop(DownReason.DEMAND, "idle")
     yield Respec(service.spec.model_copy(update={"probes": ProbeSet()}))
     if (
         service.state is State.STOPPED
@@ -136,6 +139,8 @@ def possible_inputs(service: Service) -> Iterator[Input]:
         and service.exit is service.last is None
     ):
         yield from (Boot(DownReason.NONE), Boot(DownReason.DISABLED))
+        if service.spec.start_on == "demand":
+            yield Boot(DownReason.DEMAND)
     if service.spec.depends_on:
         yield from (Dependencies(()), Dependencies((("stops", LEAVING),)))
         yield from (Dependencies(((name, "failed"),)) for name in service.spec.depends_on)
@@ -188,6 +193,7 @@ def _key(service: Service) -> tuple[object, ...]:
         repr(service.spec),  # it holds dicts and cannot be hashed
         service.state,
         service.desired,
+        service.desired is Desired.DOWN and service.down_reason is DownReason.DEMAND,
         run and (run.pid is None, run.leader_ended, run.was_ready),
         ending and (ending.then, ending.failed, ending.after),
         service.unmet,

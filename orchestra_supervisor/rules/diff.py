@@ -99,6 +99,8 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "reload": _live("followed by its next reload"),
     "sockets": _restart(_BORN_WITH),
     "start_on": _restart("decides when it runs"),
+    "stdio": _restart(_BORN_WITH),
+    "channel": _restart(_BORN_WITH),
     "notify": _restart("handed over as NOTIFY_SOCKET"),
     "watchdog": _restart("handed over as WATCHDOG_USEC"),
     "limits": _live("laid on its processes from now on"),
@@ -110,6 +112,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "watch": _live("watched so from now on"),
     "replica": _live("told to the next run"),
     "on_secret_change": _live("asked when a secret changes"),
+    "protected": _live("told to whoever asks"),
 }
 """Every field of a service. A running process knows nothing of a live one."""
 
@@ -129,6 +132,7 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "plugin_entry_points": _live("looked for by the reload"),
     "watch_config": _live("watched so from now on"),
     "watch_debounce": _live("watched so from now on"),
+    "mcp": _live("asked for by the gateway"),
 }
 """Every setting of the fleet."""
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from orchestra_supervisor.model.states import Desired, State
+from orchestra_supervisor.rules.demand import rests
+from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["STEADY", "failed_required", "is_well", "steady_at", "still_up", "unsettled"]
+__all__ = ["STEADY", "failed_required", "is_well", "steady_at", "still_up", "tally", "unsettled"]
 
 STEADY = 1.0
 """Seconds that a required service without a readiness or startup probe has to live before the fleet
@@ -25,7 +27,7 @@ def unsettled(services: Mapping[str, Service], now: float) -> list[str]:
     blocked: dict[str, bool] = {}
     return [
         name
-        for name, service in services.items()
+        for name, service in visible(services).items()
         if service.desired is Desired.UP and not _is_settled(name, services, blocked, now)
     ]
 
@@ -97,9 +99,19 @@ def failed_required(services: Mapping[str, Service]) -> list[str]:
 
 
 def is_well(service: Service) -> bool:
-    """Return whether a service does or has done what it is for; a periodic one may wait for its first run."""
+    """Return whether a service does or has done what it is for.
+
+    A periodic one may wait for its first run, others for a connection or for somebody who asks for them.
+    """
     is_planned = service.state is State.WAITING and service.is_idle
-    return service.state in {State.READY, State.COMPLETED} or is_planned or service.listening
+    at_hand = service.listening or (service.state is State.STOPPED and rests(service))
+    return service.state in {State.READY, State.COMPLETED} or is_planned or at_hand
+
+
+def tally(services: Mapping[str, Service]) -> tuple[int, int]:
+    """Return how many services are well, and how many there are; those of our own do not count."""
+    told = visible(services).values()
+    return sum(map(is_well, told)), len(told)
 
 
 def still_up(services: Mapping[str, Service]) -> list[str]:

@@ -12,13 +12,18 @@ Goal = Callable[[Service], bool | None]
 
 
 def is_ready(service: Service) -> bool | None:
-    """Return whether a service is up, or has done what it is for; a periodic one: goes by its schedule."""
+    """Return whether a service is up, or has done what it is for.
+
+    A periodic one: goes by its schedule. One that starts on demand: rests, and can be asked for.
+    """
     if (service.is_idle and service.desired is Desired.UP) or service.listening:
         return True
     if service.state in {State.READY, State.COMPLETED} and service.ending is None:
         return True
     if service.state is State.FAILED:
         return False
+    if service.state is State.STOPPED and service.down_reason is DownReason.DEMAND:
+        return True
     if service.state is State.STOPPED and service.down_reason is not DownReason.NONE:
         return False
     return None

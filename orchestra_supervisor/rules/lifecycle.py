@@ -193,6 +193,8 @@ def _restart_from_rest(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Restart)
     if service.listening:
         return begin(service, now)  # it waits on, with the sockets that are configured now
+    if service.desired is Desired.DOWN and service.down_reason is DownReason.DEMAND:
+        return Step(service)  # it rests on, until somebody asks for it
     return _start_from_rest(service, Start(event.why), now)
 
 

@@ -117,6 +117,7 @@ def settle_down(service: Service, now: Moment) -> Step:
         DownReason.OPERATOR: "stopped by hand",
         DownReason.SHUTDOWN: "the fleet goes down",
         DownReason.REMOVED: "removed from the configuration",
+        DownReason.DEMAND: "started on demand",
     }.get(service.down_reason, "stopped")
     plan = service.plan and replace(service.plan, current=None, waiting=())
     service = replace(_fresh(service), next_start=None, called=False, plan=plan)

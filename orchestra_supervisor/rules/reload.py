@@ -21,6 +21,7 @@ from orchestra_supervisor.rules.diff import (
     diff_fleets,
     needs_restart,
 )
+from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.rules.updates import groups_of
 
@@ -125,6 +126,7 @@ _KEPT_DOWN = {
     DownReason.DISABLED: "disabled",
     DownReason.NOT_SELECTED: "not selected by --only",
     DownReason.OPERATOR: "stopped by hand",
+    DownReason.DEMAND: "started on demand",
 }
 
 
@@ -158,11 +160,12 @@ def plan_reload(
     settings += [
         Difference(("mcp", *path), before, after, _MCP) for path, before, after in _walk((), old.mcp, new.mcp)
     ]
-    touched = sum(change.name in new.services for change in changes)
+    ours = visible(new.services)
+    touched = sum(change.name in ours for change in changes)
     return ReloadPlan(
         services=tuple(changes),
         settings=tuple(settings),
-        unchanged=len(new.services) - touched,
+        unchanged=len(ours) - touched,
         rolling=tuple(groups_of(new)),
     )
 
@@ -195,6 +198,8 @@ def _changed(old: ServiceSpec, new: ServiceSpec, service: Service | None, *, is_
         return ServiceChange(new.name, Action.RESTART, why, found)
     if service.down_reason is DownReason.DISABLED and new.enabled and not is_kept:
         return ServiceChange(new.name, Action.START, "enabled in the configuration", found)
+    if service.down_reason is DownReason.DEMAND and not is_kept:
+        return ServiceChange(new.name, Action.START, "starts with the fleet now", found)
     return ServiceChange(new.name, Action.LATER, "is down; holds from its next start", found)
 
 

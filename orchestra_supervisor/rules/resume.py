@@ -71,13 +71,13 @@ def resume(
         note: The slot's note, or None.
         held: The keeper's records of the slot, oldest first.
         now: The present moment.
-        down: Why it is left down where there is no note, if it is.
+        down: Why a fresh start leaves it down, if it does.
     """
     if note is None:
         return _resume_without_note(spec, held, now, down)
     service = from_note(spec, note)
     run = service.run
-    renewal = _renewal(service, note)
+    renewal = _renewal(service, note, down)
     if unprobed(service, now).service is not service:
         renewal = (Respec(spec), *renewal)  # the reload took out the probe that it stands waiting for
     if run is None:
@@ -111,21 +111,34 @@ def _is_over(record: Held) -> bool:
     return any(isinstance(news, Gone) for news in record.told)
 
 
-def _renewal(service: Service, note: object) -> tuple[Input, ...]:
+def _renewal(service: Service, note: object, down: DownReason) -> tuple[Input, ...]:
     """Finish a reload during which a daemon died: what was decided by an older spec is decided anew."""
     digest, run = run_digest(service.spec), service.run
     if service.desired is Desired.DOWN and service.down_reason is DownReason.REMOVED:
         back = "back in the configuration"
+        if down is DownReason.DEMAND:
+            return (Stop(down, back),)
         return (Start(back) if service.spec.enabled else Stop(DownReason.DISABLED, back),)
     decided_by = cast("dict[str, object]", note).get("digest", digest) if isinstance(note, dict) else digest
     if decided_by == digest and (run is None or run.digest == digest):
         return ()
     if service.desired is Desired.DOWN:
-        was_disabled = service.down_reason is DownReason.DISABLED
-        return (Start("enabled in the configuration"),) if was_disabled and service.spec.enabled else ()
+        return _renewal_at_rest(service, down)
     if not service.spec.enabled:
         return (Stop(DownReason.DISABLED, "disabled in the configuration"),)
     return (Restart("its configuration changed"),)
+
+
+def _renewal_at_rest(service: Service, down: DownReason) -> tuple[Input, ...]:
+    """Return what another spec means to a service that is not wanted up."""
+    if service.down_reason is DownReason.DISABLED and service.spec.enabled:
+        why = "enabled in the configuration"
+        return (Stop(down, why),) if down is DownReason.DEMAND else (Start(why),)
+    if service.down_reason is DownReason.DEMAND and not service.spec.enabled:
+        return (Stop(DownReason.DISABLED, "disabled in the configuration"),)
+    if service.down_reason is DownReason.DEMAND and service.spec.start_on != "demand":
+        return (Start("starts with the fleet now"),)
+    return ()
 
 
 def _forget(held: tuple[Held, ...]) -> tuple[Effect, ...]:

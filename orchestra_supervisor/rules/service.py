@@ -328,6 +328,8 @@ def to_report(service: Service, moment: Moment, by_group: Collection[str] = ()) 
         tags=spec.tags,
         group=spec.replica.group if spec.replica else None,
         replica=spec.replica.number if spec.replica else None,
+        stdio=spec.stdio,
+        protected=spec.protected,
         last_run=service.last,
         next_run=next_run,
     )

@@ -2,6 +2,7 @@
 
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.model.figures import ROLE_PREFIX, FigureQuery, Figures
+from orchestra_supervisor.rules.naming import visible
 
 __all__ = ["FigureTeller"]
 
@@ -34,10 +35,11 @@ class FigureTeller:
         meter = self._control.meter
         if meter is not None:
             meter.look()
-        roles = ("keeper", "logger", "daemon")
+        roles = ["keeper", "logger", "daemon"]
+        roles += ["gateway"] if self.latest(f"{ROLE_PREFIX}gateway") else []  # it is there when it is needed
         answer: dict[str, object] = {
             "period": 0.0 if meter is None else meter.period(),
-            "services": {name: self.latest(name) for name in self._control.supervisor.services},
+            "services": {name: self.latest(name) for name in visible(self._control.supervisor.services)},
             "roles": {role: self.latest(ROLE_PREFIX + role) for role in roles},
         }
         if since is not None:

@@ -6,6 +6,10 @@ from pydantic import BaseModel
 
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.surfaces.requests import (
+    AuditRequest,
+    CheckRequest,
+    DemandRequest,
+    HeadersRequest,
     PlanRequest,
     ReloadRequest,
     RestartRequest,
@@ -14,15 +18,14 @@ from orchestra_supervisor.surfaces.requests import (
     ShutdownRequest,
     SignalRequest,
     TellRequest,
-    VerbRequest,
     WaitRequest,
 )
 
 __all__ = ["openapi_document"]
 
 _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
-    "/v1/start": ("Start services and the dependencies they need", VerbRequest),
-    "/v1/stop": ("Stop services; they stay down", VerbRequest),
+    "/v1/start": ("Start services and the dependencies they need", DemandRequest),
+    "/v1/stop": ("Stop services; they stay down", DemandRequest),
     "/v1/restart": ("Give services a new run", RestartRequest),
     "/v1/scale": ("Have other numbers of replicas", ScaleRequest),
     "/v1/run": ("Run periodic and once services now, beside their schedules", RunRequest),
@@ -31,6 +34,13 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
     "/v1/wait": ("Wait for services to be ready, stopped or completed", WaitRequest),
     "/v1/plan": ("Say what a reload would do, without doing it", PlanRequest),
     "/v1/reload": ("Read the configuration anew; a bad file changes nothing", ReloadRequest),
+    "/v1/config/apply": ("Go over to the files, if they bring no new commands", ReloadRequest),
+    "/v1/check": ("Run the probes of services now, and say who listens on their ports", CheckRequest),
+    "/v1/audit": ("Write down what somebody did; for the owner", AuditRequest),
+    "/v1/mcp/headers": (
+        "The headers of an MCP server with secrets filled in; an admin alone",
+        HeadersRequest,
+    ),
     "/v1/shutdown": ("Take the fleet down", ShutdownRequest),
 }
 
@@ -42,6 +52,8 @@ _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/status": ("The daemon and the services as they stand", {"names": _TEXT}),
     "/v1/figures": ("What the services and our own processes use; asking raises the rate", {"since": _SPAN}),
     "/v1/services/{name}/figures": ("What a service uses and has used", {"since": _SPAN}),
+    "/v1/config": ("The fleet as applied, without secrets", {"names": _TEXT}),
+    "/v1/mcp": ("The MCP servers behind the gateway, and its settings", {}),
     "/v1/plugins": ("The plugins as they stand", {}),
     "/v1/events": (
         "Events from the journal, the newest `limit` in ascending order",

@@ -2,11 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from orchestra_supervisor.model.replicas import MAX_REPLICAS
 
 __all__ = [
+    "AuditRequest",
+    "CheckRequest",
+    "DemandRequest",
+    "HeadersRequest",
     "PlanRequest",
     "ReloadRequest",
     "RestartRequest",
@@ -38,6 +42,13 @@ class VerbRequest(_Request):
     timeout: Timeout = 60.0
     with_dependents: bool = False
     reason: str = ""
+
+
+class DemandRequest(VerbRequest):
+    """Start or stop services, perhaps as one who needs them and does not decide about them."""
+
+    demand: bool = False
+    """start: refused where somebody has stopped one by hand; stop: it rests until it is needed again."""
 
 
 class RestartRequest(VerbRequest):
@@ -101,6 +112,30 @@ class PlanRequest(_Request):
 
 class ReloadRequest(_Request):
     """Read the configuration anew."""
+
+
+class CheckRequest(_Request):
+    """Run the probes of services now."""
+
+    names: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=5_000)] = []
+    """None: nobody is checked, and only ports are looked at."""
+    ports: Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], Field(max_length=64)] = []
+    """Further TCP ports whose owners are wanted."""
+
+
+class AuditRequest(_Request):
+    """Write down what somebody did."""
+
+    kind: Annotated[str, Field(pattern=r"^mcp\.[a-z_]{1,40}$")]
+    message: Annotated[str, Field(min_length=1, max_length=1_000)]
+    service: Annotated[str, Field(max_length=64)] = ""
+    data: Annotated[dict[str, JsonValue], Field(max_length=50)] = {}
+
+
+class HeadersRequest(_Request):
+    """Tell the headers of an MCP server, with secrets filled in."""
+
+    backend: Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ShutdownRequest(_Request):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 
-__all__ = ["BACKLOG", "MAX_SOCKET_PATH", "BoundSocket", "bind_unix_socket"]
+__all__ = ["BACKLOG", "MAX_SOCKET_PATH", "BoundSocket", "bind_unix_socket", "place_socket"]
 
 MAX_SOCKET_PATH = 107
 """Bytes of a path in `sockaddr_un`, the closing NUL aside. Source: unix(7)."""
@@ -98,6 +98,33 @@ def bind_unix_socket(path: Path, *, mode: int = 0o600, group: str | None = None)
             path=str(path),
         ) from error
     return bound
+
+
+def place_socket(path: Path, group: str | None = None) -> Path:
+    """Return where the keeper is to open a socket; `<stem>.path` tells it where that is not the wanted place.
+
+    Args:
+        path: Where clients look for it.
+        group: Name of the group that it will belong to, or None.
+
+    Raises:
+        ConflictError: No place can be had.
+        ConfigError: There is no such group, or we may not give files to it.
+    """
+    path = path.absolute()
+    gid = None if group is None else _group_id(group)
+    pointer = path.with_name(path.stem + ".path")
+    try:
+        if _fits(path):
+            pointer.unlink(missing_ok=True)
+            return path
+        place = _short_folder(path, gid) / path.name
+        _write_pointer(pointer, place)
+    except OSError as error:
+        hint = f"make {path.parent} a directory that is writable, or choose another home with --home"
+        text = f"{path}: there is no place for this socket: {error.strerror}"
+        raise ConflictError(text, hint=hint, path=str(path)) from error
+    return place
 
 
 def _bind(place: Path, mode: int, gid: int | None, pointer: Path | None) -> BoundSocket:

@@ -26,7 +26,9 @@ from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, FleetSettings
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.process.orders import Pinged
+from orchestra_supervisor.rules.demand import calls_for, rests
 from orchestra_supervisor.rules.diff import run_digest
+from orchestra_supervisor.rules.left_down import left_down
 from orchestra_supervisor.rules.service import to_note
 from tests.simulation.fleets import draw_change, draw_fleet
 from tests.simulation.world import Link, ShutdownAsked, Violation, World
@@ -144,7 +146,7 @@ class Schedule:
             load=self._load,
             apply=self._apply,
             tell=lambda _: None,
-            down=_down,
+            down=left_down,
             launcher=outside.launcher,
             on_applied=lambda: None,
             go_over=_no_plugins,
@@ -154,7 +156,7 @@ class Schedule:
         )
         scope = self._scope = anyio.CancelScope()
         snapshot = self.world.snapshot()
-        down = _down(self.fleet)
+        down = left_down(self.fleet)
 
         async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
             with scope:
@@ -203,6 +205,9 @@ class Schedule:
             lambda: verbs.stop(some, "by hand", with_dependents=both),
             lambda: verbs.restart(some, "by hand", with_dependents=both),
             lambda: verbs.run([n for n in some if self._is_planned(n)], "by hand", planned=self.clock.wall()),
+            lambda: self._demand(verbs, some),
+            lambda: self._demand(verbs, some[:1]),
+            lambda: self._release(verbs, some[:1]),
             lambda: self._crash(some[0]),
             self._ask_reload,
             self._ask_reload,
@@ -217,6 +222,28 @@ class Schedule:
         actions[choice]()
         if self.rng.random() < 0.2:
             await self._kill_daemon(tasks)
+
+    def _demand(self, verbs: Verbs, names: list[str]) -> None:
+        """Somebody needs services who does not decide about them; a stop by hand stays what it is."""
+        assert self.supervisor is not None
+        self.supervisor.decide()
+        before = {name: one for name, one in self.supervisor.services.items() if one.desired is Desired.DOWN}
+        try:
+            verbs.start(names, "on demand", on_demand=True)
+        except ConflictError as error:
+            self.world.say(f"refused: {error.message}")
+        self.supervisor.decide()
+        for name, was in before.items():
+            is_up = self.supervisor.services[name].desired is Desired.UP
+            if is_up and was.down_reason is not DownReason.DEMAND:
+                raise Violation(f"{name} ({was.reason}) was started on demand")
+
+    def _release(self, verbs: Verbs, names: list[str]) -> None:
+        """Nobody needs a service any more; it rests where nothing depends on it."""
+        try:
+            verbs.stop_idle(names, "idle")
+        except ConflictError as error:
+            self.world.say(f"refused: {error.message}")
 
     def _is_planned(self, name: str) -> bool:
         return self.world.specs[name].schedule is not None
@@ -276,6 +303,7 @@ class Schedule:
             raise Violation("a ping was not answered")
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
+            self._check_demand(name)
         orders = self.world.orders.copy()
         view = self._view()
         await anyio.sleep(PEACE / 3)
@@ -359,6 +387,19 @@ class Schedule:
                 return  # it will never be healthy, and a run that was ready once is not held to the timeout
         raise Violation(f"{name} is {state} ({service.reason}) after {PEACE} s of peace, desired {desired}")
 
+    def _check_demand(self, name: str) -> None:
+        """Nobody rests whom somebody needs, and only who starts on demand rests at all."""
+        assert self.supervisor is not None
+        services = self.supervisor.services
+        service = services[name]
+        if not rests(service):
+            return
+        if service.spec.start_on != "demand":
+            raise Violation(f"{name} starts with the fleet, and rests")
+        for other in self.supervisor.core.dependents(name):
+            if calls_for(services[other]):
+                raise Violation(f"{name} rests, and {other} needs it")
+
     def _check_restarts(self) -> None:
         """By policy alone, no window holds more starts than the limit and the first one allow."""
         for name, starts in self.world.spawns.items():
@@ -404,10 +445,6 @@ class Schedule:
         except ConflictError:
             return
         raise Violation("a fleet that is down takes orders")
-
-
-def _down(fleet: Fleet) -> dict[str, DownReason]:
-    return {name: DownReason.DISABLED for name, spec in fleet.services.items() if not spec.enabled}
 
 
 async def _no_plugins(_: FleetSettings) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestra_supervisor.engine import prober
+from orchestra_supervisor.engine import prober, verbs
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.rules import due, graph, moves, reload, resume
@@ -119,7 +119,7 @@ def no_memory_of_being_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_end_of_a_reload_that_was_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing_to_do(_service: object, _note: object) -> tuple[()]:
+    def nothing_to_do(_service: object, _note: object, _down: object) -> tuple[()]:
         return ()
 
     monkeypatch.setattr(resume, "_renewal", nothing_to_do)
@@ -158,6 +158,17 @@ def nothing_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule_rules, "_moved", stays)
 
 
+def no_call_for_what_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Core, "_call_for", nothing)
+
+
+def a_demand_that_undoes_a_stop_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_service: Service) -> str:
+        return ""
+
+    monkeypatch.setattr(verbs, "refusal", never)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
@@ -175,6 +186,8 @@ def nothing_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
         no_memory_of_plans,
         no_looks,
         nothing_dealt_with,
+        no_call_for_what_rests,
+        a_demand_that_undoes_a_stop_by_hand,
     ],
 )
 def test_a_fault_is_found_by_some_schedule(

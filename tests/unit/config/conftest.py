@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,10 @@ def load_service(load: Load):
         return result.fleet.services["one"]
 
     return load_service
+
+
+@pytest.fixture
+def free_tcp_listener() -> Iterator[int]:
+    """Listen on a port of this host; the number of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]

@@ -268,10 +268,12 @@ def mcp(load, servers: object, services: object = None, key: str = "mcp_servers"
 def test_mcp_servers_are_read_under_every_key(load, key):
     servers = {"a": {"url": "http://localhost:1/mcp", "type": "http", "headers": {"X": "y"}}}
     servers["b"] = {"command": "python", "args": ["x.py", "${TOKEN_DIR}"], "cwd": "sub", "env": {"N": 1}}
-    backends = mcp(load, servers, key=key).fleet.mcp.backends
+    fleet = mcp(load, servers, key=key).fleet
+    backends, run_here = fleet.mcp.backends, fleet.services["b"]
     assert (backends["a"].endpoint, backends["a"].headers) == ("http://localhost:1/mcp", {"X": "y"})
-    assert (backends["b"].argv, backends["b"].env) == (("python", "x.py", "/t"), {"N": "1"})
-    assert backends["b"].cwd.endswith("/sub")
+    assert (backends["b"].endpoint, backends["b"].service) == (None, "b")
+    assert (run_here.argv, run_here.env) == (("python", "x.py", "/t"), {"N": "1"})
+    assert run_here.cwd.endswith("/sub")
 
 
 def test_an_endpoint_on_the_port_of_a_service_is_that_service(load):

@@ -61,6 +61,8 @@ OTHER: dict[str, tuple[object, bool]] = {
     "reload": (ReloadSpec(signal="SIGHUP"), False),
     "sockets": ((SocketSpec(name="s", host="127.0.0.1", port=1),), True),
     "start_on": ("connection", True),
+    "stdio": (True, True),
+    "channel": (True, True),
     "notify": (True, True),
     "watchdog": (1.0, True),
     "limits": (LimitsSpec(pids=1), False),
@@ -71,6 +73,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "tags": (("t",), False),
     "watch": (WatchSpec(paths=("src",)), False),
     "on_secret_change": (SecretChangeSpec(action="restart"), False),
+    "protected": (True, False),
 }
 
 

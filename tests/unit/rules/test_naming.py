@@ -1,7 +1,7 @@
 import pytest
 
 from orchestra_supervisor.model.errors import InvalidRequest, UnknownService
-from orchestra_supervisor.rules.naming import resolve_names
+from orchestra_supervisor.rules.naming import resolve_names, visible
 
 KNOWN = ["backend", "mcp_memory", "mcp_files", "context"]
 
@@ -71,3 +71,14 @@ def test_a_tag_means_all_that_have_it() -> None:
     with pytest.raises(UnknownService, match="no service has the tag of 'tag:mpc'") as caught:
         resolve_names(["tag:mpc"], KNOWN, groups)
     assert caught.value.hint == "did you mean tag:mcp?"
+
+
+def test_services_of_our_own_are_meant_by_their_name_alone() -> None:
+    known = ["a", "@gateway"]
+    assert resolve_names(["@gateway"], known) == ["@gateway"]
+    assert resolve_names(["all", "*"], known) == ["a"]
+    for pattern in ("@*", "@gate", "gateway"):
+        with pytest.raises(UnknownService) as caught:
+            resolve_names([pattern], known)
+        assert caught.value.hint == "known: a"
+    assert visible({"a": 1, "@gateway": 2}) == {"a": 1}

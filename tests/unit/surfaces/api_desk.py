@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 import anyio
 from anyio import to_thread
 
+from orchestra_supervisor.agent_room import AgentRoom
 from orchestra_supervisor.config.load import Sources
 from orchestra_supervisor.config.plan import PlanReport, report_plan
 from orchestra_supervisor.control import Control, Principal, Role
@@ -18,6 +19,7 @@ from orchestra_supervisor.model.plugin import PluginReport
 from orchestra_supervisor.model.spec import Fleet, FleetSettings, ServiceSpec
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.probes.outcome import ProbeOutcome
+from orchestra_supervisor.surfaces.agent_api import agent_routes
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from tests.unit.engine.desk import Desk, FakeKeeper, running
 from tests.unit.surfaces.client import serving
@@ -62,6 +64,7 @@ async def api_of(
     check: Callable[[str], ProbeOutcome] | None = None,
     known: anyio.Event | None = None,
     plugins: Callable[[], list[PluginReport]] = list,
+    room: Callable[[Control, Desk], AgentRoom] | None = None,
 ) -> AsyncGenerator[Api]:
     settings = FleetSettings(remember_stops=remember_stops)
     fleet = Fleet(services={spec.name: spec for spec in specs}, settings=settings)
@@ -90,5 +93,7 @@ async def api_of(
         context = ApiContext(
             control, "1.2.3", lambda: {"pid": 1}, lambda name: folder / f"{name}.log", plugins
         )
+        if room is not None:
+            context = replace(context, more=agent_routes(room(control, desk)))
         async with serving(make_app(context), folder / "control.sock") as path:
             yield Api(desk, control, ControlClient(path, timeout=5.0), path)

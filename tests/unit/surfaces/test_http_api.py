@@ -13,8 +13,10 @@ import pytest
 from anyio import to_thread
 from starlette.routing import Route
 
+from orchestra_supervisor.agent_room import AgentRoom
 from orchestra_supervisor.control_client import ControlClient, ControlError, SseEvent, rows
 from orchestra_supervisor.engine.meter import Meter, Scene
+from orchestra_supervisor.engine.ports import SecretResolver
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.errors import ERROR_KINDS
 from orchestra_supervisor.model.events import Event
@@ -24,6 +26,8 @@ from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.surfaces import http_api
+from orchestra_supervisor.surfaces.agent_api import agent_routes
+from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from tests.unit.engine.desk import FakeKeeper, replicas_of, settle
 from tests.unit.surfaces.api_desk import Api, api_of, call, service
 from tests.unit.surfaces.client import ask
@@ -452,9 +456,10 @@ async def test_the_plugins_are_reported_with_every_key_that_the_page_lists(folde
 async def test_every_route_is_in_the_document_and_the_page_and_nothing_else_is(folder: Path) -> None:
     async with api_of(folder, service("web")) as api:
         document = await call(api.client.request, "GET", "/openapi.json")
-        app = http_api.make_app(
-            http_api.ApiContext(api.control, "1", dict[str, object], lambda name: folder / name)
-        )
+        agents = agent_routes(cast("AgentRoom", None))  # asked for nothing
+        more = mcp_routes(api.control, cast("SecretResolver", None), beside=agents)
+        context = http_api.ApiContext(api.control, "1", dict[str, object], lambda name: folder / name)
+        app = http_api.make_app(replace(context, more=more))
     routes = {
         (method, route.path)
         for route in app.routes

@@ -1,0 +1,393 @@
+"""One backend: its instances, and the calls that are made to it.
+
+A call finds an instance, waits until that can be called, speaks to it in the way that it speaks, and
+comes back with a result, or with an error that says whether to try again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from orchestra_supervisor.gateway.backends.callbacks import Callbacks
+from orchestra_supervisor.gateway.backends.channel import StdioChannel
+from orchestra_supervisor.gateway.backends.choice import Chooser, HttpChooser, Seat, StdioChooser
+from orchestra_supervisor.gateway.backends.conversation import Conversation, Deadline
+from orchestra_supervisor.gateway.backends.crew import Crew
+from orchestra_supervisor.gateway.backends.instance import Instance
+from orchestra_supervisor.gateway.backends.introduction import Introduction
+from orchestra_supervisor.gateway.backends.link import Call, LinkError, Trouble
+from orchestra_supervisor.gateway.backends.listing import Lists
+from orchestra_supervisor.gateway.backends.memory import EraMemory
+from orchestra_supervisor.gateway.backends.params import plain_params, stamped, untokened
+from orchestra_supervisor.gateway.backends.parking import Parked, Parking, answer_of, fingerprint
+from orchestra_supervisor.gateway.backends.refusals import too_late, unavailable
+from orchestra_supervisor.gateway.backends.rounds import is_question, run_rounds
+from orchestra_supervisor.gateway.backends.runner import Runner
+from orchestra_supervisor.gateway.backends.sources import HttpSource, Source, StdioSource
+from orchestra_supervisor.gateway.backends.spec import BackendSpec
+from orchestra_supervisor.gateway.backends.visit import Visit
+from orchestra_supervisor.gateway.endpoint import Era, Exchange
+from orchestra_supervisor.gateway.messages import CONNECTION_CLOSED, INVALID_PARAMS, Json, RpcError
+
+__all__ = ["Audience", "Backend", "Surroundings"]
+
+_TICK = 1.0  # seconds between looks at what is idle or expired
+_STATES = 1024  # of stateless calls that are to come again, each bound to its instance
+
+
+class Audience(Protocol):
+    """Is told what becomes of a backend. Never blocks."""
+
+    def listed(self, backend: "Backend") -> None:
+        """Be told that it has lists, perhaps others than before."""
+        ...
+
+    def updated(self, backend: "Backend", uri: str) -> None:
+        """Be told that a resource is another."""
+        ...
+
+
+class Surroundings:
+    """What all backends have in common.
+
+    Args:
+        channel: Of the stdio servers.
+        memory: Of what servers said.
+        callbacks: To the daemon.
+    """
+
+    def __init__(self, channel: StdioChannel, memory: EraMemory, callbacks: Callbacks) -> None:
+        self.channel = channel
+        self.memory = memory
+        self.callbacks = callbacks
+
+
+class Backend:
+    """See the module.
+
+    Args:
+        spec: What the daemon says of it.
+        around: What all backends have in common.
+        audience: Told of its lists and resources.
+        lists: The last good ones of an earlier life.
+        introduction: What it said of itself then.
+    """
+
+    def __init__(
+        self,
+        spec: BackendSpec,
+        around: Surroundings,
+        audience: Audience,
+        lists: Lists,
+        introduction: Introduction | None,
+    ) -> None:
+        self.spec = spec
+        self.lists = lists
+        self.introduction = introduction
+        self.is_ended = False
+        """It was replaced or removed."""
+        self.calls = 0
+        self.failures = 0
+        self._around = around
+        self._audience = audience
+        self._runner = Runner(around.callbacks, is_lazy=spec.is_lazy)
+        self._parking = Parking()
+        self._states: OrderedDict[str, Seat] = OrderedDict()
+        self._group: anyio.abc.TaskGroup | None = None
+        self._crew = Crew(spec.name)
+        self._chooser: Chooser = (
+            StdioChooser(spec, self._make, self._crew.drop, self._wake, around.callbacks)
+            if spec.is_stdio
+            else HttpChooser(spec, self._make, self._crew.drop)
+        )
+
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """Return its instances; the first one lists."""
+        return self._chooser.seats
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether it can be called without being started."""
+        return any(seat.instance.is_ready for seat in self.seats)
+
+    @property
+    def parked(self) -> int:
+        """Return how many calls wait for their clients."""
+        return len(self._parking)
+
+    def lists_before(self) -> Lists:
+        """Return the last good lists; see instance.Listener."""
+        return self.lists
+
+    def listed(self, lists: Lists, introduction: Introduction) -> None:
+        """Take lists; see instance.Listener."""
+        self.lists, self.introduction = lists, introduction
+        self._audience.listed(self)
+
+    def updated(self, uri: str) -> None:
+        """Hand on that a resource is another; see instance.Listener."""
+        self._audience.updated(self, uri)
+
+    def update(self, spec: BackendSpec) -> bool:
+        """Take new words about it; False where it has to be made anew."""
+        same = replace(
+            self.spec,
+            description=spec.description,
+            capabilities=spec.capabilities,
+            priority=spec.priority,
+            tools=spec.tools,
+            members=spec.members,
+            pins=spec.pins,
+            cache=spec.cache,
+        )
+        if same != spec:
+            return False
+        self.spec = spec
+        self._chooser.update(spec)
+        return True
+
+    async def run(self) -> None:
+        """Keep its instances. For a task, which is cancelled to end it."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                self._crew.begin(group)
+                group.start_soon(self._learn)
+                while True:
+                    await anyio.sleep(_TICK)
+                    await self._tidy()
+        finally:
+            self._group = None
+            self._crew.end()
+            self._parking.clear()
+
+    async def call(
+        self,
+        method: str,
+        params: Json,
+        exchange: Exchange,
+        *,
+        is_safe: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Json:
+        """Make a client's call.
+
+        Args:
+            method: `tools/call`, ...
+            params: As the server is to get them; `_meta` as the client sent it.
+            exchange: Who asks, and the way back to them.
+            is_safe: It may be made twice.
+            headers: `Mcp-Param-*`.
+
+        Raises:
+            RpcError: The server's own, or ours where it cannot be called.
+        """
+        self.calls += 1
+        deadline = Deadline(self.spec.timeout)
+        with deadline.scope:
+            try:
+                parked = self._taken_up(method, params, exchange)
+                if parked is not None:
+                    return await self._go_on(parked, method, params, exchange, deadline)
+                try:
+                    return await self._attempt(method, params, exchange, deadline, headers)
+                except LinkError as error:
+                    if error.was_sent and not (is_safe and self.spec.is_retry_safe):
+                        raise
+                return await self._attempt(method, params, exchange, deadline, headers)
+            except LinkError as error:
+                self.failures += 1
+                raise unavailable(self.spec.name, error) from error
+        self.failures += 1
+        raise too_late(self.spec.name, self.spec.timeout)
+
+    async def introduced(self) -> Introduction:
+        """Return what it said of itself; one that nobody has met is waited for, and started.
+
+        Raises:
+            RpcError: It cannot be met.
+        """
+        if self.introduction is None and self.seats:
+            with Visit(self.seats[0].instance) as visit:
+                try:
+                    await self._runner.ready(visit.instance, self.seats[0].service)
+                except LinkError as error:
+                    raise unavailable(self.spec.name, error) from error
+        if self.introduction is None:
+            raise RpcError(CONNECTION_CLOSED, f"{self.spec.name} has not introduced itself yet")
+        return self.introduction
+
+    async def watch(self, uri: str) -> Callable[[], None]:
+        """Have it tell of a resource until what is returned is called.
+
+        Raises:
+            RpcError: It cannot be called, or does not tell.
+        """
+        seat = self.seats[0]
+        if self.introduction is not None and not self.introduction.can("resources", "subscribe"):
+            raise RpcError(
+                INVALID_PARAMS, f"{self.spec.name} does not tell of changes to {uri}", {"uri": uri}
+            )
+        with Visit(seat.instance):
+            try:
+                await self._runner.ready(seat.instance, seat.service)
+            except LinkError as error:
+                raise unavailable(self.spec.name, error) from error
+            return seat.instance.subscriptions.watch(uri)
+
+    async def notify(self, method: str, params: Json) -> None:
+        """Hand on a client's notification to the handshake instances that belong to one client alone."""
+        for seat in self.seats:
+            introduction = seat.instance.introduction
+            if seat.owner and introduction is not None and introduction.era is Era.HANDSHAKE:
+                try:
+                    await seat.instance.notify(method, params)
+                except LinkError as error:
+                    seat.instance.report(error)
+
+    def _make(self, name: str, *, client: Json, era: Era | None = None, is_lister: bool = True) -> Instance:
+        around, spec = self._around, self.spec
+        source: Source = (
+            StdioSource(around.channel, around.memory, spec.name, name)
+            if spec.is_stdio
+            else HttpSource(
+                around.memory,
+                spec.name,
+                spec.url,
+                around.callbacks.headers,
+                is_on_demand=bool(spec.service) and spec.is_lazy,
+            )
+        )
+        known = around.memory.era_of(spec.name)
+        instance = Instance(
+            name, spec, source, self, client=client, era=era, known_era=known, is_lister=is_lister
+        )
+        self._crew.add(instance)
+        return instance
+
+    def _wake(self, seat: Seat) -> None:
+        if self._group is not None and not seat.instance.lock.locked():
+            self._group.start_soon(self._start, seat)
+
+    async def _start(self, seat: Seat) -> None:
+        try:
+            await self._runner.start(seat.instance, seat.service)
+        except LinkError:
+            return  # its state says so, and a call tries again
+
+    async def _learn(self) -> None:
+        """Start it once where it is not started by calls, or where nobody knows yet what it offers."""
+        await self._around.channel.held.wait()
+        seat = self.seats[0] if self.seats else None
+        if seat is None or not seat.service or (self.spec.is_lazy and self.introduction is not None):
+            return
+        await self._start(seat)
+
+    async def _tidy(self) -> None:
+        self._parking.expire()
+        for seat in self._chooser.expired():
+            await self._runner.stop(seat.instance, seat.service)
+        if not self.spec.is_lazy or not self.spec.idle_stop or not self.spec.service:
+            return
+        oldest = anyio.current_time() - self.spec.idle_stop
+        for service in {seat.service for seat in self.seats}:
+            instances = [seat.instance for seat in self.seats if seat.service == service]
+            if all(one.is_idle_since(oldest) for one in instances) and any(one.is_ready for one in instances):
+                is_stopped = await self._runner.stop(instances[0], service)
+                for other in instances[1:] if is_stopped else ():
+                    await other.source.stopped()
+
+    async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
+        state = params.get("requestState")
+        bound = self._states.pop(state, None) if isinstance(state, str) else None
+        return (
+            bound
+            if bound is not None and bound in self.seats
+            else await self._chooser.choose(exchange.caller)
+        )
+
+    async def _attempt(
+        self,
+        method: str,
+        params: Json,
+        exchange: Exchange,
+        deadline: Deadline,
+        headers: Sequence[tuple[str, str]],
+    ) -> Json:
+        seat = await self._seat_for(params, exchange)
+        instance = seat.instance
+        visit = Visit(instance)
+        try:
+            try:
+                introduction = await self._runner.ready(instance, seat.service)
+            except LinkError as error:
+                if error.trouble is Trouble.NOT_MCP and self._chooser.refused_handshake(seat):
+                    return await self._attempt(method, params, exchange, deadline, headers)
+                raise unavailable(self.spec.name, error) from error
+            has_progress = "progressToken" in exchange.meta
+            if introduction.era is Era.HANDSHAKE:
+                call = await instance.begin(method, plain_params(params), has_progress=has_progress)
+                return await self._converse(call, visit, method, params, exchange, deadline)
+
+            async def send(asked: Json) -> Json:
+                sent = stamped(untokened(asked), introduction.version, exchange.caller)
+                call = await instance.begin(method, sent, has_progress=has_progress, headers=headers)
+                return await Conversation(call, exchange, deadline, None).result()
+
+            result = await run_rounds(send, params, exchange, deadline)
+            instance.answered()
+            return self._bound(result, seat, exchange)
+        except LinkError as error:
+            instance.report(error)
+            raise
+        finally:
+            visit.leave()
+
+    async def _converse(
+        self, call: Call, visit: Visit, method: str, params: Json, exchange: Exchange, deadline: Deadline
+    ) -> Json:
+        def park(call: Call, question: Json) -> Json | None:
+            about = fingerprint(method, params)
+            parked = self._parking.park(call, question, exchange.caller, about, visit)
+            visit.is_kept = parked is not None
+            return parked
+
+        is_stateless = exchange.caller.era is Era.STATELESS
+        try:
+            result = await Conversation(call, exchange, deadline, park if is_stateless else None).result()
+        except RpcError:
+            visit.instance.answered()
+            raise
+        visit.instance.answered()
+        return result
+
+    def _taken_up(self, method: str, params: Json, exchange: Exchange) -> Parked | None:
+        if "requestState" not in params:
+            return None
+        return self._parking.take(params, exchange.caller, fingerprint(method, params))
+
+    async def _go_on(
+        self, parked: Parked, method: str, params: Json, exchange: Exchange, deadline: Deadline
+    ) -> Json:
+        visit = parked.visit
+        visit.is_kept = False
+        try:
+            await parked.call.answer(answer_of(parked, params))
+            return await self._converse(parked.call, visit, method, params, exchange, deadline)
+        finally:
+            visit.leave()
+
+    def _bound(self, result: Json, seat: Seat, exchange: Exchange) -> Json:
+        """Return the result as the client's era has it; one that asks is bound to its instance."""
+        if exchange.caller.era is Era.HANDSHAKE:
+            result.pop("resultType", None)
+        elif is_question(result) and isinstance(state := result.get("requestState"), str):
+            self._states[state] = seat
+            while len(self._states) > _STATES:
+                self._states.popitem(last=False)
+        return result

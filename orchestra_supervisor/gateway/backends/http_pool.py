@@ -1,0 +1,234 @@
+"""HTTP/1.1 requests over kept connections, one response at a time: what a link needs, and no more.
+
+Source: RFC 9112, by h11.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import anyio
+import h11
+
+from orchestra_supervisor.gateway.backends.http_socket import ByteStream, dial
+from orchestra_supervisor.gateway.backends.link import MESSAGE_LIMIT, LinkError, Trouble
+
+__all__ = ["HttpPool", "Response", "Target", "parse_target"]
+
+_KEPT = 16  # idle connections
+_KEPT_FOR = 4.0  # seconds idle: uvicorn closes after 5
+_HEAD_LIMIT = 64 * 1024  # bytes of a response's head
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL, taken apart.
+
+    Attributes:
+        host: Name or address.
+        port: Of it.
+        is_tls: https.
+        path: With the query.
+        authority: What the Host header says.
+    """
+
+    host: str
+    port: int
+    is_tls: bool
+    path: str
+    authority: str
+
+    @property
+    def place(self) -> str:
+        """Return the URL."""
+        return f"{'https' if self.is_tls else 'http'}://{self.authority}{self.path}"
+
+    def with_path(self, path: str) -> "Target":
+        """Return another path at the same server."""
+        return Target(self.host, self.port, self.is_tls, path, self.authority)
+
+
+def parse_target(url: str) -> Target:
+    """Take a URL apart.
+
+    Raises:
+        ValueError: It is no http or https URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is not an http or https URL")
+    is_tls = parts.scheme == "https"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    authority = parts.netloc.rpartition("@")[2]
+    return Target(parts.hostname, parts.port or (443 if is_tls else 80), is_tls, path, authority)
+
+
+class Response:
+    """A response while it is read; `close` or the end of the body gives its connection back.
+
+    Attributes:
+        status: Of HTTP.
+        headers: By lower-case name.
+    """
+
+    def __init__(self, pool: "HttpPool", stream: ByteStream, connection: h11.Connection) -> None:
+        self._pool = pool
+        self._stream = stream
+        self._connection = connection
+        self._is_over = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    @property
+    def content_type(self) -> str:
+        """Return the media type, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def head(self) -> None:
+        """Read the status and the headers.
+
+        Raises:
+            LinkError: The connection broke, or what came is not HTTP.
+        """
+        event = await self._next()
+        if not isinstance(event, h11.Response):
+            raise self._broken("it closed the connection without an answer")
+        self.status = event.status_code
+        self.headers = {
+            name.decode("ascii", "replace"): value.decode("latin-1") for name, value in event.headers
+        }
+
+    async def chunk(self) -> bytes:
+        """Return the next bytes of the body; none at its end.
+
+        Raises:
+            LinkError: The connection broke.
+        """
+        if self._is_over:
+            return b""
+        event = await self._next()
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        if not isinstance(event, h11.EndOfMessage):
+            raise self._broken("it closed the connection in the middle of an answer")
+        self._is_over = True
+        self._pool.give_back(self._stream, self._connection)
+        return b""
+
+    async def body(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            LinkError: The connection broke, or it is over the limit.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while piece := await self.chunk():
+            parts.append(piece)
+            size += len(piece)
+            if size > MESSAGE_LIMIT:
+                self.close()
+                raise LinkError(Trouble.FAULT, f"the answer is over the limit of {MESSAGE_LIMIT} bytes")
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Close the connection, unless the response was read to its end. May be called twice."""
+        if not self._is_over:
+            self._is_over = True
+            self._stream.close()
+
+    async def _next(self) -> object:
+        try:
+            while True:
+                event = self._connection.next_event()
+                if event is h11.NEED_DATA:
+                    data = await self._stream.receive()
+                    if not data and not self.status:
+                        raise self._broken("it closed the connection without an answer")
+                    self._connection.receive_data(data)
+                elif not isinstance(event, h11.InformationalResponse):
+                    return event
+        except OSError as error:
+            raise self._broken(f"the connection broke ({error.strerror or error})") from error
+        except h11.RemoteProtocolError as error:
+            self.close()
+            if not self.status:
+                raise LinkError(Trouble.NOT_MCP, f"what answers is not an HTTP server ({error})") from error
+            raise self._broken(f"the connection broke ({error})") from error
+
+    def _broken(self, reason: str) -> LinkError:
+        self.close()
+        return LinkError(Trouble.LOST, reason)
+
+
+class HttpPool:
+    """The kept connections to one server."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._idle: list[tuple[float, ByteStream, h11.Connection]] = []
+        self._is_closed = False
+
+    async def send(self, method: str, headers: Headers, body: bytes, path: str = "") -> Response:
+        """Send a request and return its response, of which nothing is read yet.
+
+        Raises:
+            LinkError: It cannot be sent.
+        """
+        stream, connection = await self._take()
+        lines = [("Host", self.target.authority), ("User-Agent", "orchestra-gateway"), *headers]
+        if body:
+            lines.append(("Content-Length", str(len(body))))
+        try:
+            request = h11.Request(method=method, target=path or self.target.path, headers=lines)
+            data = connection.send(request) or b""
+            if body:
+                data += connection.send(h11.Data(data=body)) or b""
+            data += connection.send(h11.EndOfMessage()) or b""
+            await stream.send(data)
+        except h11.LocalProtocolError as error:
+            stream.close()
+            raise LinkError(Trouble.FAULT, f"the request is no HTTP: {error}", was_sent=False) from error
+        except OSError as error:
+            stream.close()
+            raise LinkError(Trouble.LOST, f"the connection broke ({error.strerror or error})") from error
+        except BaseException:
+            stream.close()
+            raise
+        return Response(self, stream, connection)
+
+    def give_back(self, stream: ByteStream, connection: h11.Connection) -> None:
+        """Keep a connection whose response was read, where it may be used again."""
+        try:
+            connection.start_next_cycle()
+        except h11.LocalProtocolError:
+            stream.close()
+            return
+        if self._is_closed or len(self._idle) >= _KEPT:
+            stream.close()
+        else:
+            self._idle.append((anyio.current_time(), stream, connection))
+
+    def close(self) -> None:
+        """Close the idle connections, and the others when they come back."""
+        self._is_closed = True
+        for _, stream, _ in self._idle:
+            stream.close()
+        self._idle.clear()
+
+    async def _take(self) -> tuple[ByteStream, h11.Connection]:
+        oldest = anyio.current_time() - _KEPT_FOR
+        while self._idle:
+            since, stream, connection = self._idle.pop()
+            if since >= oldest and not stream.is_stale:
+                return stream, connection
+            stream.close()
+        try:
+            stream = await dial(self.target)
+        except OSError as error:
+            where = f"{self.target.host}:{self.target.port}"
+            reason = f"cannot connect to {where}: {error.strerror or error}"
+            raise LinkError(Trouble.LOST, reason, was_sent=False) from error
+        return stream, h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
