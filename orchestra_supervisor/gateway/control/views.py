@@ -99,7 +99,7 @@ def brief(row: Mapping[str, object]) -> Json:
         "kind": text(row, "kind"),
         "state": text(row, "state"),
         "wanted": text(row, "desired"),
-        "since": instant_text(number(row, "since")),
+        "since": instant_text(number(row, "since") or None),
         "restarts": whole(row, "restarts") or 0,
         "port": whole(row, "port"),
         "url": opt_text(row, "url"),
@@ -176,7 +176,7 @@ def summary_text(counts: Mapping[str, object]) -> str:
 def line_of(row: Mapping[str, object], now: float) -> str:
     """Return a service on one line."""
     parts = [f"{text(row, 'name')}  {text(row, 'state')}"]
-    if age := age_text(number(row, "since"), now):
+    if age := age_text(number(row, "since") or None, now):
         parts.append(f"since {age}")
     if (pid := whole(row, "pid")) is not None:
         parts.append(f"pid {pid}")

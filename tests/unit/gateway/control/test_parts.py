@@ -15,6 +15,7 @@ from orchestra_supervisor.gateway.control.rate import RateLimit
 from orchestra_supervisor.gateway.control.seal import SEAL_HOLDS, BadSeal, Sealer, load_key
 from orchestra_supervisor.gateway.control.tool import TEXT_LIMIT, Answer
 from orchestra_supervisor.gateway.control.trouble import ToolTrouble
+from orchestra_supervisor.gateway.control.views import brief, line_of, problem_of
 from orchestra_supervisor.gateway.control.words import (
     instant_text,
     parse_instant,
@@ -276,3 +277,10 @@ def test_a_text_is_bounded_and_says_how_to_get_less() -> None:
     (block,) = result["content"]  # type: ignore[misc]
     assert block["text"].endswith("\n... cut: ask for less (fewer names, a smaller limit or tail)")
     assert len(block["text"]) < TEXT_LIMIT + 100
+
+
+def test_one_that_never_moved_has_no_age() -> None:
+    row: dict[str, object] = {"name": "web", "state": "stopped", "since": 0.0, "reason": "started on demand"}
+    assert line_of(row, 1_000.0) == "web  stopped: started on demand"
+    assert brief(row)["since"] is None
+    assert problem_of(row) is None
