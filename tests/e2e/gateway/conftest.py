@@ -67,6 +67,8 @@ class World:
         self.home = home
         self.keeper = StandIn(home, {})
         self.scaled: list[tuple[str, int]] = []
+        self.http: dict[str, tuple[HttpServers, int]] = {}
+        """Services that are HTTP servers."""
 
     @asynccontextmanager
     async def gateway(
@@ -97,11 +99,24 @@ class World:
             return names
 
         async def start(service: str) -> None:
+            if service in self.http:
+                self.keeper.log.append(f"start {service}")
+                servers, port = self.http[service]
+                await servers.start(port)
+                return
             if service not in self.keeper.commands:
                 raise NotDone(f"there is no service {service}")
             await self.keeper.start(service)
 
-        return Callbacks(start=start, stop=self.keeper.stop, scale=scale, headers=headers)
+        async def stop(service: str) -> None:
+            if service in self.http:
+                self.keeper.log.append(f"stop {service}")
+                servers, port = self.http[service]
+                servers.kill(port)
+                return
+            await self.keeper.stop(service)
+
+        return Callbacks(start=start, stop=stop, scale=scale, headers=headers)
 
 
 @pytest.fixture
