@@ -143,6 +143,7 @@ class HttpServers:
         return port
 
     async def start(self, port: int) -> None:
+        assert port not in self._processes
         with (self._directory / f"{port}.err").open("ab") as errors:
             command = self._commands[port]
             self._processes[port] = subprocess.Popen(command, stdout=errors, stderr=errors)  # noqa: ASYNC220
