@@ -27,7 +27,7 @@ from orchestra_supervisor.gateway.backends.parking import Parked, Parking, answe
 from orchestra_supervisor.gateway.backends.refusals import too_late, unavailable
 from orchestra_supervisor.gateway.backends.rounds import is_question, run_rounds
 from orchestra_supervisor.gateway.backends.runner import Runner
-from orchestra_supervisor.gateway.backends.sources import HttpSource, Source, StdioSource
+from orchestra_supervisor.gateway.backends.sources import Demand, HttpSource, Source, StdioSource
 from orchestra_supervisor.gateway.backends.spec import BackendSpec
 from orchestra_supervisor.gateway.backends.visit import Visit
 from orchestra_supervisor.gateway.endpoint import Era, Exchange
@@ -99,6 +99,7 @@ class Backend:
         self._states: OrderedDict[str, Seat] = OrderedDict()
         self._group: anyio.abc.TaskGroup | None = None
         self._crew = Crew(spec.name)
+        self._demand = Demand(is_wanted=not (spec.service and spec.is_lazy))
         self._chooser: Chooser = (
             StdioChooser(spec, self._make, self._crew.drop, self._wake, around.callbacks)
             if spec.is_stdio
@@ -260,7 +261,7 @@ class Backend:
                 spec.name,
                 spec.url,
                 around.callbacks.headers,
-                is_on_demand=bool(spec.service) and spec.is_lazy,
+                self._demand,
             )
         )
         known = around.memory.era_of(spec.name)
@@ -300,7 +301,7 @@ class Backend:
             if all(one.is_idle_since(oldest) for one in instances) and any(one.is_ready for one in instances):
                 is_stopped = await self._runner.stop(instances[0], service)
                 for other in instances[1:] if is_stopped else ():
-                    await other.source.stopped()
+                    await self._runner.forget(other)
 
     async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
         state = params.get("requestState")

@@ -362,10 +362,9 @@ class Instance:
         if method == "ping":
             answer["result"] = {}
         else:
-            what = (
-                "several calls that this could belong to" if self.in_flight else "no call that it belongs to"
-            )
-            answer["error"] = RpcError(INVALID_REQUEST, f"{method}: there are {what}").to_json()
+            what = "it could belong to several calls" if self.in_flight else "it belongs to no call"
+            error = RpcError(INVALID_REQUEST, f"{method} cannot be put to a client: {what}")
+            answer["error"] = error.to_json()
             self.noise.unattributed += 1
         self._answers.put(answer)
 

@@ -40,6 +40,11 @@ class Notebook:
         """Have the content written soon."""
         self._changed.set()
 
+    @property
+    def is_settled(self) -> bool:
+        """Return whether nothing waits to be written."""
+        return not self._changed.is_set()
+
     def reread(self) -> None:
         """Take what another process has written."""
         self.data = _read(self.path)

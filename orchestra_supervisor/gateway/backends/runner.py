@@ -63,7 +63,7 @@ class Runner:
             while not instance.is_ready:
                 await instance.wait_tried()
                 is_hopeless = instance.trouble is not None and instance.trouble.trouble in _HOPELESS
-                is_crashing = is_crash_loop(instance.crashes) and instance.crashes > crashes
+                is_crashing = is_crash_loop(instance.crashes) and instance.crashes > crashes + 1
                 if instance.is_ready or is_hopeless or is_crashing:
                     break
                 await anyio.sleep(_TRY_AGAIN)
@@ -87,9 +87,15 @@ class Runner:
             except NotDone:
                 instance.is_expected_down = False
                 return False
-            with anyio.move_on_after(_GONE_WAIT):
-                await instance.source.stopped()
+            await self.forget(instance)
             return True
+
+    async def forget(self, instance: Instance) -> None:
+        """Have an instance let go of a service that was stopped."""
+        instance.is_expected_down = True
+        with anyio.move_on_after(_GONE_WAIT):
+            await instance.source.stopped()
+        instance.report(LinkError(Trouble.LOST, "it was stopped"))
 
     async def start(self, instance: Instance, service: str) -> None:
         """Start a service on purpose.

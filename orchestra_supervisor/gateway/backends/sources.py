@@ -14,7 +14,7 @@ from orchestra_supervisor.gateway.backends.link import Link, LinkError, Stray, T
 from orchestra_supervisor.gateway.backends.memory import EraMemory
 from orchestra_supervisor.gateway.backends.stdio_link import StdioLink
 
-__all__ = ["Headers", "HttpSource", "Source", "StdioSource"]
+__all__ = ["Demand", "Headers", "HttpSource", "Source", "StdioSource"]
 
 Headers = Callable[[str], Awaitable[Mapping[str, str]]]
 """Returns a backend's headers, secrets filled in."""
@@ -144,6 +144,33 @@ class StdioSource:
             await self._channel.wait_news(self._slot)
 
 
+class Demand:
+    """Whether the service behind a URL should be there: known to all connections to it together.
+
+    Args:
+        is_wanted: From the beginning.
+    """
+
+    def __init__(self, *, is_wanted: bool) -> None:
+        self.is_wanted = is_wanted
+        self._wanted = anyio.Event()
+
+    def start(self) -> None:
+        """Expect it to be there."""
+        self.is_wanted = True
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Expect it no more."""
+        self.is_wanted = False
+        self._wanted = anyio.Event()
+
+    async def wait(self) -> None:
+        """Wait until it is expected."""
+        while not self.is_wanted:
+            await self._wanted.wait()
+
+
 class HttpSource:
     """See Source.
 
@@ -152,31 +179,28 @@ class HttpSource:
         backend: Its name.
         url: Of the server.
         headers: Asked at each connect.
-        is_on_demand: Its service is started by who needs it; until then one attempt is made.
+        demand: For its service; until there is some, one attempt is made.
     """
 
-    def __init__(
-        self, memory: EraMemory, backend: str, url: str, headers: Headers, *, is_on_demand: bool
-    ) -> None:
+    def __init__(self, memory: EraMemory, backend: str, url: str, headers: Headers, demand: Demand) -> None:
         self._memory = memory
         self._backend = backend
         self._url = url
         self._headers = headers
-        self._is_wanted = not is_on_demand
+        self._demand = demand
         self._has_tried = False
-        self._wanted = anyio.Event()
         self._poked = anyio.Event()
         self._path = memory.path_of(backend)
 
     @property
     def is_up(self) -> bool:
         """Return whether its service should be there."""
-        return self._is_wanted
+        return self._demand.is_wanted
 
     async def open(self, on_stray: Stray, noise: Noise) -> tuple[Link, Introduction | None]:
         """Return a link; see Source."""
-        while not self._is_wanted and self._has_tried:
-            await self._wanted.wait()
+        if self._has_tried:
+            await self._demand.wait()
         self._has_tried = True
         try:
             target = parse_target(self._url)
@@ -192,7 +216,7 @@ class HttpSource:
 
     def met(self, introduction: Introduction) -> None:
         """Remember what the server said."""
-        self._is_wanted = True
+        self._demand.start()
         self._memory.note_backend(self._backend, introduction.era, self._path)
 
     def failed(self, error: Exception) -> bool:
@@ -218,11 +242,9 @@ class HttpSource:
 
     def started(self) -> None:
         """Expect it to be there."""
-        self._is_wanted = True
-        self._wanted.set()
+        self._demand.start()
         self.poke()
 
     async def stopped(self) -> None:
         """Expect it no more."""
-        self._is_wanted = False
-        self._wanted = anyio.Event()
+        self._demand.stop()

@@ -80,7 +80,7 @@ class PinBook:
     def was_edited(self) -> bool:
         """Return whether somebody else wrote the file, and take what they wrote."""
         stamp = _stamp(self.notebook.path)
-        if stamp == self._stamp:
+        if stamp == self._stamp or not self.notebook.is_settled:
             return False
         self._stamp = stamp
         before = self.notebook.data

@@ -68,6 +68,8 @@ class World:
         self.home = home
         self.keeper = StandIn(home, {})
         self.scaled: list[tuple[str, int]] = []
+        self.http: dict[str, tuple[HttpServers, int]] = {}
+        """Services that are HTTP servers."""
 
     @asynccontextmanager
     async def gateway(
@@ -98,11 +100,24 @@ class World:
             return names
 
         async def start(service: str) -> None:
+            if service in self.http:
+                self.keeper.log.append(f"start {service}")
+                servers, port = self.http[service]
+                await servers.start(port)
+                return
             if service not in self.keeper.commands:
                 raise NotDone(f"there is no service {service}")
             await self.keeper.start(service)
 
-        return Callbacks(start=start, stop=self.keeper.stop, scale=scale, headers=headers)
+        async def stop(service: str) -> None:
+            if service in self.http:
+                self.keeper.log.append(f"stop {service}")
+                servers, port = self.http[service]
+                servers.kill(port)
+                return
+            await self.keeper.stop(service)
+
+        return Callbacks(start=start, stop=stop, scale=scale, headers=headers)
 
 
 @pytest.fixture
@@ -129,6 +144,7 @@ class HttpServers:
         return port
 
     async def start(self, port: int) -> None:
+        assert port not in self._processes
         with (self._directory / f"{port}.err").open("ab") as errors:
             command = self._commands[port]
             self._processes[port] = subprocess.Popen(command, stdout=errors, stderr=errors)  # noqa: ASYNC220

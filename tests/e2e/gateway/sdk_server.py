@@ -75,6 +75,13 @@ def shrunk() -> str:
     return "there"
 
 
+@server.tool()
+async def touch(uri: str, ctx: Context) -> str:
+    """Say that a resource is another."""
+    await ctx.notify_resource_updated(uri)
+    return "touched"
+
+
 @server.resource("note://first")
 def first() -> str:
     """The first note."""

@@ -163,3 +163,18 @@ async def test_a_server_that_is_killed_and_comes_back_is_called_again(
                 with anyio.fail_after(8):
                     assert await client.text("h__sessions") == '["{}"]'
             assert "h__sessions" in await client.names()
+
+
+async def test_a_lazy_service_runs_only_while_it_is_called(world: World, servers: HttpServers) -> None:
+    port = servers.port(RAW, "plain")
+    world.http["h"] = (servers, port)
+    spec = http("h", url(port), service="h", lazy=True, idle_stop=0.5)
+    async with world.gateway(settings(spec)) as catalog:
+        await until(lambda: world.keeper.log == ["start h", "stop h"])  # once, to learn its tools
+        await until(lambda: state(catalog, "h")["state"] == "idle")
+        answers = {"elicitation/create": BLUE}
+        asked = Client(catalog.aggregate(), Era.HANDSHAKE, capabilities={"elicitation": {}}, answers=answers)
+        assert "h__ask" in await asked.names()
+        assert json.loads(await asked.text("h__ask")) == BLUE
+        assert await Client(catalog.aggregate()).text("h__sessions") != ""
+        await until(lambda: world.keeper.log[2:] == ["start h", "stop h"])

@@ -48,14 +48,19 @@ async def test_a_change_is_seen_in_every_later_life_until_it_is_accepted(tmp_pat
 async def test_what_another_process_accepts_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "pins.json"
     book = PinBook(path)
-    book.check("s", [GOOD])
-    assert not book.was_edited()
-    path.write_text(
-        json.dumps({"servers": {"s": {"t": {"sha256": tool_fingerprint(EVIL)}}}}), encoding="utf-8"
-    )
-    assert book.was_edited()
-    assert not book.was_edited()
-    assert book.check("s", [EVIL]) == frozenset()
+    async with anyio.create_task_group() as group:
+        group.start_soon(book.notebook.run)
+        book.check("s", [GOOD])
+        with anyio.fail_after(5):
+            while not path.exists() or not book.notebook.is_settled:
+                await anyio.sleep(0.01)
+        assert not book.was_edited()  # it was ourselves
+        pin = {"sha256": tool_fingerprint(EVIL)}
+        path.write_text(json.dumps({"servers": {"s": {"t": pin}}}), encoding="utf-8")
+        assert book.was_edited()
+        assert not book.was_edited()
+        assert book.check("s", [EVIL]) == frozenset()
+        group.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"servers": 7}', '{"servers": {"s": {"t": 1}}}'])
