@@ -21,6 +21,7 @@ _SOCKET = "mcp.sock"
 _CONNECT_LIMIT = 2.0  # seconds for connect(2), which on a Unix socket does not wait
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts, doubling
 _START_AGAIN_AFTER = 30.0  # seconds after which a fleet that did not start is started once more
+_STARTED_BY_ANOTHER = 8  # exit status of `orchestra up` on a home that has a keeper, as in docs/errors.md
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 
 
@@ -44,7 +45,7 @@ class Way:
         self._start = start
         self._started_at: float | None = None
         self._start_failure: Absence | None = None
-        self._was_connected = False
+        self._was_there = False
         self._tried_at = now - _LONGEST_PAUSE
         self._retry_at = now
         self._failures = 0
@@ -92,7 +93,7 @@ class Way:
             )
         else:
             self._is_nobody_there = False
-            self._was_connected = True
+            self._was_there = True
             self.gateway = GatewaySide(connection, self._relay)
             self.absence = Absence(
                 f"the gateway on {self._home} does not answer",
@@ -108,6 +109,7 @@ class Way:
 
         keeper = keeper_pid_of(Path(self._home))
         if keeper is not None:
+            self._was_there = True
             self._wait_for_it(
                 now, f"the fleet on {self._home} runs (keeper {keeper}), and its gateway does not"
             )
@@ -127,7 +129,7 @@ class Way:
 
     def _may_start(self, now: float) -> bool:
         """Tell whether a fleet is ours to start: never one that was there and was taken down."""
-        if self._was_connected:
+        if self._was_there:
             return False
         return self._started_at is None or (
             self._relay.is_waiting() and now - self._started_at >= _START_AGAIN_AFTER
@@ -188,7 +190,7 @@ class Way:
         self.starting = None
         self._retry_at = now
         self._start_failure = None
-        if status:
+        if status not in {0, _STARTED_BY_ANOTHER}:
             self._start_failure = Absence(
                 f"the fleet on {self._home} did not start (exit status {status}): {starting.reason()}",
                 "`orchestra check` and `orchestra up` in the directory of its files show more",

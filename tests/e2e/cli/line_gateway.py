@@ -1,8 +1,8 @@
 """A small gateway for tests of the pump: a real process that speaks the hello and MCP lines on a Unix socket.
 
 It writes down every line that it gets. Its tools do what a test needs: `echo`, `wait` (never answers), `die`,
-`half` (ends in the middle of a line), `ask` (asks the client), `flood`. Run as a program it takes the socket's
-path, or the number of a descriptor that somebody holds as the keeper does; then the place for its notes.
+`half` (ends in the middle of a line), `ask` (asks the client), `flood`. Run as a program it takes the path of
+the socket, or the number of a descriptor that somebody holds as the keeper does; then a place for notes.
 """
 
 import json
@@ -58,7 +58,9 @@ class Client:
             if self.behaviour == "die-at-hello":
                 os._exit(1)
             if self.hello.get("server") == "nobody":
-                self.send({"jsonrpc": "2.0", "id": None, "error": {"code": -32602, "message": "no server 'nobody'"}})
+                self.send(
+                    {"jsonrpc": "2.0", "id": None, "error": {"code": -32602, "message": "no server 'nobody'"}}
+                )
                 return
             for line in lines:
                 if line.endswith(b"\n"):
@@ -79,7 +81,9 @@ class Client:
         method, params = message.get("method"), message.get("params") or {}
         if method is None:
             if message["id"] == self.asking_id:
-                self.result(self.asking, {"content": [{"type": "text", "text": json.dumps(message["result"])}]})
+                self.result(
+                    self.asking, {"content": [{"type": "text", "text": json.dumps(message["result"])}]}
+                )
             return
         if "id" not in message:
             if method == "notifications/cancelled":
@@ -87,7 +91,9 @@ class Client:
             return
         stateless = f"{META}protocolVersion" in params.get("_meta", {})
         if not (stateless or self.session or method in {"initialize", "ping"}):
-            self.send({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32600, "message": "no session"}})
+            self.send(
+                {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32600, "message": "no session"}}
+            )
             return
         answer = getattr(self, "do_" + method.replace("/", "_"), None)
         if answer is None:
@@ -127,7 +133,7 @@ class Client:
     def do_logging_setLevel(self, _params: Json, _id: Any) -> Json:  # noqa: N802 - the method's name
         return {}
 
-    do_resources_subscribe = do_resources_unsubscribe = do_logging_setLevel  # noqa: N815 - likewise
+    do_resources_subscribe = do_resources_unsubscribe = do_logging_setLevel
 
     def do_tools_list(self, _params: Json, _id: Any) -> Json:
         return {"tools": TOOLS, "ttlMs": 0, "cacheScope": "private"}
@@ -163,7 +169,11 @@ class Client:
         if name == "flood":
             for number in range(200):
                 text = "x" * 50_000 + str(number)
-                message = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": text}}
+                message = {
+                    "jsonrpc": "2.0",
+                    "method": "notifications/message",
+                    "params": {"level": "info", "data": text},
+                }
                 self.send(message)
             return {"content": []}
         if name == "close-streams":
