@@ -3,7 +3,16 @@
 import json
 import re
 
-__all__ = ["Request", "answer_key", "encode", "error_line", "key_of", "notification_line", "object_of"]
+__all__ = [
+    "Request",
+    "answer_key",
+    "encode",
+    "error_line",
+    "items_of",
+    "key_of",
+    "notification_line",
+    "object_of",
+]
 
 Json = dict[str, object]
 
@@ -81,6 +90,11 @@ def answer_key(line: bytes) -> tuple[str, bool] | None:
     """Return the key of an answer and whether it is a result, where its beginning tells both."""
     match = _ANSWER.match(line)
     return (match[1].decode("ascii"), match[2] == b"result") if match else None
+
+
+def items_of(value: object) -> list[object]:
+    """Return a JSON array, or an empty one for anything else."""
+    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] - JSON is anything
 
 
 def object_of(value: object) -> Json:
