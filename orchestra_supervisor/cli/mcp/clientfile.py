@@ -1,6 +1,8 @@
 """A client's file on disk: read with care, shown as a difference, backed up, replaced whole or not at all."""
 
+import json
 import os
+import re
 import stat
 import time
 from contextlib import suppress
@@ -8,10 +10,12 @@ from pathlib import Path
 
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.mcp.jsontext import JsonText
+from orchestra_supervisor.config.jsonc import Node
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 
 __all__ = ["ClientFile", "difference"]
 
+_MASKED = {"env", "headers"}
 _BOM = "\ufeff"
 _LIMIT = 64 * 1024 * 1024  # bytes; Claude Code's file grows to some megabytes
 _NEW_MODE = 0o600  # entries may hold secrets
@@ -48,8 +52,7 @@ class ClientFile:
             raise ConfigError(f"{path} is larger than {_LIMIT} bytes", hint="nothing was changed")
         text = _decoded(self._data, path)
         self._bom = _BOM if text.startswith(_BOM) else ""
-        self.original = text.removeprefix(_BOM)
-        self.json = JsonText(self.original, str(path), is_strict=is_strict)
+        self.json = JsonText(text.removeprefix(_BOM), str(path), is_strict=is_strict)
 
     @property
     def exists(self) -> bool:
@@ -153,16 +156,28 @@ class ClientFile:
             )
 
 
-def difference(path: Path, old: str, new: str) -> list[str]:
-    """Return what changes, as `diff -u` shows it."""
+def difference(path: Path, old: JsonText, new: JsonText) -> list[str]:
+    """Return what changes, as `diff -u` shows it, without values of `env` and `headers`: they may be secrets."""
     import difflib
 
-    return [
-        line.rstrip("\r\n")
-        for line in difflib.unified_diff(
-            old.splitlines(keepends=True), new.splitlines(keepends=True), str(path), str(path), n=2
-        )
-    ]
+    values = _values_of(old.root) | _values_of(new.root)
+    lines = difflib.unified_diff(
+        old.given.splitlines(keepends=True), new.text.splitlines(keepends=True), str(path), str(path), n=2
+    )
+    if not values:
+        return [line.rstrip("\r\n") for line in lines]
+    spelled = {json.dumps(value, ensure_ascii=is_ascii) for value in values for is_ascii in (True, False)}
+    secret = re.compile(f"(:[ \\t]*)(?:{'|'.join(map(re.escape, spelled))})")
+    return [secret.sub(r'\1"***"', line.rstrip("\r\n")) for line in lines]
+
+
+def _values_of(node: Node, *, is_masked: bool = False) -> set[str]:
+    if node.kind == "string":
+        return {str(node.value)} if is_masked else set()
+    found: set[str] = set()
+    for name, member in node.members.items():
+        found |= _values_of(member, is_masked=is_masked or name in _MASKED)
+    return found
 
 
 def _decoded(data: bytes, path: Path) -> str:

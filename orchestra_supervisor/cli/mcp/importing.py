@@ -89,7 +89,7 @@ def import_servers(options: Namespace, home: Path) -> int:
         if client is not None
         else next((one for one in _LISTS if source.json.member(one)), _LISTS[0])
     )
-    servers = source.json.member(key)
+    servers = source.json.object_at(key)
     found = object_of(servers.to_python()) if servers is not None else {}
     moved, kept = _sorted_out(found)
     _show(path, moved, kept)

@@ -83,7 +83,7 @@ def list_clients(options: Namespace) -> int:
         names = ", ".join(object_of(sight["orchestra"]))
         sign, plain = ("\u25cf", "*") if names else ("\u25cb", "-")
         painted = ("green",) if names else ("dim",)
-        note = str(sight["error"] or sight["file"])
+        note = str(sight["error"] or sight["file"]).removeprefix(f"{sight['file']}:")
         body.append(
             [
                 (sign if terminal.is_unicode else plain, painted),
@@ -115,7 +115,7 @@ def fleet_files(home: Path) -> list[Path]:
 def show_change(file: ClientFile, changed: JsonText) -> bool:
     """Show on stdout what changes; tell whether anything does."""
     terminal = Terminal(sys.stdout, os.environ)
-    lines = difference(file.path, file.original, changed.text)
+    lines = difference(file.path, file.json, changed)
     for line in lines:
         is_head = line.startswith(("---", "+++", "@@"))
         colour = "dim" if is_head else {"+": "green", "-": "red"}.get(line[:1], "")
@@ -154,7 +154,7 @@ def _sight(client: Client, path: Path) -> dict[str, object]:
     ours: dict[str, object] = {}
     others, error, exists = 0, "", path.exists()
     try:
-        servers = ClientFile(path, is_strict=client.is_strict).json.member(client.key)
+        servers = ClientFile(path, is_strict=client.is_strict).json.object_at(client.key)
         for name, node in servers.members.items() if servers is not None else ():
             entry = node.to_python()
             if is_ours(entry):

@@ -33,6 +33,7 @@ class JsonText:
     """
 
     def __init__(self, text: str, path: str, *, is_strict: bool = False) -> None:
+        self.given = text
         self.text = text if text.strip() else "{}\n"
         self.path = path
         self._document = _parsed(self.text, path)
@@ -55,9 +56,16 @@ class JsonText:
             node = found
         return node
 
-    def raw(self, node: Node) -> str:
-        """Return a value as it is written."""
-        return self.text[node.offset : self._end(node)]
+    def object_at(self, key: str) -> Node | None:
+        """Return a member that has to be an object, or None where it is missing.
+
+        Raises:
+            ConfigError: It is something else.
+        """
+        node = self.root.members.get(key)
+        if node is not None and node.kind != "object":
+            raise self._no_object(node, key)
+        return node
 
     def where(self, node: Node) -> str:
         """Return the place of a value, for messages."""
@@ -78,8 +86,7 @@ class JsonText:
                     inner = {name: inner}
                 return self._changed(self._inserted(node, key, inner), keys, value)
             if found.kind != "object":
-                message = f"{self.where(found)}: {key!r} has to be an object, and is {found.kind}"
-                raise ConfigError(message, hint="nothing was changed; correct it by hand", path=self.path)
+                raise self._no_object(found, key)
             node = found
         present = node.members.get(keys[-1])
         if present is None:
@@ -105,15 +112,23 @@ class JsonText:
             end = min(end, members[index + 1].key_offset)
             if text[end - 1] != "\n" and "\n" not in text[node.key_offset : end]:
                 end = members[index + 1].key_offset  # on one line with the next
-        text = text[:start] + text[end:]
         if is_last and index and comma < 0:
             before = self._comma_after(self._end(members[index - 1]))
-            text = text[:before] + text[before + 1 :]
+            if text[before + 1 : start].strip(" \t"):
+                text = text[:before] + text[before + 1 : start] + text[end:]
+            else:
+                text = text[:before] + text[end:]  # on one line with the one before
+        else:
+            text = text[:start] + text[end:]
         if len(members) == 1:
             close = _end_of(text, holder.offset)
             if not text[holder.offset + 1 : close - 1].strip():
                 text = f"{text[: holder.offset]}{{}}{text[close:]}"
         return self._changed(text, keys, None, is_removal=True)
+
+    def _no_object(self, node: Node, key: str) -> ConfigError:
+        message = f"{self.where(node)}: {key!r} has to be an object, and is {node.kind}"
+        return ConfigError(message, hint="nothing was changed; correct it by hand", path=self.path)
 
     def _changed(
         self, text: str, keys: tuple[str, ...], value: object, *, is_removal: bool = False

@@ -1,8 +1,9 @@
 """A small gateway for tests of the pump: a real process that speaks the hello and MCP lines on a Unix socket.
 
 It writes down every line that it gets. Its tools do what a test needs: `echo`, `wait` (never answers), `die`,
-`half` (ends in the middle of a line), `ask` (asks the client), `flood`. Run as a program it takes the path of
-the socket, or the number of a descriptor that somebody holds as the keeper does; then a place for notes.
+`fail`, `half` (ends in the middle of a line), `ask` (asks the client), `flood`. Run as a program it takes
+the path of the socket, or the number of a descriptor that somebody holds as the keeper does; then
+a place for notes.
 """
 
 import json
@@ -22,14 +23,24 @@ CAPABILITIES: Json = {
     "logging": {},
 }
 TOOLS = [
-    {"name": name, "description": f"Does {name}.\nMore of it.", "inputSchema": schema}
+    {
+        "name": name,
+        "description": f"Does {name}.\nMore of it.",
+        "inputSchema": schema,
+        "annotations": {"readOnlyHint": name == "echo"},
+    }
     for name, schema in {
-        "echo": {"type": "object", "properties": {"text": {"type": "string"}, "times": {"type": "integer"}}},
-        "wait": {"type": "object"},
+        "echo": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "times": {"type": "integer"}},
+            "required": ["text"],
+        },
+        "wait": {"type": "object", "properties": {"seconds": {}}, "additionalProperties": False},
         "die": {"type": "object"},
         "half": {"type": "object"},
         "ask": {"type": "object"},
         "flood": {"type": "object"},
+        "fail": {"type": "object"},
     }.items()
 ]
 
@@ -154,6 +165,8 @@ class Client:
         if name == "echo":
             text = {"said": arguments, "to": os.getpid()}
             return {"content": [{"type": "text", "text": json.dumps(text)}], "structuredContent": text}
+        if name == "fail":
+            return {"content": [{"type": "text", "text": "no: \x1b[31mred"}], "isError": True}
         if name == "die":
             for stream in self.streams:
                 meta = {"_meta": {f"{META}subscriptionId": stream}, "resultType": "complete"}
