@@ -157,7 +157,7 @@ class ClientFile:
 
 
 def difference(path: Path, old: JsonText, new: JsonText) -> list[str]:
-    """Return what changes, as `diff -u` shows it, without values of `env` and `headers`: they may be secrets."""
+    """Return what changes, as `diff -u` shows it; values of `env` and `headers` are masked."""
     import difflib
 
     values = _values_of(old.root) | _values_of(new.root)

@@ -4,6 +4,9 @@ import json
 import re
 
 __all__ = [
+    "ASKED_TWICE",
+    "MAX_MESSAGE",
+    "Json",
     "Request",
     "answer_key",
     "encode",
@@ -15,6 +18,28 @@ __all__ = [
 ]
 
 Json = dict[str, object]
+
+ASKED_TWICE = frozenset(
+    {
+        "initialize",
+        "server/discover",
+        "ping",
+        "tools/list",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "prompts/list",
+        "prompts/get",
+        "completion/complete",
+        "logging/setLevel",
+        "subscriptions/listen",
+    }
+)
+"""What may be asked again without harm, where nobody knows whether it was answered."""
+MAX_MESSAGE = 4 * 1024 * 1024
+"""Bytes of one message to the gateway, as in its front/wire.py."""
 
 _ANSWER = re.compile(
     rb'\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(0|[1-9][0-9]{0,15}|"[A-Za-z0-9_.:/-]*")\s*,'

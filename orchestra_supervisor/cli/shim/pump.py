@@ -35,6 +35,8 @@ class LineBuffer:
         self._rest = bytearray()
         self._looked = 0
         self._is_skipping = False
+        self.skipped = 0
+        """Lines that were too long."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that are whole now, without their ends and without blank ones."""
@@ -43,6 +45,7 @@ class LineBuffer:
             self._looked = len(self._rest)
             if self._looked > MAX_LINE:
                 self._rest.clear()
+                self.skipped += not self._is_skipping
                 self._looked, self._is_skipping = 0, True
             return []
         *lines, rest = self._rest.split(b"\n")
@@ -135,6 +138,9 @@ class ClientSide:
         except OSError:
             data = b""
         lines = self._lines.feed(data)
+        for _ in range(self._lines.skipped):
+            self._relay.too_long()
+        self._lines.skipped = 0
         if not data:
             self.is_ended = True
             rest = self._lines.take()

@@ -25,6 +25,8 @@ from orchestra_supervisor.cli.shim.absence import (
     tool_result,
 )
 from orchestra_supervisor.cli.shim.messages import (
+    ASKED_TWICE,
+    MAX_MESSAGE,
     Json,
     Request,
     answer_key,
@@ -36,30 +38,13 @@ from orchestra_supervisor.cli.shim.messages import (
 )
 from orchestra_supervisor.cli.shim.state import Conversation, listened
 
-__all__ = ["DOWN", "OPENING", "UP", "Relay"]
+__all__ = ["Relay"]
 
-DOWN, OPENING, UP = "down", "opening", "up"
+_DOWN, _OPENING, _UP = "down", "opening", "up"
 """No connection; one on which the session is being begun anew; one that takes what the client says."""
 
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
-_ASKED_TWICE = frozenset(
-    {
-        "initialize",
-        "server/discover",
-        "ping",
-        "tools/list",
-        "resources/list",
-        "resources/templates/list",
-        "resources/read",
-        "resources/subscribe",
-        "resources/unsubscribe",
-        "prompts/list",
-        "prompts/get",
-        "completion/complete",
-        "logging/setLevel",
-        "subscriptions/listen",
-    }
-)
+_LONGEST_FAREWELL = 4_096  # bytes of an error by which a gateway says that it ends
 _OWN = "orchestra-"  # how ids of our own requests begin
 
 
@@ -74,7 +59,7 @@ class Relay:
     def __init__(self, hello: bytes, *, is_control: bool) -> None:
         self.to_client: deque[bytes] = deque()
         """Lines to be written, oldest first; the caller takes them."""
-        self.link = DOWN
+        self._link = _DOWN
         self.is_alive = False
         """The gateway has said something on this connection."""
         self._hello = hello
@@ -86,7 +71,7 @@ class Relay:
         self._asked: dict[str, None] = {}
         self._conversation = Conversation()
         self._refusal: Absence | None = None
-        self._closed_streams: deque[tuple[Request, bytes]] = deque()
+        self._held: deque[tuple[Request, bytes]] = deque()
 
     @property
     def queued(self) -> int:
@@ -121,9 +106,16 @@ class Relay:
             return
         self._take(object_of(said), line + b"\n", now)
 
+    def too_long(self) -> None:
+        """Note that the client said something so long that it was not even kept."""
+        self._say(error_line(None, _INVALID_REQUEST, f"a message has at most {MAX_MESSAGE} bytes"))
+
     def _take(self, message: Json, line: bytes, now: float) -> None:
         key = key_of(message.get("id"))
-        if "method" in message and key:
+        if len(line) > MAX_MESSAGE:
+            text = f"a message has at most {MAX_MESSAGE} bytes, this one {len(line)}"
+            self._say(error_line(message.get("id"), _INVALID_REQUEST, text))
+        elif "method" in message and key:
             request = Request(key, message, line, now)
             if request.method == "initialize":
                 self._conversation = Conversation()
@@ -147,7 +139,7 @@ class Relay:
                 return
         elif message["method"] == "notifications/initialized":
             self._conversation.is_begun = True
-            if self.link != UP:
+            if self._link != _UP:
                 return  # it is told when the session is begun on the next connection
         self._queue.append((line, None))
 
@@ -155,7 +147,7 @@ class Relay:
         asked = str(message["id"])
         connection, _, own = asked.partition(":")
         self._asked.pop(asked, None)
-        if self.link == DOWN or connection != str(self._connection):
+        if self._link == _DOWN or connection != str(self._connection):
             return  # the gateway that asked is gone
         try:
             message["id"] = json.loads(own)
@@ -169,7 +161,7 @@ class Relay:
         """Return the line that is to go out now, or None; `line_sent` follows when it has."""
         if self._opening:
             return self._opening[0]
-        return self._queue[0][0] if self._queue and self.link == UP else None
+        return self._queue[0][0] if self._queue and self._link == _UP else None
 
     def line_sent(self) -> None:
         """Note that the last byte of `next_line` is on its way."""
@@ -189,7 +181,7 @@ class Relay:
         self._refusal = None
         self._opening = deque([self._hello])
         again = self._conversation.initialize_again(f"{_OWN}initialize-{self._connection}")
-        self.link = UP if again is None else OPENING
+        self._link = _UP if again is None else _OPENING
         if again is not None:
             self._opening.append(again)
 
@@ -200,9 +192,9 @@ class Relay:
             The reason, where the gateway refused to serve us at all: then `nobody_comes` is due.
         """
         refusal = None if self.is_alive else self._refusal
-        self.link = DOWN
+        self._link = _DOWN
         self._opening.clear()
-        self._closed_streams.clear()  # a gateway that ends closes its streams first: they are asked for again
+        self._held.clear()  # a gateway that ends closes its streams first: they are asked for again
         for asked in self._asked:
             params: Json = {"requestId": asked, "reason": "the gateway restarted"}
             self._say(notification_line("notifications/cancelled", params))
@@ -211,7 +203,7 @@ class Relay:
         again: list[Request] = []
         for request in [one for one in self._pending.values() if one.is_sent]:
             request.is_sent = False
-            if refusal is not None or request.method in _ASKED_TWICE:
+            if refusal is not None or request.method in ASKED_TWICE:
                 if request.is_answered_here:
                     del self._pending[request.key]  # its session is begun anew in any case
                 else:
@@ -279,6 +271,9 @@ class Relay:
         elif "id" in message and message["id"] is None:
             error = object_of(message.get("error"))
             code = error.get("code")
+            if self.is_alive:
+                self._say(line + b"\n")  # of something that we said; nobody can tell of what
+                return
             self._refusal = Absence(
                 str(error.get("message", "the gateway refused without a reason")),
                 "",
@@ -302,8 +297,8 @@ class Relay:
             if key.startswith(f'"{_OWN}initialize'):
                 self._began_anew(message)
         elif request is not None:
-            if request.method == "subscriptions/listen" and is_result:
-                self._closed_streams.append((request, line))
+            if self._is_farewell(request, line, is_result):
+                self._held.append((request, line))
                 return True
             del self._pending[key]
             if is_result:
@@ -314,16 +309,29 @@ class Relay:
                 self._catch_up()
         return True
 
-    def release_streams(self) -> None:
-        """Hand on the ends of streams that the gateway closed and then ran on."""
-        while self._closed_streams:
-            request, line = self._closed_streams.popleft()
+    @staticmethod
+    def _is_farewell(request: Request, line: bytes, is_result: bool) -> bool:  # noqa: FBT001 - as above
+        """Tell whether it may be what a gateway says because it ends: then the next one is to be asked."""
+        if is_result:
+            return request.method == "subscriptions/listen"
+        if request.method not in ASKED_TWICE or len(line) > _LONGEST_FAREWELL:
+            return False
+        try:
+            error = object_of(object_of(json.loads(line)).get("error"))
+        except ValueError:
+            return False
+        return error.get("code") == CONNECTION_CLOSED
+
+    def holds_answers(self) -> bool:
+        """Tell whether answers are held back, until it shows whether the gateway ends."""
+        return bool(self._held)
+
+    def release(self) -> None:
+        """Hand on what a gateway said that then ran on."""
+        while self._held:
+            request, line = self._held.popleft()
             if self._pending.pop(request.key, None) is not None:
                 self._say(line + b"\n")
-
-    def has_closed_streams(self) -> bool:
-        """Tell whether ends of streams are held back, until it shows whether the gateway ends."""
-        return bool(self._closed_streams)
 
     def _take_word(self, message: Json, line: bytes) -> None:
         method, params = message["method"], object_of(message.get("params"))
@@ -354,10 +362,10 @@ class Relay:
         if "result" not in message:
             error = object_of(message.get("error"))
             text = f"the gateway does not take the session up again: {error.get('message')}"
-            self.link = UP
+            self._link = _UP
             self.nobody_comes(Absence(text, "connect this server again in the client", is_passing=False))
             return
-        self.link = UP
+        self._link = _UP
         self._opening.extend(self._conversation.resume(f"{_OWN}resume-{self._connection}"))
         self._catch_up()
 

@@ -23,7 +23,7 @@ STAND_IN_AFTER = 20.0
 _USAGE = "usage: [--home DIR] [--gateway [--profile P] | --server NAME] [--start [-c FILE] ...]"
 _DRAIN_FOR = 60.0  # seconds that answers are waited for when the client says no more
 _QUEUE_LIMIT = 1_000  # lines that wait to go out before the client is read no further
-_STREAM_PATIENCE = 0.5  # seconds in which a gateway that closes streams ends, if it does so because it ends
+_HOLD_FOR = 0.5  # seconds in which a gateway that says farewell is gone
 _FLUSH_FOR = 0.5  # seconds for the rest of a line when we are told to end
 
 
@@ -44,7 +44,7 @@ class Shim:
         self._watch = Watch()
         self._signals = Signals()
         self._drained_at: float | None = None
-        self._streams_closed_at: float | None = None
+        self._held_since: float | None = None
 
     def run(self) -> int:
         """Pump until the client says no more or is gone, or a signal comes.
@@ -55,7 +55,7 @@ class Shim:
         while not self._signals.stopped_by and not self._client.is_gone:
             now = time.monotonic()
             self._way.look(now)
-            timers = [self._way.seconds_left(now), self._stand_in(now), self._hold_streams(now)]
+            timers = [self._way.seconds_left(now), self._stand_in(now), self._hold_answers(now)]
             if self._client.is_ended and self._is_drained(now, timers):
                 break
             self._turn(min((one for one in timers if one is not None), default=None))
@@ -103,16 +103,16 @@ class Shim:
             return None
         return since + STAND_IN_AFTER - now
 
-    def _hold_streams(self, now: float) -> float | None:
-        if not self._relay.has_closed_streams():
-            self._streams_closed_at = None
+    def _hold_answers(self, now: float) -> float | None:
+        if not self._relay.holds_answers():
+            self._held_since = None
             return None
-        if self._streams_closed_at is None:
-            self._streams_closed_at = now
-        left = self._streams_closed_at + _STREAM_PATIENCE - now
+        if self._held_since is None:
+            self._held_since = now
+        left = self._held_since + _HOLD_FOR - now
         if left > 0:
             return left
-        self._relay.release_streams()
+        self._relay.release()
         return None
 
 
