@@ -9,7 +9,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
 TESTS ?= tests
 JOBS ?= 2
 
-.PHONY: listen thousand up test lint types floors unit fmt simulate soak respawn lock clean
+.PHONY: conformance listen thousand up test lint types floors unit fmt simulate soak respawn lock clean
 
 up: $(VENV)/.installed
 	$(BIN)/orchestra up
@@ -65,6 +65,10 @@ thousand: $(VENV)/.dev
 # A service that takes its listening socket, restarted under load: nothing may be refused.
 listen: $(VENV)/.dev
 	$(BIN)/python benchmarks/listen.py
+
+# The official conformance suite of MCP at the gateway's front, in both eras; npm installs it into .cache.
+conformance: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -rs tests/e2e/gateway/test_front_conformance.py
 
 lock: $(VENV)/.dev
 	{ echo '# The versions that the tests were last run with; `make lock` renews them.'; \

@@ -23,6 +23,7 @@ STDLIB_ONLY = {
     "logfile": {"logfile"},
     "control_client": {"unix_http"},
     "unix_http": set[str](),
+    "unix_peer": set[str](),
     "mcp_tokens": set[str](),
     "journald": set[str](),
 }

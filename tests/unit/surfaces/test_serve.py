@@ -16,9 +16,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from orchestra_supervisor.model.errors import ConfigError, ConflictError, OrchestraError
-from orchestra_supervisor.surfaces.peer import Peer, peer_of
+from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.surfaces.serve import serve_unix
 from orchestra_supervisor.surfaces.unix_socket import MAX_SOCKET_PATH, bind_unix_socket
+from orchestra_supervisor.unix_peer import Peer
 from tests.unit.surfaces.client import ask, opened, read_to_end, read_until, serving
 
 pytestmark = pytest.mark.anyio
