@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -78,7 +79,9 @@ class Gateway:
         request: Json = {"jsonrpc": "2.0", "id": self._next, "method": method}
         until = time.monotonic() + self._timeout
         try:
-            self._connection.sendall(encode({**request, "params": {**params, "_meta": _META}}))
+            # A gateway that does not serve what the hello asked for is gone by now; its reason is there.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._connection.sendall(encode({**request, "params": {**params, "_meta": _META}}))
             for message in self._messages(until):
                 if message.get("id") == self._next or ("id" in message and message["id"] is None):
                     return self._result(message)

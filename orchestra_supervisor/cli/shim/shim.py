@@ -15,7 +15,7 @@ from orchestra_supervisor.cli.shim.pump import ClientSide, Signals, Watch
 from orchestra_supervisor.cli.shim.relay import Relay
 from orchestra_supervisor.cli.shim.way import Way
 
-__all__ = ["STAND_IN_AFTER", "Shim", "main"]
+__all__ = ["STAND_IN_AFTER", "Shim", "main", "understood"]
 
 STAND_IN_AFTER = 20.0
 """Seconds that `initialize` waits; Claude Code gives a server up after 30."""
@@ -42,7 +42,6 @@ class Shim:
         self._client = ClientSide(self._relay)
         self._way = Way(home, self._relay, start, time.monotonic())
         self._watch = Watch()
-        self._signals = Signals()
         self._drained_at: float | None = None
         self._held_since: float | None = None
 
@@ -52,6 +51,7 @@ class Shim:
         Returns:
             The exit status.
         """
+        self._signals = Signals()
         while not self._signals.stopped_by and not self._client.is_gone:
             now = time.monotonic()
             self._way.look(now)
@@ -116,14 +116,11 @@ class Shim:
         return None
 
 
-def main(words: list[str]) -> int:
-    """Run the pump.
+def understood(words: list[str]) -> Shim | None:
+    """Return the pump that a command line asks for, or None: it is wrong, or asks for something else.
 
     Args:
-        words: Options, as `orchestra mcp` takes them; checked there, so what is wrong here is told shortly.
-
-    Returns:
-        The exit status.
+        words: Options, as `orchestra mcp` takes them.
     """
     home, files = "", list[str]()
     hello: dict[str, object] = {"endpoint": "control", "profile": None, "server": None}
@@ -143,11 +140,24 @@ def main(words: list[str]) -> int:
                 files += ["-c", os.path.abspath(value)]
             else:
                 hello[word[2:]] = value
-                hello["endpoint"] = "gateway" if word == "--profile" else "server"
         else:
-            sys.stderr.write(f"orchestra mcp: {word!r} is not understood\n  {_USAGE}\n")
-            return 2
-    return Shim(_home_of(home), hello, files if may_start else None).run()
+            return None
+    if hello["server"] is not None:
+        if hello["endpoint"] == "gateway" or hello["profile"] is not None:
+            return None
+        hello["endpoint"] = "server"
+    elif hello["profile"] is not None:
+        hello["endpoint"] = "gateway"
+    return Shim(_home_of(home), hello, files if may_start else None)
+
+
+def main(words: list[str]) -> int:
+    """Run the pump; return the exit status."""
+    shim = understood(words)
+    if shim is None:
+        sys.stderr.write(f"orchestra mcp: {' '.join(words)!r} is not understood\n  {_USAGE}\n")
+        return 2
+    return shim.run()
 
 
 def _home_of(option: str) -> str:

@@ -15,6 +15,7 @@ from orchestra_supervisor.mcp_tokens import TokenFile
 from tests.e2e.cli.fake_control import holding_lock, serving
 from tests.e2e.cli.runner import environment, orchestra
 from tests.e2e.cli.shim_driver import LIMIT, VERSION, Bench, bench_at
+from tests.e2e.cli.terminal_driver import seated
 
 NAMES = ["echo", "wait", "die", "half", "ask", "flood", "fail"]
 
@@ -139,23 +140,33 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert orchestra("mcp", "token", "x", "--list", cwd=tmp_path).returncode == 2
 
 
-def test_the_command_becomes_the_pump(bench: Bench) -> None:
+def test_the_command_is_the_pump(bench: Bench) -> None:
     bench.start()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "orchestra_supervisor", "--home", str(bench.home), "mcp", "--gateway"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment(),
+    code = (
+        "import sys; from orchestra_supervisor.cli.main import main; main(); "
+        "sys.stderr.write(' '.join(sys.modules))"
     )
-    assert process.stdin is not None
-    process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
-    process.stdin.flush()
-    assert process.stdout is not None
-    assert json.loads(process.stdout.readline())["id"] == 1
-    command = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
-    assert command[1:3] == [b"-I", b"-S"]
-    output, _ = process.communicate(timeout=LIMIT)
-    assert (output, process.returncode) == (b"", 0)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "mcp", "--gateway", "--home", str(bench.home)],
+        input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n',
+        capture_output=True,
+        env=environment(),
+        timeout=LIMIT,
+        check=True,
+    )
+    assert json.loads(done.stdout)["id"] == 1
+    assert not {"argparse", "pathlib", "subprocess"} & set(done.stderr.decode().split())
+    assert b'"endpoint": "gateway"' in bench.notes.read_bytes()
+
+
+def test_at_a_terminal_the_command_says_what_it_is_for(bench: Bench) -> None:
+    bench.start()
+    with seated("--home", str(bench.home), "mcp", cwd=bench.home.parent) as seat:
+        seat.until("orchestra mcp install CLIENT")
+        seat.press(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        seat.until('"result"')
+        seat.press(b"\x04")
+        assert seat.end() == 0
 
 
 def test_the_bundle_is_the_same_each_time_and_its_pump_runs_alone(bench: Bench) -> None:
