@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "logs": Command("logs", "[NAMES] [-f]", "what the services wrote, also while the daemon is away"),
     "events": Command("events", "[-f]", "what happened, and who asked for it"),
     "plugins": Command("plugins", "", "the plugins of the fleet, and what went wrong with them"),
+    "mcp": Command("mcp", "[ACTION]", "the fleet for Claude and other MCP clients, and their files"),
     "start": Command("verbs", "NAMES", "start services and wait until they are ready"),
     "stop": Command("verbs", "NAMES", "stop services; a stop by hand is remembered"),
     "restart": Command("verbs", "NAMES", "stop services, then start them"),
@@ -54,6 +55,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run a fleet", ("up", "down", "plan", "reload", "upgrade-daemon")),
     ("Look at it", ("status", "top", "graph", "logs", "events", "plugins")),
     ("Act on services", ("start", "stop", "restart", "run", "scale", "signal", "wait")),
+    ("Let models in", ("mcp",)),
     ("Prepare", ("check", "doctor", "bundle", "systemd", "completion", "version", "help")),
 )
 

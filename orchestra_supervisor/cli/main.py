@@ -5,7 +5,6 @@ import sys
 from importlib import import_module
 
 from orchestra_supervisor.cli.catalog import COMMANDS
-from orchestra_supervisor.cli.parser import CommandParser, split_command
 
 __all__ = ["main"]
 
@@ -43,6 +42,15 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["mcp"] and not os.isatty(0):
+        # A client waits, and there is one of these for each of its sessions: argparse has no part in it.
+        from orchestra_supervisor.cli.shim.shim import understood
+
+        shim = understood(words[1:])
+        if shim is not None:
+            return shim.run()
+    from orchestra_supervisor.cli.parser import CommandParser, split_command
+
     verb, rest = split_command(words)
     module = import_module(f"orchestra_supervisor.cli.commands.{COMMANDS[verb].module}")
     parser = CommandParser(verb)
