@@ -20,7 +20,7 @@ from orchestra_supervisor.keeper.tree import check_proc
 
 __all__ = ["Boot", "main", "parse_boot"]
 
-_FILES = 524_288  # descriptors: three a run and two a stray, with room; the kernel's own usual hard limit
+_FILES = 524_288  # descriptors: up to five a run and two a stray, with room; the usual hard limit
 _HANDLED = (
     signal.SIGCHLD,
     signal.SIGTERM,

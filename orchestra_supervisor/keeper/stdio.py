@@ -81,7 +81,7 @@ class _Receiver:
     slot: str
     channel: Channel
     bound: int
-    """Messages that may wait."""
+    """Messages that may wait: as many as its snapshot has, and _WAITING."""
     waiting: deque[tuple[str, _Server | None]]
     """Types of messages, and which server each is about."""
     told: set[_Server] = field(default_factory=set[_Server])
@@ -143,8 +143,9 @@ class Stdio:
                 self._tell("stdio", server)
         talk = self._talks.pop(run, None)
         if talk is not None:
-            live = [one for one in self._servers.values() if one.is_live and one.stdin is not None]
-            waiting = deque[tuple[str, _Server | None]](("stdio", one) for one in live)
+            # Nobody is told of himself: with its own stdin in hand a server would never see its end.
+            others = [one for one in self._servers.values() if one is not server and one.is_live]
+            waiting = deque[tuple[str, _Server | None]](("stdio", one) for one in others)
             waiting.append(("held", None))
             receiver = _Receiver(run.slot, Channel(talk), len(waiting) + _WAITING, waiting)
             self._receivers[run] = receiver

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from orchestra_supervisor.keeper.fields import BadMessage
 from orchestra_supervisor.keeper.request import (
     BadSignal,
+    EndOfInput,
     LogTarget,
     parse_plan,
     parse_signal,
@@ -26,6 +27,7 @@ def test_what_is_not_given_leaves_the_keepers_own_setting():
     assert settings == (None,) * 6
     assert (request.rlimits, request.log, request.oom_score_adj, request.stop_order) == ([], None, None, 0)
     assert request.plan.steps == ((signal.SIGTERM, 10.0),)
+    assert (request.stdio, request.channel) == (False, False)
 
 
 def test_what_is_given_arrives():
@@ -37,7 +39,9 @@ def test_what_is_given_arrives():
             "group": 5,
             "groups": ["adm", 7],
             "rlimits": {"nofile": [1, None], "RLIMIT_CORE": [0, 2**62]},
-            "stop": {"steps": [["SIGINT", 1], ["SIGTERM", 0.5]], "scope": "leader"},
+            "stop": {"steps": [["EOF", 3], ["SIGINT", 1], ["SIGTERM", 0.5]], "scope": "leader"},
+            "stdio": True,
+            "channel": True,
             "stop_order": -3,
             "log": {"path": "p", "options": {"max_bytes": "?"}, "secrets": ["hush"]},
         }
@@ -48,7 +52,8 @@ def test_what_is_given_arrives():
         (resource.RLIMIT_NOFILE, (1, resource.RLIM_INFINITY)),
         (resource.RLIMIT_CORE, (0, 2**62)),
     ]
-    assert request.plan.steps == ((signal.SIGINT, 1.0), (signal.SIGTERM, 0.5))
+    assert request.plan.steps == ((EndOfInput(), 3.0), (signal.SIGINT, 1.0), (signal.SIGTERM, 0.5))
+    assert (request.stdio, request.channel) == (True, True)
     assert request.plan.leader_only
     assert request.stop_order == -3
     assert request.log == LogTarget("p", {"max_bytes": "?"}, ["hush"])
@@ -82,6 +87,8 @@ BAD_SPAWNS = {
     "run is empty": {"run": ""},
     "slot is a number": {"slot": 5},
     "slot is too long": {"slot": "x" * 300},
+    "stdio is text": {"stdio": "true"},
+    "channel is a number": {"channel": 1},
 }
 
 
@@ -93,7 +100,7 @@ def test_a_wrong_spawn_is_refused(case):
 
 def test_a_signal_is_known_by_its_name_alone():
     assert parse_signal("SIGTERM") == 15
-    for wrong in ("TERM", "SIGNOPE", 15, None, ["SIGTERM"]):
+    for wrong in ("TERM", "SIGNOPE", "EOF", 15, None, ["SIGTERM"]):
         with pytest.raises(BadSignal):
             parse_signal(wrong)
 
@@ -117,6 +124,7 @@ values = st.recursive(
     max_leaves=6,
 )
 KEYS = "run slot argv env cwd umask user group groups rlimits nice oom_score_adj log stop stop_order"
+KEYS += " stdio channel"
 
 
 @given(st.dictionaries(st.sampled_from(KEYS.split()), values, max_size=5))

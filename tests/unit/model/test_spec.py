@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.spec import (
+    END_OF_INPUT,
     BackoffSpec,
     Fleet,
     HttpCheck,
@@ -14,6 +15,7 @@ from orchestra_supervisor.model.spec import (
     StopSpec,
     StopStep,
     TcpCheck,
+    known_signal,
 )
 from orchestra_supervisor.model.states import Condition, Kind
 
@@ -74,7 +76,7 @@ def test_the_defaults_are_those_that_the_documents_promise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"), [("term", "SIGTERM"), ("INT", "SIGINT"), ("SIGKILL", "SIGKILL")]
+    ("given", "wanted"), [("term", "SIGTERM"), ("INT", "SIGINT"), ("SIGKILL", "SIGKILL"), ("eof", "EOF")]
 )
 def test_a_signal_may_be_written_in_short(given: str, wanted: str) -> None:
     assert StopStep(signal=given).signal == wanted
@@ -84,6 +86,12 @@ def test_a_signal_may_be_written_in_short(given: str, wanted: str) -> None:
 def test_a_signal_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="unknown signal"):
         StopStep(signal=name)
+
+
+def test_the_end_of_input_is_a_step_and_no_signal() -> None:
+    with pytest.raises(ValueError, match="unknown signal 'EOF'"):
+        known_signal("EOF")
+    assert StopStep(signal="EOF").signal == END_OF_INPUT
 
 
 def test_a_spec_is_frozen_and_equal_to_its_like() -> None:

@@ -348,6 +348,8 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "notify": True,
             "watchdog": 2.5,
             "limits": {"memory": 1 << 20, "cpu": 0.5},
+            "stdio": False,
+            "channel": False,
             "note": {"n": 1},
         }
         rest = [await peer.next() for _ in range(7)]
@@ -376,6 +378,42 @@ async def test_a_stop_command_is_the_first_step_of_the_plan() -> None:
         await client.flush()
         told = await peer.next()
         assert told["plan"] == {"steps": [[["app", "stop"], 20], ["SIGTERM", 1]], "scope": "group"}
+
+
+STDIO_STOP = StopSpec(steps=(StopStep(signal="eof", wait=2), StopStep(wait=1)))
+STDIO = SpawnOrder(RUN, "web", ("srv",), "/", {}, STDIO_STOP, stdio=True)
+CHANNEL = SpawnOrder(RUN, "web", ("gw",), "/", {}, StopSpec(), channel=True)
+
+
+async def test_a_stdio_server_and_its_stop_are_ordered_of_a_keeper_that_holds_pipes() -> None:
+    async with connected() as (client, peer), anyio.create_task_group() as tasks:
+        tasks.start_soon(peer.send, {**WELCOME, "stdio": True}, END)
+        await client.hello()
+        client.spawn(STDIO, None)
+        client.spawn(CHANNEL, None)
+        client.stop(RUN, STDIO_STOP)
+        await client.flush()
+        hello, server, gateway, stop = [await peer.next() for _ in range(4)]
+        assert hello["type"] == "hello"
+        plan = {"steps": [["EOF", 2], ["SIGTERM", 1]], "scope": "group"}
+        assert (server["stdio"], server["channel"], server["stop"]) == (True, False, plan)
+        assert (gateway["stdio"], gateway["channel"]) == (False, True)
+        assert stop["plan"] == plan
+
+
+@pytest.mark.parametrize("order", [STDIO, CHANNEL], ids=["stdio", "channel"])
+async def test_a_keeper_of_an_older_version_is_never_ordered_what_it_would_not_heed(
+    order: SpawnOrder,
+) -> None:
+    async with connected() as (client, peer), anyio.create_task_group() as tasks:
+        tasks.start_soon(peer.greet)
+        await client.hello()
+        with pytest.raises(ConflictError, match=r"older version.*`orchestra down`"):
+            client.spawn(order, None)
+        client.stop(RUN, STDIO_STOP)
+        await client.flush()
+        told = await peer.next()
+        assert (told["type"], told["plan"]) == ("stop", {"steps": [["SIGTERM", 1]], "scope": "group"})
 
 
 async def test_sockets_that_cannot_be_opened_are_news_for_their_service() -> None:

@@ -217,6 +217,13 @@ def test_the_inherited_socket_is_taken_from_the_environment_and_kept_from_childr
         inherited_socket({FD_VARIABLE: "x"})
 
 
+def test_a_socket_may_be_named_by_another_variable():
+    ours, theirs = socket.socketpair()
+    with ours, inherited_socket({FD_VARIABLE: "x", "OTHER": str(theirs.detach())}, "OTHER") as taken:
+        taken.sendall(b"x")
+        assert ours.recv(10) == b"x"
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=30),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
