@@ -13,6 +13,8 @@ from orchestra_supervisor.rules.reload import Action, Difference, ReloadPlan
 __all__ = ["new_commands"]
 
 _PROGRAM = frozenset({"argv", "cwd", "user", "group", "groups", "pre_start", "post_stop"})
+_GUARD = "protected"
+"""The field that asks for a person's word: who may not give that must not take the question away."""
 _LOADER = re.compile(
     r"PATH|LD_.*|DYLD_.*|PYTHON.*|NODE_OPTIONS|NODE_PATH|PERL5.*|RUBY(OPT|LIB)|CLASSPATH|_?JAVA_.*|BASH_ENV|ENV|SHELL"
 )
@@ -39,7 +41,7 @@ def _found(plan: ReloadPlan) -> Iterator[str]:
 
 
 def _is_command(one: Difference) -> bool:
-    if one.path[0] in _PROGRAM or "argv" in one.path:
+    if one.path[0] in _PROGRAM or "argv" in one.path or (one.path[0] == _GUARD and one.old is True):
         return True
     if one.path[0] == "env":
         names = one.path[1:2] or tuple(_keys(one.old)) + tuple(_keys(one.new))

@@ -1,0 +1,1 @@
+"""The tools of the control endpoint, one module each."""
