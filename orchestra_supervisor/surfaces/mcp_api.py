@@ -93,6 +93,7 @@ def _settings(fleet: Fleet) -> dict[str, object]:
         "idle_stop": settings.idle_stop,
         "config_apply": settings.config_apply,
         "rate": settings.rate,
+        "control_group": fleet.settings.control_group,
         "profiles": {name: one.model_dump(mode="json") for name, one in settings.profiles.items()},
         "routing": fleet.mcp.routing,
         "cache": _cache(fleet).model_dump(mode="json"),

@@ -121,6 +121,7 @@ async def test_the_servers_are_told_with_what_holds_for_all_filled_in(folder: Pa
         "idle_stop": 30.0,
         "config_apply": False,
         "rate": 60,
+        "control_group": None,
         "profiles": {"p": {"servers": ["far"], "tools": ["far__*"], "search": False}},
         "routing": {"search": "far"},
         "cache": {"ttl": 60.0, "strategy": "lru"},
