@@ -150,7 +150,7 @@ async def measure(rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=2000)
     anyio.run(measure, int(parser.parse_args().rounds))
 

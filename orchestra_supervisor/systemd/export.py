@@ -18,6 +18,9 @@ _EVERYWHERE = (
 )
 
 
+_SILENT = "it is an MCP server on its stdin and stdout, and nobody there would talk to it: no unit"
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
     """The files of a fleet.
@@ -37,10 +40,12 @@ def export_fleet(fleet: Fleet, place: Place) -> Exported:
     Raises:
         ConfigError: A value cannot be written in a unit file at all.
     """
-    units = {name: render_service(spec, place) for name, spec in fleet.services.items()}
+    silent = [name for name, spec in fleet.services.items() if spec.stdio]
+    units = {name: render_service(spec, place) for name, spec in fleet.services.items() if name not in silent}
     files = {name: text for unit in units.values() for name, text in unit.files.items()}
     files[f"{place.fleet}.target"] = _target(fleet, units, place)
-    return Exported(files, {"": tuple(_lost_everywhere(fleet)), **_lost(units)})
+    lost = dict.fromkeys(silent, (_SILENT,)) | _lost(units)
+    return Exported(files, {"": tuple(_lost_everywhere(fleet)), **lost})
 
 
 def _target(fleet: Fleet, units: dict[str, Rendered], place: Place) -> str:
@@ -49,7 +54,7 @@ def _target(fleet: Fleet, units: dict[str, Rendered], place: Place) -> str:
     unit.section("Unit")
     unit.set("Description", f"The services of the fleet {place.fleet}")
     for name, spec in fleet.services.items():
-        if spec.enabled:
+        if spec.enabled and name in units:
             for start in units[name].start:
                 unit.set("Requires" if spec.required_for_system else "Wants", start)
     unit.section("Install")

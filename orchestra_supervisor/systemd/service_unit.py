@@ -156,8 +156,10 @@ def render_service(spec: ServiceSpec, place: Place) -> Rendered:
         start = name.removesuffix(".service") + ".timer"
         return Rendered({name: unit.render(), start: timer.render()}, (*unit.lost, *timer.lost), (start,))
     sockets = {_socket_name(name, one): _socket(spec, one, place).render() for one in spec.sockets}
-    waits = spec.start_on == "connection"
-    if not waits:
+    waits = spec.start_on != "boot"
+    if spec.start_on == "demand":
+        unit.note("start_on: demand. It is started by hand, or by a service that needs it.")
+    elif not waits:
         _add_install(unit, spec, place)
     return Rendered(
         {name: unit.render(), **sockets}, tuple(unit.lost), tuple(sockets) if waits else (*sockets, name)

@@ -15,10 +15,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import ConfigError, ConflictError, OrchestraError
 from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.surfaces.serve import serve_unix
-from orchestra_supervisor.surfaces.unix_socket import MAX_SOCKET_PATH, bind_unix_socket
+from orchestra_supervisor.surfaces.unix_socket import MAX_SOCKET_PATH, bind_unix_socket, place_socket
 from orchestra_supervisor.unix_peer import Peer
 from tests.unit.surfaces.client import ask, opened, read_to_end, read_until, serving
 
@@ -249,3 +250,28 @@ async def test_garbage_is_answered_and_harms_nobody(folder: Path) -> None:
             await stream.send(b"\x00\xff not http\r\n\r\n")
             assert b"400" in await read_until(stream, b"\r\n\r\n")
         assert (await ask(path)).startswith(b"HTTP/1.1 200")
+
+
+def test_a_socket_that_the_keeper_opens_has_a_place_within_the_systems_limit(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    home = tmp_path / ("h" * MAX_SOCKET_PATH)
+    home.mkdir()
+    place = place_socket(home / "mcp.sock")
+    assert place.is_relative_to(folder)
+    assert len(os.fsencode(place)) <= MAX_SOCKET_PATH
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    assert socket_path(home, "mcp") == place
+    assert place_socket(home / "mcp.sock") == place, "the same one again"
+
+
+def test_a_socket_whose_place_fits_needs_no_pointer(folder: Path) -> None:
+    (folder / "mcp.path").write_text("/nowhere\n", encoding="utf-8")
+    assert place_socket(folder / "mcp.sock") == folder / "mcp.sock"
+    assert socket_path(folder, "mcp") == folder / "mcp.sock"
+
+
+def test_a_socket_for_a_group_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no group 'no-such-group'"):
+        place_socket(folder / "mcp.sock", "no-such-group")

@@ -254,3 +254,17 @@ def test_a_key_that_the_export_has_never_heard_of_is_told_and_not_left_out(
     told = lost(spec(nice=3))
     assert "`nice` has no counterpart here" in told
     assert "umask" not in told, "a default is no loss"
+
+
+def test_what_starts_on_demand_is_a_unit_that_nothing_starts() -> None:
+    done = export(spec("tool", start_on="demand"), spec())
+    assert "Install" not in done.files["fleet-tool.service"]
+    assert settings(done.files["fleet.target"])["Wants"] == ["fleet-web.service"]
+
+
+def test_a_stdio_server_is_no_unit_and_that_is_told() -> None:
+    done = export(spec("tool", stdio=True), spec())
+    assert sorted(done.files) == ["fleet-web.service", "fleet.target"]
+    assert done.lost["tool"] == (
+        "it is an MCP server on its stdin and stdout, and nobody there would talk to it: no unit",
+    )
