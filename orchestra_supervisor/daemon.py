@@ -35,13 +35,14 @@ from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.rotation import Rotation
+from orchestra_supervisor.engine.run_rows import note_run
 from orchestra_supervisor.engine.secret_ledger import SecretLedger
 from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
-from orchestra_supervisor.journal.records import AnyJournal, RunRow
+from orchestra_supervisor.journal.records import AnyJournal
 from orchestra_supervisor.journald import ERROR, WARNING, with_priority
 from orchestra_supervisor.model.errors import ConfigError, JournalError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.replicas import GroupSpec
@@ -49,12 +50,10 @@ from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.process.clock import SystemClock
 from orchestra_supervisor.process.figures import ProcessSampler
-from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
-from orchestra_supervisor.process.orders import RunNews, Snapshot
+from orchestra_supervisor.process.orders import Snapshot
 from orchestra_supervisor.rules.fleet import tally
 from orchestra_supervisor.rules.graph import find_cycle
-from orchestra_supervisor.rules.inputs import Gone, Spawned
 from orchestra_supervisor.rules.left_down import left_down
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.surfaces.agent_api import agent_routes
@@ -124,7 +123,7 @@ class Daemon:
             secrets=self._plugins.secrets.resolve,
             targets=self._plugins.targets.prepare,
             on_reload=self._ask_reload,
-            on_run=self._note_run,
+            on_run=partial(note_run, self._journal, self._clock),
             keep=self._apply,
             on_plan=self._journal.set_plan,
             take_down=ledger.begin,
@@ -294,17 +293,6 @@ class Daemon:
             clock=self._clock,
             journal=self._journal,
         )
-
-    def _note_run(self, news: RunNews) -> None:
-        """Keep the journal's ledger of runs: how a next fleet knows what this one left."""
-        match news.input:
-            case Spawned() as run:
-                row = RunRow(run.run, news.slot, run.pid, run.start_ticks, boot_id(), run.started_wall)
-                self._journal.run_started(row)
-            case Gone(run):
-                self._journal.run_ended(run, self._clock.wall(), "")
-            case _:
-                pass
 
     def _describe(self, supervisor: Supervisor, log_directory: Path) -> dict[str, object]:
         (ready, count), groups = tally(supervisor.services), self._snapshot.groups
