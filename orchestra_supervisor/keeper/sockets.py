@@ -19,10 +19,14 @@ from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Sockets"]
 
+_Place = tuple[int, int]
+
 
 @dataclass(slots=True, eq=False)
 class _Slot:
     held: dict[ListenSpec, socket.socket] = field(default_factory=dict[ListenSpec, socket.socket])
+    places: dict[ListenSpec, _Place] = field(default_factory=dict[ListenSpec, _Place])
+    """Which file is ours, of those that have a path."""
     is_watched: bool = False
     called: str = ""
     """Name of the socket on which a connection came while it was watched."""
@@ -66,10 +70,12 @@ class Sockets:
         self._unwatch(here)
         here.called = ""
         for spec in [spec for spec in here.held if spec not in wanted]:
-            _close(spec, here.held.pop(spec))
+            _close(spec, here.held.pop(spec), here.places.pop(spec, None))
         for spec in wanted:
             if spec not in here.held:
                 here.held[spec] = self._take(spec) if spec.kind == "inherited" else _listen(spec)
+                if spec.kind == "unix" and (place := _place_of(spec.path)) is not None:
+                    here.places[spec] = place
         if not here.held:
             del self._slots[slot]
         return [here.held[spec].fileno() for spec in wanted]
@@ -101,7 +107,7 @@ class Sockets:
         if here is not None:
             self._unwatch(here)
             for spec, one in here.held.items():
-                _close(spec, one)
+                _close(spec, one, here.places.get(spec))
 
     def close_all(self) -> None:
         """Close what every slot holds."""
@@ -177,13 +183,24 @@ def _bind_path(one: socket.socket, spec: ListenSpec) -> None:
         os.chown(spec.path, user, -1 if spec.group is None else group_number(spec.group))
 
 
-def _close(spec: ListenSpec, one: socket.socket) -> None:
+def _close(spec: ListenSpec, one: socket.socket, place: _Place | None) -> None:
+    """Close a socket and remove its file, unless somebody else has bound the path anew.
+
+    That somebody has the socket does not tell whose it is: each child has it until it becomes a program.
+    """
     one.close()
-    if spec.kind == "unix":
+    if place is not None and _place_of(spec.path) == place:
         with suppress(OSError):
-            # A run that lives on may have it still, and somebody else may have bound the path anew.
-            if _is_dead(spec.path):
-                os.unlink(spec.path)
+            os.unlink(spec.path)
+
+
+def _place_of(path: str) -> _Place | None:
+    """Return which file is at a path; None: there is none to be seen."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_dead(path: str) -> bool:
