@@ -66,9 +66,10 @@ thousand: $(VENV)/.dev
 listen: $(VENV)/.dev
 	$(BIN)/python benchmarks/listen.py
 
-# The official conformance suite of MCP at the gateway's front, in both eras; npm installs it into .cache.
+# The official conformance suite of MCP in both eras: at the front, at the control endpoint of a fleet, and at a server behind
+# its gateway; npm installs it into .cache.
 conformance: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -rs tests/e2e/gateway/test_front_conformance.py
+	$(BIN)/python -m pytest -q -rs tests/e2e/gateway/test_front_conformance.py tests/e2e/gateway/test_fleet_conformance.py
 
 lock: $(VENV)/.dev
 	{ echo '# The versions that the tests were last run with; `make lock` renews them.'; \
