@@ -1,4 +1,4 @@
-"""The client of the gateway's benchmark: raw HTTP on kept connections, one thread, and no more work than that.
+"""The client of the gateway's benchmark: raw HTTP on kept connections, one thread, little work.
 
 A benchmark's client can cost more than what it measures. This one writes a request that is made already but
 for two numbers, and looks at an answer only for its end and for the text that it must have.
