@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60.0  # seconds for one command, and for a server to listen
+PATIENCE = 120.0  # seconds for one command, and for a server to listen
 INSTALL_TIME = 600.0  # seconds for one installation
 
 
@@ -158,19 +158,22 @@ def orchestra(folder: Path, *words: str) -> str:
     """Run a command on the fleet of a folder; return its stdout.
 
     Raises:
-        NotTried: It failed.
+        NotTried: It failed, or took too long.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "orchestra_supervisor", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "orchestra_supervisor", *words],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotTried(f"orchestra {' '.join(words)} takes longer than {PATIENCE:g} s") from error
     if done.returncode:
         raise NotTried(f"orchestra {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
@@ -198,8 +201,12 @@ class Fleet:
         )
         text = json.dumps({"mcpServers": servers})
         (folder / "claude_mcp_config.json").write_text(text, encoding="utf-8")
-        orchestra(folder, "up", "--detach")
-        await_port(self.port)
+        try:
+            orchestra(folder, "up", "--detach")
+            await_port(self.port)
+        except BaseException:
+            self.end()
+            raise
 
     def token(self) -> str:
         """Return a new bearer token."""
@@ -220,7 +227,7 @@ class Fleet:
         """Take it down."""
         with suppress(OSError):
             self.processes()
-        orchestra(self._folder, "down")
+            orchestra(self._folder, "down")
 
 
 def _install(command: Sequence[str], folder: Path) -> None:
