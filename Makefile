@@ -9,7 +9,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
 TESTS ?= tests
 JOBS ?= 2
 
-.PHONY: conformance listen thousand up test lint types floors unit fmt simulate soak respawn lock clean
+.PHONY: conformance gateway-bench listen thousand up test lint types floors unit fmt simulate soak respawn lock clean
 
 up: $(VENV)/.installed
 	$(BIN)/orchestra up
@@ -65,6 +65,10 @@ thousand: $(VENV)/.dev
 # A service that takes its listening socket, restarted under load: nothing may be refused.
 listen: $(VENV)/.dev
 	$(BIN)/python benchmarks/listen.py
+
+# What the gateway costs, beside a direct call and other proxies; PyPI and npm have to be within reach.
+gateway-bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/gateway.py
 
 # The official conformance suite of MCP in both eras: at the front, at the control endpoint of a fleet, and at a server behind
 # its gateway; npm installs it into .cache.
