@@ -233,7 +233,7 @@ class Fleet:
 def _install(command: Sequence[str], folder: Path) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_TIME, check=False
+            command, cwd=folder, capture_output=True, encoding="utf-8", timeout=INSTALL_TIME, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotTried(f"{command[0]}: {error}") from error

@@ -82,7 +82,9 @@ def run_suite(url: str, revision: str, folder: Path, *options: str) -> Verdict:
     results = folder / "results"
     command = [modules / ".bin" / "node", suite, "server", "--url", url, "--requirements", revision]
     command += ["-o", str(results), *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
     rows = RESULT.findall(done.stdout)
     return Verdict(
         done.returncode,
