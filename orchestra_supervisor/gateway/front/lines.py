@@ -140,7 +140,6 @@ class _Line:
         self._name = name
         self._conversation: Conversation | None = None
         self._outbox, self._written = anyio.create_memory_object_stream[bytes](_OUTBOX)
-        self._writing = False
         self._unsent = 0
         self._scope = anyio.CancelScope()
         self._stopped = False
@@ -158,7 +157,13 @@ class _Line:
     @property
     def is_written(self) -> bool:
         """Return whether the client was sent all that there is."""
-        return not self._writing and not self._written.statistics().current_buffer_used
+        if self._unsent:
+            return False
+        if self.served is None:
+            return True
+        # What is sent to a writer that waits is in its hands, and in no buffer, before it runs again.
+        outbox = self._written.statistics()
+        return outbox.tasks_waiting_receive > 0 and not outbox.current_buffer_used
 
     async def talk(self, places: Places) -> None:
         """Talk until the client leaves."""
@@ -300,10 +305,8 @@ class _Line:
     async def _write(self) -> None:
         """Write what is sent: as a task of its own, so that no cancelled request leaves half a line."""
         async for data in self._written:
-            self._writing = True
             with anyio.move_on_after(_WRITE_TIME) as deadline:
                 await self._stream.send(data)
-            self._writing = False
             if deadline.cancelled_caught:
                 self.close()
 
