@@ -63,6 +63,7 @@ class Changes:
         self._sinks: dict[object, Sink] = {}
         self._last = ""
         self._socket: socket.socket | None = None
+        self._hung_up = False
 
     def listen(self, sink: Sink) -> Callable[[], None]:
         """Tell a sink until what is returned is called."""
@@ -85,6 +86,7 @@ class Changes:
 
     async def _follow(self) -> None:
         error: ControlError | None = None
+        self._hung_up = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._hang_up)
             error = await to_thread.run_sync(self._read, limiter=anyio.CapacityLimiter(1))
@@ -97,13 +99,14 @@ class Changes:
         try:
             await anyio.sleep_forever()
         finally:
+            self._hung_up = True
             connection, self._socket = self._socket, None
-            if connection is not None:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+            _shut_down(connection)
 
     def _opened(self, connection: socket.socket) -> None:
         self._socket = connection
+        if self._hung_up:  # while it was being opened, when there was nothing to shut down
+            _shut_down(connection)
 
     def _read(self) -> ControlError | None:
         """Read until the stream ends, in a thread."""
@@ -129,3 +132,9 @@ class Changes:
         """Tell all sinks of a change."""
         for sink in tuple(self._sinks.values()):
             sink(change)
+
+
+def _shut_down(connection: socket.socket | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
