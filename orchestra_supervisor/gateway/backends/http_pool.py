@@ -3,12 +3,11 @@
 Source: RFC 9112.
 """
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-
-import anyio
 
 from orchestra_supervisor.gateway.backends.http_answer import Answer, Malformed, head_of_request
 from orchestra_supervisor.gateway.backends.http_socket import ByteStream, dial
@@ -228,14 +227,14 @@ class HttpPool:
         if not can_be_kept or self._is_closed or len(self._idle) >= _KEPT:
             stream.close()
         else:
-            self._idle.append((anyio.current_time(), stream))
+            self._idle.append((time.monotonic(), stream))
 
     def linger(self, response: Response) -> None:
         """Keep a response that was left until its end has come; the oldest of too many is closed."""
         if self._is_closed:
             response.close()
             return
-        self._lingering.append((anyio.current_time(), response))
+        self._lingering.append((time.monotonic(), response))
         if len(self._lingering) > _LINGERING:
             self._lingering.popleft()[1].close()
 
@@ -250,7 +249,7 @@ class HttpPool:
         self._lingering.clear()
 
     async def _take(self) -> ByteStream:
-        oldest = anyio.current_time() - _KEPT_FOR
+        oldest = time.monotonic() - _KEPT_FOR
         while self._lingering and self._lingering[0][1].settle():
             self._lingering.popleft()
         while self._lingering and self._lingering[0][0] < oldest:
