@@ -81,11 +81,14 @@ class _Plain:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._came: bytes | OSError | None = None
         self._is_watched = False
         self._hurried = 0
 
     @property
     def is_stale(self) -> bool:
+        if self._came is not None:
+            return True
         try:
             self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -106,19 +109,20 @@ class _Plain:
         if self._hurried >= _HURRIED:
             self._hurried = 0
             await checkpoint()
-        while True:
-            if self._sock.fileno() < 0:
-                raise OSError(errno.ECONNABORTED, "closed here")
-            try:
-                data = self._sock.recv(65536)
-            except BlockingIOError:
-                self._hurried = 0
-                await self._readable()
-                continue
-            self._hurried += 1
-            return data
+        while (data := self.receive_nowait()) is None:
+            self._hurried = -1
+            await self._readable()
+        self._hurried += 1
+        return data
 
     def receive_nowait(self) -> bytes | None:
+        came, self._came = self._came, None
+        if isinstance(came, OSError):
+            raise came
+        if came is not None:
+            return came
+        if self._sock.fileno() < 0:
+            raise OSError(errno.ECONNABORTED, "closed here")
         try:
             return self._sock.recv(65536)
         except BlockingIOError:
@@ -142,10 +146,19 @@ class _Plain:
             self._waiter = None
 
     def _called(self) -> None:
-        """Wake who waits; where nobody does, look away, or the loop would call again and again."""
+        """Read for who waits: before they run, the loop would see the same bytes once more.
+
+        Where nobody waits, look away, or the loop would call again and again.
+        """
         if self._waiter is None or self._waiter.done():
             self._unwatch()
-        self._wake()
+            return
+        try:
+            self._came = self.receive_nowait()
+        except OSError as error:
+            self._came = error
+        if self._came is not None:
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
