@@ -18,6 +18,7 @@ from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.rotation import SecretChangeSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.model.supervisord import SupervisorName, SupervisorSpec
 from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "RlimitSpec",
     "Seconds",
     "ServiceSpec",
+    "StartSpec",
     "StopSpec",
     "StopStep",
     "TargetSpec",
@@ -177,6 +179,17 @@ class RestartSpec(_Spec):
     """A run this long resets the backoff."""
 
 
+class StartSpec(_Spec):
+    """When a run counts as started, and how often one that does not is tried again."""
+
+    after: Seconds = 1.0
+    """Seconds that a run has to last; until then it is starting. 0: started once it is spawned."""
+    retries: Annotated[int, Field(ge=0)] | None = 3
+    """Starts in a row that may fail and be tried again; None: no limit."""
+    delay: Seconds = 1.0
+    """Waited before the first of them; twice that before the second, three times before the third."""
+
+
 class StopStep(_Spec):
     """One signal of a stop sequence and the time it is given."""
 
@@ -253,6 +266,8 @@ class ServiceSpec(_Spec):
     required_for_system: bool = False
     depends_on: dict[str, DependencySpec] = Field(default_factory=dict)
     target: TargetSpec = TargetSpec()
+    start: StartSpec | None = None
+    """None: a run has started once it is spawned, and one that ends at once is for the restart policy."""
     restart: RestartSpec = RestartSpec()
     stop: StopSpec = StopSpec()
     probes: ProbeSet = ProbeSet()
@@ -283,6 +298,8 @@ class ServiceSpec(_Spec):
     replica: ReplicaSpec | None = None
     """Which of several it is, where the files have one service with `replicas`."""
     on_secret_change: SecretChangeSpec = SecretChangeSpec()
+    supervisor: SupervisorName | None = None
+    """What supervisord's clients know it as; None: by its own name alone."""
 
 
 class McpBackendSpec(_Spec):
@@ -342,6 +359,8 @@ class FleetSettings(_Spec):
     plugins: tuple[PluginSpec, ...] = ()
     plugin_entry_points: bool = False
     """The plugins that installed packages bring are loaded too."""
+    supervisor: SupervisorSpec | None = None
+    """Where supervisord's clients connect; None: nowhere."""
 
 
 class Fleet(_Spec):
