@@ -57,6 +57,7 @@ from orchestra_supervisor.rules.replicas import names_for_several
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
+from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
 __all__ = ["Daemon", "Options", "main"]
 
@@ -168,6 +169,8 @@ class Daemon:
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
             self._tell(fleet)
+            clients = partial(serve_supervisord, home=self._home.path, is_fresh=self._is_fresh)
+            await tasks.start(clients, control, reloader, launcher, self._snapshot.keeper_pid, _say)
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
             tasks.start_soon(rotation.run)

@@ -88,6 +88,8 @@ class Reloader:
         self._lock = anyio.Lock()
         self._applied = anyio.Event()
         self._inputs: Inputs | None = None
+        self.reloads = 0
+        """How often all that the files said was gone over to."""
 
     async def plan(self, paths: tuple[Path, ...] = ()) -> PlanReport:
         """Return what a reload would do now, without doing it.
@@ -140,6 +142,34 @@ class Reloader:
             self._files.tell(new)
             return plan
 
+    async def read(self) -> Fleet:
+        """Return the fleet as its files have it now, without going over to it.
+
+        Raises:
+            ConfigError: A file is wrong.
+        """
+        return (await self._load(())).fleet
+
+    async def change(self, make: Callable[[Fleet], Fleet]) -> ReloadPlan:
+        """Go over to a fleet that is made of the one that runs; wait until what is no more is down.
+
+        Args:
+            make: Makes it; may raise, and then nothing changes.
+
+        Raises:
+            ConflictError: A rolling update goes on, the fleet goes down, or its state cannot be written.
+        """
+        async with self._lock:
+            old = self._supervisor.fleet
+            if old.coming:
+                hint = "wait for the rolling update to end: orchestra events --kind roll"
+                raise ConflictError("the fleet is being changed otherwise", hint=hint)
+            new = self._verbs.stage(make(old))
+            plan = await self._take(new, self._files.down(new))
+            self._files.tell(new)
+        await self._verbs.forget_removed(plan.names(Action.REMOVE))
+        return plan
+
     @property
     def applied(self) -> anyio.Event:
         """Set when the next fleet is applied."""
@@ -175,6 +205,7 @@ class Reloader:
         settings = settings_after_reload(old.settings, new.settings)
         held = new.model_copy(update={"settings": settings})
         await self._take(held, down)
+        self.reloads += 1
         self._bus.publish("config.reloaded", report.summary, data=_told(report, by))
         self._files.tell(held)
         return report

@@ -107,6 +107,7 @@ class Sink:
     def configure(self, options: Options) -> None:
         """Go on with other options from here on."""
         self.log.rotation = options.rotation
+        self._next_check = 0.0  # whoever has put another file in the place of the log says so by this
         self._treatment = options.treatment
         self._lines.configure(options.treatment)
         for pipe in self.pipes:
