@@ -301,6 +301,11 @@ class ServiceSpec(_Spec):
     supervisor: SupervisorName | None = None
     """What supervisord's clients know it as; None: by its own name alone."""
 
+    @property
+    def says_started(self) -> bool:
+        """True where a probe or the service itself says that a run has started."""
+        return self.probes.startup is not None or self.notify
+
 
 class McpBackendSpec(_Spec):
     """An MCP server behind the gateway: supervised here, spawned over stdio, or external."""
