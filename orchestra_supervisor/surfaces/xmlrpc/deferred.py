@@ -8,13 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.model.states import State
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.surfaces.xmlrpc.faults import Fault, RpcFault
 from orchestra_supervisor.surfaces.xmlrpc.names import Process
-from orchestra_supervisor.surfaces.xmlrpc.states import STOPPED_STATES, ProcessState, state_of
+from orchestra_supervisor.surfaces.xmlrpc.states import (
+    STOPPED_STATES,
+    ProcessState,
+    has_ended_quickly,
+    state_of,
+)
 
 __all__ = ["Outcome", "StartWatch", "StopWatch", "Watch", "result_of", "settle"]
+
+_ENDED = frozenset({ProcessState.BACKOFF, ProcessState.FATAL, ProcessState.EXITED})
 
 
 @dataclass(slots=True)
@@ -41,20 +47,27 @@ class StartWatch:
         """
         if service is None:
             raise RpcFault(Fault.ABNORMAL_TERMINATION, self.name)
-        run = service.run.id if service.run is not None else None
-        if self.run is None and run not in {None, self.before}:
-            self.run = run
+        now = service.run.id if service.run is not None else None
+        if self.run is None and now != self.before:
+            self.run = now
+        is_its_own = self.run is not None and now == self.run
         state = state_of(service)
-        if service.listening or (state is ProcessState.RUNNING and run == self.run is not None):
+        if service.listening or (state is ProcessState.RUNNING and is_its_own):
             return True
-        if service.state is State.COMPLETED and self.run is not None and run is None:
-            return True  # a short run that did what it is for
-        if state is ProcessState.STOPPED or (state is ProcessState.STOPPING and run == self.run is not None):
+        if state is ProcessState.STOPPED or (state is ProcessState.STOPPING and is_its_own):
             raise RpcFault(Fault.ABNORMAL_TERMINATION, self.name)
-        has_ended = self.run is not None and run != self.run
-        if has_ended or state in {ProcessState.BACKOFF, ProcessState.FATAL, ProcessState.EXITED}:
+        if state in _ENDED or (self.run is not None and not is_its_own):
+            if _has_run(service):
+                return True  # and has ended since: it had started all the same
             raise RpcFault(Fault.SPAWN_ERROR, self.name)
         return False
+
+
+def _has_run(service: Service) -> bool:
+    """Return whether its last run got as far as to count as started."""
+    ended = service.exit
+    is_real = ended is not None and (ended.code is not None or ended.signal is not None)
+    return is_real and not has_ended_quickly(service)
 
 
 @dataclass(slots=True)

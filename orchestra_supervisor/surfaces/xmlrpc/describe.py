@@ -39,7 +39,7 @@ def process_info(service: Service, past: Past, now: float, log_path: LogPath) ->
         log_path: Returns the log of a service.
     """
     process, run = process_of(service.spec), service.run
-    state = state_of(service, past.lasted)
+    state = state_of(service)
     stdout, stderr = (logfile_of(service.spec, stream, log_path) for stream in ("stdout", "stderr"))
     info: Info = {
         "name": process.name,
@@ -50,7 +50,7 @@ def process_info(service: Service, past: Past, now: float, log_path: LogPath) ->
         "state": int(state),
         "statename": state.name,
         "spawnerr": _spawn_error(service, state, past),
-        "exitstatus": _exit_status(service, state, past),
+        "exitstatus": _exit_status(service, state),
         "logfile": stdout,
         "stdout_logfile": stdout,
         "stderr_logfile": stderr,
@@ -78,17 +78,17 @@ def _spawn_error(service: Service, state: ProcessState, past: Past) -> str:
         return ""
     if past.spawn_error:
         return past.spawn_error
-    if has_ended_quickly(service, past.lasted):
+    if has_ended_quickly(service):
         return _TOO_QUICK
     if state is ProcessState.EXITED:
         is_well = service.exit is None or service.exit.success
-        return "" if is_well else f"Bad exit code {_exit_status(service, state, past)}"
+        return "" if is_well else f"Bad exit code {_exit_status(service, state)}"
     return service.reason
 
 
-def _exit_status(service: Service, state: ProcessState, past: Past) -> int:
+def _exit_status(service: Service, state: ProcessState) -> int:
     ended = service.exit
-    if state not in _ENDED or ended is None or has_ended_quickly(service, past.lasted):
+    if state not in _ENDED or ended is None or has_ended_quickly(service):
         return 0
     return _BY_SIGNAL if ended.signal is not None else ended.code or 0
 

@@ -20,12 +20,10 @@ class Past:
 
     Attributes:
         started: Wall seconds; 0: there was none.
-        lasted: Seconds, or None: not known.
         spawn_error: Why no process came to be, in supervisord's words; empty: one did.
     """
 
     started: float = 0.0
-    lasted: float | None = None
     spawn_error: str = ""
 
 
@@ -71,13 +69,11 @@ class History:
             if service.exit.code is None and service.exit.signal is None:
                 failed = await self._last(service, "service.spawn_failed")
                 if failed is not None and failed[0] >= ended - 1:
-                    return Past(ended, 0.0, _words(service, failed[1]))
+                    return Past(ended, _words(service, failed[1]))
             spawned = await self._last(service, "service.spawned")
         except JournalError:
             spawned = None
-        if spawned is None:
-            return Past(ended)
-        return Past(spawned[0], max(0.0, ended - spawned[0]))
+        return Past(ended if spawned is None else spawned[0])
 
     async def _last(self, service: Service, kind: str) -> tuple[float, dict[str, object]] | None:
         query = EventQuery(limit=1, service=service.spec.name, kind_prefix=kind)

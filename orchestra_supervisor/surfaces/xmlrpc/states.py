@@ -51,25 +51,19 @@ _PLAIN = {
 }
 
 
-def state_of(service: Service, lasted: float | None = None) -> ProcessState:
-    """Return where a service stands, in supervisord's words.
-
-    Args:
-        service: The service.
-        lasted: Seconds that its last run lasted, where that is known: tells EXITED from FATAL.
-    """
+def state_of(service: Service) -> ProcessState:
+    """Return where a service stands, in supervisord's words."""
     if service.state is State.WAITING and service.is_idle:
         return ProcessState.STOPPED  # a periodic service before its first run
     if service.state is not State.FAILED:
         return _PLAIN[service.state]
     ended = service.exit is not None and (service.exit.code is not None or service.exit.signal is not None)
     gave_up = wants_restart(service.spec.restart, service.spec.kind, success=False)
-    if ended and not gave_up and not has_ended_quickly(service, lasted):
+    if ended and not gave_up and not has_ended_quickly(service):
         return ProcessState.EXITED
     return ProcessState.FATAL
 
 
-def has_ended_quickly(service: Service, lasted: float | None) -> bool:
-    """Return whether a run of this service that lasted so long ended before it counted as started."""
-    start = service.spec.start
-    return start is not None and lasted is not None and lasted < start.after
+def has_ended_quickly(service: Service) -> bool:
+    """Return whether its last run ended before it counted as started."""
+    return service.failed_starts > 0

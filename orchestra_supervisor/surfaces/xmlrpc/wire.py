@@ -42,6 +42,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._target = cast("Any", xmlrpc.client.Unmarshaller())
+        self._target.xml(None, None)  # what it gets is text already
         self._depth = self._count = 0
         parser = expat.ParserCreate(None, None)
         parser.StartElementHandler = self._start
