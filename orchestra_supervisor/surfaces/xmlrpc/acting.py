@@ -7,7 +7,7 @@ in silence, and what could not be done for one of them stands in its result.
 import os
 import signal as _signal
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import anyio
@@ -16,8 +16,14 @@ from anyio import to_thread
 from orchestra_supervisor.control import Ask, Principal
 from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
-from orchestra_supervisor.rules.service import Service
-from orchestra_supervisor.surfaces.xmlrpc.deferred import Outcome, StartWatch, StopWatch, result_of, settle
+from orchestra_supervisor.surfaces.xmlrpc.deferred import (
+    Outcome,
+    StartWatch,
+    StopWatch,
+    Watch,
+    result_of,
+    settle,
+)
 from orchestra_supervisor.surfaces.xmlrpc.faults import Fault, RpcFault, fault_of
 from orchestra_supervisor.surfaces.xmlrpc.names import Group, Process
 from orchestra_supervisor.surfaces.xmlrpc.states import (
@@ -59,7 +65,7 @@ class Acting:
             if outcome.fault is not None:
                 raise outcome.fault
         else:
-            _raise_known(watch, self._control.supervisor.services.get(found.service))
+            watch.look(self._control.supervisor.services.get(found.service))  # what is known already
         return True
 
     async def start_group(self, who: Principal, name: str, wait: object = _WAIT) -> Results:
@@ -71,20 +77,36 @@ class Acting:
         return await self._start_all(who, self._around.directory.by_priority(), wait)
 
     async def _start_all(self, who: Principal, processes: Iterable[Process], wait: object) -> Results:
-        outcomes: list[Outcome] = []
+        outcomes: dict[Process, Outcome] = {}
         watches: list[StartWatch] = []
         for process in self._in_state(processes, lambda state: state not in RUNNING_STATES):
+            outcomes[process] = Outcome(process)  # its place, whatever becomes of it
             try:
                 watch = await self._begin(who, process, process.namespec)
-                if not wait:
-                    _raise_known(watch, self._control.supervisor.services.get(process.service))
-                    outcomes.append(Outcome(process))
-                else:
+                if wait:
                     watches.append(watch)
+                else:
+                    watch.look(self._control.supervisor.services.get(process.service))
             except RpcFault as fault:
-                outcomes.append(Outcome(process, fault))
-        outcomes += await settle(self._control.supervisor.core, watches)
-        return [result_of(outcome) for outcome in outcomes]
+                outcomes[process] = Outcome(process, fault)
+        return await self._results(outcomes, watches)
+
+    async def _results(self, outcomes: dict[Process, Outcome], watches: Sequence[Watch]) -> Results:
+        """Wait for what is watched, and return what became of all.
+
+        As with supervisord, what is done at once comes first, then the others as they are done: the exit
+        status of supervisorctl is that of the last one that failed.
+        """
+        for outcome in await settle(self._control.supervisor.core, watches):
+            if not self._is_at_once(outcome.process):
+                del outcomes[outcome.process]
+            outcomes[outcome.process] = outcome
+        return [result_of(outcome) for outcome in outcomes.values()]
+
+    def _is_at_once(self, process: Process) -> bool:
+        """Return whether a process counts as started once it is spawned."""
+        service = self._control.supervisor.services.get(process.service)
+        return service is None or service.spec.start is None or not service.spec.start.after
 
     async def _begin(self, who: Principal, process: Process, name: str) -> StartWatch:
         service = self._around.service(process)
@@ -122,18 +144,15 @@ class Acting:
         return await self._stop_all(who, self._around.directory.by_priority(), wait)
 
     async def _stop_all(self, who: Principal, processes: Iterable[Process], wait: object) -> Results:
-        outcomes: list[Outcome] = []
+        outcomes: dict[Process, Outcome] = {}
         watches: list[StopWatch] = []
         for process in self._in_state(processes, RUNNING_STATES.__contains__):
+            outcomes[process] = Outcome(process)
             try:
                 watches.append(await self._end(who, process, process.namespec))
             except RpcFault as fault:
-                outcomes.append(Outcome(process, fault))
-        if wait:
-            outcomes += await settle(self._control.supervisor.core, watches)
-        else:
-            outcomes += [Outcome(watch.process) for watch in watches]
-        return [result_of(outcome) for outcome in outcomes]
+                outcomes[process] = Outcome(process, fault)
+        return await self._results(outcomes, watches if wait else ())
 
     async def _end(self, who: Principal, process: Process, name: str) -> StopWatch:
         service = self._around.service(process)
@@ -198,11 +217,6 @@ class Acting:
             for process in processes
             if process.service in services and is_meant(state_of(services[process.service]))
         ]
-
-
-def _raise_known(watch: StartWatch, service: Service | None) -> None:
-    """Raise where it is known already that a start came to nothing."""
-    watch.look(service)
 
 
 def signal_number(signal: str | int) -> int:
