@@ -28,6 +28,7 @@ from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
 from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
 from orchestra_supervisor.config.form_rotation import SecretChangeOrWord
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
+from orchestra_supervisor.config.form_supervisord import StartForm, SupervisorForm, SupervisorNameForm
 from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
@@ -109,6 +110,7 @@ class ServiceForm(Form):
     target: TargetOrName | None = Field(
         None, description="Where it runs: process (here), or as a plugin calls it. Default: process."
     )
+    start: StartForm | None = Field(None, description="When a run counts as started.")
     restart: RestartOrPolicy | None = Field(None, description="Policy, or policy with its limits and delays.")
     restart_delay: Duration | None = Field(None, description="The same as restart.backoff.initial.")
     max_restarts: RestartLimit | None = Field(None, description="The same as restart.max_restarts.")
@@ -167,8 +169,17 @@ class ServiceForm(Form):
         None, description="ignore, restart, reload, or a signal, when a secret has changed. Default: ignore."
     )
 
+    supervisor: SupervisorNameForm | None = Field(
+        None, description="What supervisord's clients know it as, and are told of it."
+    )
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        said = self.notify or self.watchdog or (self.probes is not None and self.probes.startup is not None)
+        if said and self.start is not None and self.start.after != 0:
+            raise ValueError(
+                "has start.after beside notify or a startup probe: only one can say that it has started"
+            )
         if self.start_on == "connection" and not self.sockets:
             raise ValueError("has start_on: connection and no sockets on which one could come")
         if (self.notify or self.watchdog) and self.probes is not None and self.probes.startup is not None:
@@ -268,6 +279,9 @@ class SettingsForm(Form):
     plugins: list[PluginOrSource] | None = Field(None, description="Plugins of the fleet.")
     plugin_entry_points: Flag | None = Field(
         None, description="Also load the plugins that installed packages bring. Default: false."
+    )
+    supervisor: SupervisorForm | None = Field(
+        None, description="Where supervisord's clients connect. Default: nowhere."
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

@@ -6,7 +6,9 @@ from typing import Any, cast
 from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.findings import Category, Finding, Findings, Location, Severity, shown
 from orchestra_supervisor.config.form_plugins import plugin_spec
+from orchestra_supervisor.config.form_supervisord import supervisor_spec
 from orchestra_supervisor.model.spec import FleetSettings
+from orchestra_supervisor.model.supervisord import SupervisorSpec
 
 __all__ = ["merge_settings"]
 
@@ -40,12 +42,14 @@ def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSett
         settings = scope.head.settings
         if settings is None:
             continue
-        for key in (*_PATHS, *_PLAIN, "plugins"):
+        for key in (*_PATHS, *_PLAIN, "plugins", "supervisor"):
             value: Any = getattr(settings, key)
             if value is None:
                 continue
             if key == "plugins":
                 value = tuple(plugin_spec(form, scope.reading.source.directory) for form in value)
+            elif key == "supervisor":
+                value = supervisor_spec(value, scope.reading.source.directory)
             elif key in _PATHS:
                 value = str(scope.reading.source.directory / value)
             place = scope.reading.origin.where(("settings", key))
@@ -68,5 +72,7 @@ def merge_settings(scopes: Sequence[FileScope], findings: Findings) -> FleetSett
 
 
 def _said(value: object) -> str:
-    """Return a setting as a finding may show it; what plugins are given is not."""
+    """Return a setting as a finding may show it; what plugins are given, and who may connect, is not."""
+    if isinstance(value, SupervisorSpec):
+        return f"the supervisor {value.identifier!r}"
     return f"{len(cast('tuple[object, ...]', value))} plugins" if isinstance(value, tuple) else shown(value)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["LogSpec", "RateLimitSpec", "SinkSpec"]
+__all__ = ["LogFileSpec", "LogSpec", "RateLimitSpec", "SinkSpec"]
 
 _Bytes = Annotated[int, Field(ge=0)]
 
@@ -37,6 +37,18 @@ class SinkSpec(_Spec):
     """RFC 5424, table 1."""
 
 
+class LogFileSpec(_Spec):
+    """A file that gets a copy of the output, byte by byte, rotated as supervisord does it."""
+
+    path: str
+    """Absolute. /dev/stdout and /dev/stderr: what the keeper was started with."""
+    stream: Literal["stdout", "stderr", "both"] = "both"
+    max_bytes: _Bytes = 50 * 1024 * 1024
+    """Size at which it becomes `PATH.1`, and that `PATH.2`; 0: never."""
+    backups: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """So many are kept; 0: it is emptied."""
+
+
 class LogSpec(_Spec):
     """The log of one service."""
 
@@ -55,3 +67,4 @@ class LogSpec(_Spec):
     """So are the values of the service's secrets."""
     rate_limit: RateLimitSpec | None = None
     sinks: tuple[SinkSpec, ...] = ()
+    files: tuple[LogFileSpec, ...] = ()
