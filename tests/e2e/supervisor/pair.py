@@ -341,8 +341,12 @@ class Pair:
             theirs, ours = pool.map(lambda side: side.call(method, *params), self.sides)
         return theirs, ours
 
-    def settle(self) -> None:
-        """Wait until every process stands alike on both sides, and nothing is on its way."""
+    def settle(self, *brief: str) -> None:
+        """Wait until every process stands alike on both sides, and nothing is on its way.
+
+        Args:
+            brief: Processes that end by themselves, as `group:name`.
+        """
         last: list[object] = []
 
         def alike() -> bool:
@@ -351,7 +355,8 @@ class Pair:
             )
             last[:] = [theirs, ours]
             on_its_way = {"STARTING", "STOPPING", "BACKOFF"} & set(theirs.values())
-            return theirs == ours and not on_its_way
+            is_running = any(theirs.get(name) == "RUNNING" for name in brief)
+            return theirs == ours and not on_its_way and not is_running
 
         try:
             until(alike, "both stand alike")

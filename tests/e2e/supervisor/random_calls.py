@@ -22,12 +22,13 @@ PROGRAMS = [
     Program.sleeping("db", "data", group="back", priority=2),
     Program.sleeping("cache", "warm", group="back", priority=1),
     Program.sleeping("off", "idle", autostart=False),
-    Program.shell("brief", "echo was here; exit 0", autostart=False),
-    Program.shell("wrong", "echo no >&2; exit 3", autostart=False),
-    Program.shell("broken", "exit 7", startsecs=3, startretries=0, autostart=False),
+    Program.shell("brief", "sleep 0.5; echo was here; exit 0", autostart=False),
+    Program.shell("wrong", "sleep 0.5; echo no >&2; exit 3", autostart=False),
+    Program.shell("broken", "sleep 0.5; exit 7", startsecs=3, startretries=0, autostart=False),
     Program("missing", "/no/such/program", ("/no/such/program",), autostart=False),
     Program("folder", "/usr", ("/usr",), autostart=False),
 ]
+BRIEF = ("brief:brief", "wrong:wrong", "broken:broken")
 CALLS = 45
 NAMES = [
     *(program.namespec for program in PROGRAMS),
@@ -214,7 +215,7 @@ class Play:
         """Start both."""
         self._pair.write(PROGRAMS)
         self._pair.up()
-        self._pair.settle()
+        self._pair.settle(*BRIEF)
 
     def run(self, calls: int = CALLS) -> None:
         """Make the calls, and compare what comes of each."""
@@ -244,7 +245,7 @@ class Play:
             self._clear_too(method, params)
         assert got == wanted, self._told("supervisord: {}\norchestra:   {}".format(*_differing(wanted, got)))
         try:
-            self._pair.settle()
+            self._pair.settle(*BRIEF)
         except AssertionError as error:
             raise AssertionError(self._told(str(error))) from None
 
