@@ -1,10 +1,9 @@
 """The same programs under a real supervisord and under Orchestra, and both asked the same.
 
-Each program is said twice: as a section of a supervisord.conf, and as a service of ours. Each of the two has
-a folder of its own; within it everything is called the same, so that answers can be held against each other.
+Both read the same supervisord.conf, each in a folder of its own; within it everything is called the same, so
+that answers can be held against each other.
 """
 
-import json
 import os
 import re
 import signal
@@ -34,11 +33,10 @@ PASSWORD = "pass word:1"
 
 @dataclass(frozen=True)
 class Program:
-    """One program. `argv` is what `command` means."""
+    """One program of a supervisord.conf."""
 
     name: str
     command: str
-    argv: tuple[str, ...]
     group: str = ""
     priority: int = 999
     startsecs: int = 0
@@ -53,7 +51,7 @@ class Program:
     @classmethod
     def shell(cls, name: str, script: str, **options: Any) -> "Program":
         """Return a program that is a line of shell without single quotes."""
-        return cls(name, f"/bin/sh -c '{script}'", ("/bin/sh", "-c", script), **options)
+        return cls(name, f"/bin/sh -c '{script}'", **options)
 
     @classmethod
     def sleeping(cls, name: str, text: str = "up", **options: Any) -> "Program":
@@ -87,37 +85,6 @@ class Program:
             lines.append("environment=" + ",".join(f'{key}="{value}"' for key, value in self.env.items()))
         return "\n".join(lines)
 
-    def service(self, folder: Path) -> Info:
-        """Return it as a service of ours."""
-        policy = {"true": "always", "unexpected": "on-failure", "false": "never"}[self.autorestart]
-        return {
-            "command": list(self.argv),
-            "cwd": str(folder),
-            "enabled": self.autostart,
-            "priority": self.priority,
-            "env": self.env,
-            "start": {"after": self.startsecs, "retries": self.startretries},
-            "restart": {"policy": policy, "max_restarts": "unlimited"},
-            "stop": {"signal": self.stopsignal, "grace": self.stopwaitsecs, "scope": "leader"},
-            "supervisor": {
-                "group": self.group or self.name,
-                "process": self.name,
-                "priority": self.priority,
-                "group_priority": 999 if self.group else self.priority,
-                "command": self.command,
-                "directory": str(folder),
-                "startsecs": self.startsecs,
-                "startretries": self.startretries,
-                "autostart": self.autostart,
-                "autorestart": self.autorestart,
-                "stopsignal": f"SIG{self.stopsignal}",
-                "stopwaitsecs": self.stopwaitsecs,
-                "redirect_stderr": self.redirect_stderr,
-                "stdout": {"logfile": f"{folder}/{self.name}.out"},
-                "stderr": {"logfile": "none" if self.redirect_stderr else f"{folder}/{self.name}.err"},
-            },
-        }
-
 
 @dataclass(frozen=True)
 class Ran:
@@ -138,7 +105,21 @@ class Side:
 
     def write(self, programs: list[Program]) -> None:
         """Write the configuration."""
-        raise NotImplementedError
+        groups: dict[str, list[str]] = {}
+        for program in programs:
+            if program.group:
+                groups.setdefault(program.group, []).append(program.name)
+        factory = "supervisor.rpcinterface:make_main_rpcinterface"
+        own = {"logfile": f"{self.folder}/main.log", "pidfile": f"{self.folder}/pid", "nodaemon": "true"}
+        parts = [
+            "[supervisord]\n" + "\n".join(f"{key}={value}" for key, value in own.items()),
+            f"[unix_http_server]\nfile={self.folder}/s.sock",
+            f"[inet_http_server]\nport=127.0.0.1:{self.port}\nusername=joe\npassword={PASSWORD}",
+            f"[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory={factory}",
+            *(program.section(self.folder) for program in programs),
+            *(f"[group:{name}]\nprograms={','.join(members)}" for name, members in groups.items()),
+        ]
+        (self.folder / "supervisord.conf").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
     def up(self) -> None:
         """Start, and return when clients are answered."""
@@ -222,23 +203,6 @@ class Supervisord(Side):
 
     process: subprocess.Popen[bytes] | None = None
 
-    def write(self, programs: list[Program]) -> None:
-        groups: dict[str, list[str]] = {}
-        for program in programs:
-            if program.group:
-                groups.setdefault(program.group, []).append(program.name)
-        factory = "supervisor.rpcinterface:make_main_rpcinterface"
-        own = {"logfile": f"{self.folder}/main.log", "pidfile": f"{self.folder}/pid", "nodaemon": "true"}
-        parts = [
-            "[supervisord]\n" + "\n".join(f"{key}={value}" for key, value in own.items()),
-            f"[unix_http_server]\nfile={self.folder}/s.sock",
-            f"[inet_http_server]\nport=127.0.0.1:{self.port}\nusername=joe\npassword={PASSWORD}",
-            f"[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory={factory}",
-            *(program.section(self.folder) for program in programs),
-            *(f"[group:{name}]\nprograms={','.join(members)}" for name, members in groups.items()),
-        ]
-        (self.folder / "supervisord.conf").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
     def up(self) -> None:
         with (self.folder / "console").open("wb") as console:
             self.process = subprocess.Popen(
@@ -285,21 +249,8 @@ class Orchestra(Side):
         super().__init__(folder, port)
         self.fleet = Fleet(folder)
 
-    def write(self, programs: list[Program]) -> None:
-        settings: Info = {
-            "supervisor": {
-                "unix": {"path": "s.sock"},
-                "inet": [
-                    {"host": "127.0.0.1", "port": self.port, "username": "joe", "password": PASSWORD},
-                ],
-            }
-        }
-        services = {program.namespec.replace(":", "."): program.service(self.folder) for program in programs}
-        text = json.dumps({"settings": settings, "services": services}, indent=1)
-        (self.folder / "orchestra.json").write_text(text, encoding="utf-8")
-
     def up(self) -> None:
-        done = self.fleet.run("up", "--detach", TZ="UTC")
+        done = self.fleet.run("up", "--detach", "-c", "supervisord.conf", TZ="UTC")
         assert done.returncode in {0, 1}, done.stderr  # 1: some of the programs are made to fail
         assert isinstance(self.call("supervisor.getState"), dict), self.fleet.said()
 

@@ -25,8 +25,8 @@ PROGRAMS = [
     Program.shell("brief", "sleep 0.5; echo was here; exit 0", autostart=False),
     Program.shell("wrong", "sleep 0.5; echo no >&2; exit 3", autostart=False),
     Program.shell("broken", "sleep 0.5; exit 7", startsecs=3, startretries=0, autostart=False),
-    Program("missing", "/no/such/program", ("/no/such/program",), autostart=False),
-    Program("folder", "/usr", ("/usr",), autostart=False),
+    Program("missing", "/no/such/program", autostart=False),
+    Program("folder", "/usr", autostart=False),
 ]
 BRIEF = ("brief:brief", "wrong:wrong", "broken:broken")
 CALLS = 45

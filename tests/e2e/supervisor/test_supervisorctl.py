@@ -20,7 +20,7 @@ PROGRAMS = [
     Program.sleeping("off", "idle", autostart=False),
     Program.shell("brief", "echo was here; exit 0", autostart=False),
     Program.shell("broken", "echo oh; exit 7", startsecs=3, startretries=0),
-    Program("missing", "/no/such/program", ("/no/such/program",), autostart=False),
+    Program("missing", "/no/such/program", autostart=False),
 ]
 
 
@@ -123,10 +123,8 @@ def test_groups_come_change_and_go_as_the_files_say(pair: Pair) -> None:
     both(pair, "update", "all")
     both(pair, "status")
 
-    (pair.supervisord.folder / "supervisord.conf").write_text(
-        "[program:x]\nautostart=maybe\n", encoding="utf-8"
-    )
-    (pair.orchestra.folder / "orchestra.json").write_text('{"services": {"x": {}}}', encoding="utf-8")
+    for side in pair.sides:
+        (side.folder / "supervisord.conf").write_text("[program:x]\nautostart=maybe\n", encoding="utf-8")
     for ran in pair.ctl("reread"):
         assert ran.status == 1
         assert ran.said.startswith("ERROR: CANT_REREAD: ")
