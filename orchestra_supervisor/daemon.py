@@ -48,6 +48,7 @@ from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.identity import boot_id
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import RunNews, Snapshot
+from orchestra_supervisor.rules.exit_policy import FleetExit
 from orchestra_supervisor.rules.fleet import is_well
 from orchestra_supervisor.rules.graph import below, find_cycle
 from orchestra_supervisor.rules.inputs import Gone, Spawned
@@ -64,11 +65,12 @@ __all__ = ["Daemon", "Options", "main"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the keeper starts the daemon with: absolute paths, and the names that --only selected."""
+    """What the keeper starts the daemon with: absolute paths, names, and what `Launcher` takes as console."""
 
     home: Path
     files: tuple[Path, ...]
     only: tuple[str, ...]
+    console: str | None = None
 
 
 class Daemon:
@@ -106,8 +108,9 @@ class Daemon:
             )
         self._apply(fleet)
         log_directory = self._home.log_directory(fleet)
-        launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
-        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
+        home, console = self._home.path, self._options.console
+        launcher = Launcher(home=home, log_directory=log_directory, environ=os.environ, console=console)
+        launcher.settle(fleet.settings)
         ledger = SecretLedger(self._keeper, self._snapshot.notes)
         outside = Outside(
             keeper=self._keeper,
@@ -122,6 +125,7 @@ class Daemon:
             keep=self._apply,
             on_plan=self._journal.set_plan,
             take_down=ledger.begin,
+            on_exit=self._note_exit,
         )
         if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
             for spec in fleet.services.values():
@@ -287,6 +291,10 @@ class Daemon:
             journal=self._journal,
         )
 
+    def _note_exit(self, found: FleetExit) -> None:
+        """Leave word for whoever waits for the keeper's end that its exit status is a service's."""
+        self._home.write_exit(self._snapshot.keeper_pid, found.status, found.why)
+
     def _note_run(self, news: RunNews) -> None:
         """Keep the journal's ledger of runs: how a next fleet knows what this one left."""
         match news.input:
@@ -370,9 +378,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("-c", "--config", type=Path, action="append", default=[], dest="files")
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--console", choices=("auto", "off", "raw", "prefix", "json"))
     given = parser.parse_args(arguments)
     only = tuple(name for names in given.only for name in names.split(",") if name)
-    options = Options(given.home.absolute(), tuple(path.absolute() for path in given.files), only)
+    files = tuple(path.absolute() for path in given.files)
+    options = Options(given.home.absolute(), files, only, given.console)
     _log_to_stderr()
     try:
         return anyio.run(_run, options)

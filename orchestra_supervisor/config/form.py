@@ -16,6 +16,7 @@ from orchestra_supervisor.config.form_equipment import (
     ReloadLine,
     SocketLine,
 )
+from orchestra_supervisor.config.form_exit import ExitWhenForm
 from orchestra_supervisor.config.form_log import LogForm
 from orchestra_supervisor.config.form_parts import (
     DependenciesForm,
@@ -282,6 +283,14 @@ class SettingsForm(Form):
     )
     supervisor: SupervisorForm | None = Field(
         None, description="Where supervisord's clients connect. Default: nowhere."
+    )
+    exit_when: ExitWhenForm | None = Field(
+        None, description="What ends the fleet by itself. Default: a required service that cannot start."
+    )
+    console: Literal["off", "raw", "prefix", "json"] | None = Field(
+        None,
+        description="Output of all services also goes to that of the keeper, where `up --exec` became it. "
+        "Default: off.",
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

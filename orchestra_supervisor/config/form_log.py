@@ -53,7 +53,7 @@ class LogFileForm(Form):
 
     path: Text = Field(
         min_length=1,
-        description="Relative to the file's folder; /dev/stdout and /dev/stderr are those of the keeper.",
+        description="Relative to the file's folder.",
     )
     stream: Literal["stdout", "stderr", "both"] | None = Field(None, description="Default: both.")
     max_bytes: ByteSize | None = Field(

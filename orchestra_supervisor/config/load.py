@@ -28,7 +28,7 @@ from orchestra_supervisor.config.merge import Candidate, merge
 from orchestra_supervisor.config.plugin_source import LazyPlugins
 from orchestra_supervisor.config.replicas import check_ports, once_a_group, spread_dependencies
 from orchestra_supervisor.config.resolve import resolve_head
-from orchestra_supervisor.config.settings import merge_settings
+from orchestra_supervisor.config.settings import check_exit, merge_settings
 from orchestra_supervisor.config.templates import lay_templates
 from orchestra_supervisor.model.errors import ConfigError
 from orchestra_supervisor.model.replicas import GroupSpec
@@ -177,10 +177,12 @@ def load_fleet(
     check_ports(services, findings)
     find_drift(services, merged.unused, findings)
     check_dependencies(services, intake.names, findings)
+    settings = merge_settings(scopes, findings)
+    check_exit(settings, {*services, *merged.groups}, scopes, findings)
     fleet = Fleet(
         services={name: candidate.spec for name, candidate in services.items()},
         groups=merged.groups,
-        settings=merge_settings(scopes, findings),
+        settings=settings,
         mcp=resolve_mcp([scope.reading for scope in scopes], services, environ, findings),
         files=tuple(os.path.abspath(path) for path in paths),  # noqa: PTH100 - no symlinks resolved
     )

@@ -7,34 +7,24 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from orchestra_supervisor.config.draft import Body, KeyPath
-from orchestra_supervisor.config.findings import Severity
+from orchestra_supervisor.config.supervisord_log import log_body, logfile_of, sends_to_syslog
 from orchestra_supervisor.config.supervisord_package import BadValue, Group, Process, Socket
+from orchestra_supervisor.config.supervisord_words import Note, literal
 from orchestra_supervisor.model.spec import SERVICE_NAME_PATTERN
 
-__all__ = ["Around", "ServiceBody", "in_start_order", "literal", "service_body", "service_name"]
+__all__ = ["Around", "ServiceBody", "in_start_order", "service_body", "service_name"]
 
 _YEAR = 31_536_000  # seconds; the longest span that the native form takes
-_MOST_BACKUPS = 10_000  # that the native form takes
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST = 64
-_UNKEPT = 1024 * 1024  # bytes of a log that nobody wants, and that `orchestra logs` shows nevertheless
-_BESIDE = 10 * 1024 * 1024  # bytes of our log where the file names another
-_CONSOLES = {"/dev/stdout": "stdout", "/dev/fd/1": "stdout", "/proc/self/fd/1": "stdout"} | {
-    "/dev/stderr": "stderr",
-    "/dev/fd/2": "stderr",
-    "/proc/self/fd/2": "stderr",
-}
 FROM_STDIN = 'exec "$@" 0<&3 3<&-'
 """Line of a shell that gives a program the socket that is handed to it as its standard input."""
-
-Note = Callable[[Severity, str, str, str, str], None]
-"""Keep a finding: severity, code, option, message, hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +52,6 @@ class ServiceBody:
 
     body: Body
     aliases: dict[KeyPath, KeyPath] = field(default_factory=dict[KeyPath, KeyPath])
-
-
-def literal(text: str) -> str:
-    """Return a text that stays as it is when variables are filled in."""
-    return text.replace("$", "$$")
 
 
 def service_name(group: str, process: str, taken: Collection[str] = ()) -> str:
@@ -132,7 +117,7 @@ def service_body(group: Group, process: Process, priority: int, around: Around, 
                 "grace": _span(params["stopwaitsecs"]),
                 "scope": "group" if params["stopasgroup"] else "leader",
             },
-            "log": _log(process, around, note),
+            "log": log_body(process, around.cwd, note),
             "supervisor": _names(group, process, around),
         },
         dict(_ALIASES),
@@ -225,65 +210,6 @@ def _restart(params: Mapping[str, Any]) -> Body:
     }
 
 
-def _log(process: Process, around: Around, note: Note) -> Body:
-    """Return where output goes: into our own log as ever, and where the file wants it besides."""
-    params = process.params
-    streams = {"stdout": _target(process, "stdout", around)}
-    if not params["redirect_stderr"]:
-        streams["stderr"] = _target(process, "stderr", around)
-    ours = [stream for stream, path in streams.items() if path == "auto"]
-    sizes = [params[f"{stream}_logfile_maxbytes"] for stream in ours]
-    body: Body = {"max_bytes": _BESIDE, "backups": 1}
-    if ours:
-        backups = max(params[f"{stream}_logfile_backups"] for stream in ours)
-        body = {
-            "max_bytes": 0 if 0 in sizes else max(sizes),
-            "backups": min(max(0, backups), _MOST_BACKUPS),
-        }
-    elif set(streams.values()) == {None}:
-        body["max_bytes"] = _UNKEPT
-        message = "output is kept all the same, for `orchestra logs`: 1 MB and one rotated file at most"
-        note(Severity.INFO, "supervisord.log_none", "stdout_logfile", message, "")
-    copies: list[Body] = []
-    for stream, path in streams.items():
-        if path in (None, "auto"):
-            continue
-        kept = {"max_bytes": params[f"{stream}_logfile_maxbytes"]}
-        kept["backups"] = min(max(0, params[f"{stream}_logfile_backups"]), _MOST_BACKUPS)
-        twin = next((copy for copy in copies if copy["path"] == literal(str(path))), None)
-        if twin is not None:
-            twin["stream"] = "both"
-            continue
-        both = stream == "stdout" and params["redirect_stderr"]
-        copies.append({"path": literal(str(path)), "stream": "both" if both else stream, **kept})
-    if copies:
-        body["files"] = copies
-    wanted = [stream for stream in streams if params[f"{stream}_syslog"] or _is_syslog(process, stream)]
-    if wanted:
-        body["sinks"] = [{"syslog": {"facility": "user"}}]
-        if len(wanted) < len(streams):
-            other = next(stream for stream in streams if stream not in wanted)
-            message = f"sends {other} to syslog, too: a sink takes both streams"
-            note(Severity.WARNING, "supervisord.syslog_both", f"{wanted[0]}_syslog", message, "")
-    return body
-
-
-def _is_syslog(process: Process, stream: str) -> bool:
-    return process.logfiles.get(stream) == "syslog"
-
-
-def _target(process: Process, stream: str, around: Around) -> str | None:
-    """Return the path of a stream's file, `auto`, or None."""
-    written = process.logfiles.get(stream, "auto")
-    if written in ("none", "syslog"):
-        return None
-    if written == "auto":
-        return written
-    path = os.path.normpath(os.path.join(around.cwd, os.path.expanduser(written)))  # noqa: PTH111, PTH118 - as supervisord
-    console = _CONSOLES.get(path)
-    return f"/dev/{console}" if console else path
-
-
 def _names(group: Group, process: Process, around: Around) -> Body:
     params = process.params
     body: Body = {
@@ -310,13 +236,12 @@ def _names(group: Group, process: Process, around: Around) -> Body:
     if params["serverurl"]:
         body["serverurl"] = literal(params["serverurl"])
     for stream in ("stdout", "stderr"):
-        is_joined = stream == "stderr" and params["redirect_stderr"]
-        path = None if is_joined else _target(process, stream, around)
+        path = logfile_of(process, stream, around.cwd)
         body[stream] = {
             "logfile": literal(path or "none"),
             "maxbytes": max(0, params[f"{stream}_logfile_maxbytes"]),
             "backups": max(0, params[f"{stream}_logfile_backups"]),
-            "syslog": params[f"{stream}_syslog"] or _is_syslog(process, stream),
+            "syslog": sends_to_syslog(process, stream),
             "capture_maxbytes": max(0, params[f"{stream}_capture_maxbytes"]),
             "events_enabled": params[f"{stream}_events_enabled"],
         }

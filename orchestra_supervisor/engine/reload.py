@@ -225,8 +225,10 @@ class Reloader:
     def _configure(self, old: Fleet, new: Fleet) -> None:
         """Let the logger and the keeper have what changes for runs that go on."""
         launcher = self._files.launcher
-        launcher.log_keep_bytes = new.settings.log_keep_bytes
-        is_other = old.settings.log_keep_bytes != new.settings.log_keep_bytes
+        launcher.settle(new.settings)
+        is_other = any(
+            getattr(old.settings, key) != getattr(new.settings, key) for key in ("log_keep_bytes", "console")
+        )
         self._files.on_applied()
         for name, spec in new.services.items():
             before, service = old.services.get(name), self._supervisor.services.get(name)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from orchestra_supervisor.model.checks import GrpcCheck, LogCheck
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
+from orchestra_supervisor.model.exit_policy import ExitPolicySpec
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
@@ -366,6 +367,9 @@ class FleetSettings(_Spec):
     """The plugins that installed packages bring are loaded too."""
     supervisor: SupervisorSpec | None = None
     """Where supervisord's clients connect; None: nowhere."""
+    exit_when: ExitPolicySpec = ExitPolicySpec()
+    console: Literal["off", "raw", "prefix", "json"] = "off"
+    """Output of all services also goes to that of the keeper, where `up --exec` became it."""
 
 
 class Fleet(_Spec):

@@ -132,6 +132,8 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "watch_config": _live("watched so from now on"),
     "watch_debounce": _live("watched so from now on"),
     "supervisor": _next_up("its sockets are open"),
+    "exit_when": _live("asked when a service ends"),
+    "console": _live("told to the logger"),
 }
 """Every setting of the fleet."""
 

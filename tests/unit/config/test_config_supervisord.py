@@ -182,21 +182,27 @@ def test_processes_are_started_in_the_order_of_supervisord(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_copies_of_output_go_where_the_file_wants_them(path):
+def test_output_goes_where_the_file_wants_it(path):
     services = by_name(ours(path).fleet)
     for group in stock(path).process_group_configs:
         for process in group.process_configs:
-            wanted: dict[str, list[object]] = {}
-            for stream in ("stdout",) if process.redirect_stderr else ("stdout", "stderr"):
+            files: dict[str, list[object]] = {}
+            sinks: dict[str, str] = {}
+            streams = ("stdout",) if process.redirect_stderr else ("stdout", "stderr")
+            for stream in streams:
                 target = logfile_of(getattr(process, f"{stream}_logfile"))
-                if target not in (None, "auto"):
+                taken = "both" if process.redirect_stderr or target in {**files, **sinks} else stream
+                if target in ("/dev/stdout", "/dev/stderr"):
+                    sinks[target] = taken
+                elif target not in (None, "auto"):
                     limits = [getattr(process, f"{stream}_logfile_{key}") for key in ("maxbytes", "backups")]
-                    both = process.redirect_stderr or target in wanted
-                    wanted[target] = ["both" if both else stream, *limits]
+                    files[target] = [taken, *limits]
+                if getattr(process, f"{stream}_syslog"):
+                    both = process.redirect_stderr or "/dev/log" in sinks
+                    sinks["/dev/log"] = "both" if both else stream
             log = services[group.name, process.name].log
-            assert {one.path: [one.stream, one.max_bytes, one.backups] for one in log.files} == wanted
-            has_syslog = process.stdout_syslog or (process.stderr_syslog and not process.redirect_stderr)
-            assert [one.protocol for one in log.sinks] == (["rfc3164"] if has_syslog else [])
+            assert {one.path: [one.stream, one.max_bytes, one.backups] for one in log.files} == files
+            assert {one.address: one.stream for one in log.sinks} == sinks
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -402,7 +408,6 @@ def test_no_value_of_a_variable_and_no_password_is_in_any_finding(load):
         ("[supervisord]\nlogfile=/tmp/x.log\n", "supervisord.logfile", 2),
         ("[supervisord]\nnodaemon=true\ndirectory=/tmp\n", "supervisord.unused", 3),
         ("[supervisord]\n[program:x]\ncommand=x\nkillasgroup=false\n", "supervisord.killasgroup", 4),
-        ("[supervisord]\n[program:x]\ncommand=x\nstdout_syslog=true\n", "supervisord.syslog_both", 4),
         (
             "[supervisord]\n[program:x]\ncommand=x\nstdout_logfile=NONE\nstderr_logfile=NONE\n",
             "supervisord.log_none",
