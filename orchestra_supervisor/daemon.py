@@ -5,7 +5,6 @@ runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -38,7 +37,6 @@ from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal, RunRow
-from orchestra_supervisor.journald import ERROR, WARNING, with_priority
 from orchestra_supervisor.model.errors import ConfigError, JournalError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
@@ -58,6 +56,7 @@ from orchestra_supervisor.rules.replicas import names_for_several
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.serve import serve_unix
+from orchestra_supervisor.surfaces.talk import log_to_stderr, say
 from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
 __all__ = ["Daemon", "Options", "main"]
@@ -104,7 +103,7 @@ class Daemon:
         if self._is_fresh:
             may_stop = fleet.settings.leftovers == "stop"
             await clear_leftovers(
-                self._home, self._snapshot, self._journal, self._bus, may_stop=may_stop, say=_say
+                self._home, self._snapshot, self._journal, self._bus, may_stop=may_stop, say=say
             )
         self._apply(fleet)
         log_directory = self._home.log_directory(fleet)
@@ -174,7 +173,7 @@ class Daemon:
             self._socket = socket
             self._tell(fleet)
             clients = partial(serve_supervisord, home=self._home.path, is_fresh=self._is_fresh)
-            await tasks.start(clients, control, reloader, launcher, self._snapshot.keeper_pid, _say)
+            await tasks.start(clients, control, reloader, launcher, self._snapshot.keeper_pid, say)
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
             tasks.start_soon(rotation.run)
@@ -183,7 +182,7 @@ class Daemon:
             tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
-                _say(f"error: {supervisor.failure}")
+                say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
                 self._bus.publish("daemon.replaced", "the next daemon takes over")
             await self._plugins.end()
@@ -198,7 +197,7 @@ class Daemon:
         def is_wanted() -> bool:
             return supervisor.fleet.settings.journald
 
-        await feed_journald(self._bus, is_wanted=is_wanted, home=str(self._home.path), say=_say)
+        await feed_journald(self._bus, is_wanted=is_wanted, home=str(self._home.path), say=say)
 
     # What the fleet is.
 
@@ -213,7 +212,7 @@ class Daemon:
         fleet = await self._load()
         text = "the fleet as it was applied cannot be read; going on with the configuration files"
         self._bus.publish("config.reloaded", text)
-        _say(text)
+        say(text)
         return fleet
 
     async def _load(self) -> Fleet:
@@ -270,7 +269,7 @@ class Daemon:
             try:
                 await reloader.reload("SIGHUP")
             except OrchestraError as error:
-                _say(f"reload refused: {error.message}")
+                say(f"reload refused: {error.message}")
 
     # Telling.
 
@@ -352,24 +351,9 @@ async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Sn
         if not snapshot.runs and not snapshot.notes:
             raise
         # The fleet runs; without a journal it is still supervised, and says so.
-        _say(f"going on without a journal: {error.message}")
+        say(f"going on without a journal: {error.message}")
         await Daemon(options, keeper, snapshot, MemoryJournal()).run()
     return 0
-
-
-def _say(text: str) -> None:
-    priority = ERROR if text.startswith("error:") else WARNING
-    print(with_priority(f"orchestra: {text}", priority), file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
-
-
-def _log_to_stderr() -> None:
-    """Let plugins' logs through, and nobody else's."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("orchestra: %(name)s: %(message)s"))
-    ours = logging.getLogger("orchestra")
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -383,11 +367,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     only = tuple(name for names in given.only for name in names.split(",") if name)
     files = tuple(path.absolute() for path in given.files)
     options = Options(given.home.absolute(), files, only, given.console)
-    _log_to_stderr()
+    log_to_stderr()
     try:
         return anyio.run(_run, options)
     except OrchestraError as error:
-        _say(f"error: {error.message}")
+        say(f"error: {error.message}")
         if error.hint:
             print(f"  hint: {error.hint}", file=sys.stderr, flush=True)  # noqa: T201
         return error.kind.exit

@@ -7,21 +7,19 @@ import pwd
 import shlex
 import signal
 import time
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 from orchestra_supervisor.model.spec import END_OF_INPUT, ServiceSpec
 from orchestra_supervisor.model.supervisord import OutputSpec
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.surfaces.xmlrpc.history import Past
+from orchestra_supervisor.surfaces.xmlrpc.log_source import LogPath, source_of
 from orchestra_supervisor.surfaces.xmlrpc.names import process_of
 from orchestra_supervisor.surfaces.xmlrpc.states import ProcessState, has_ended_quickly, state_of
 
-__all__ = ["config_info", "logfile_of", "process_info"]
+__all__ = ["config_info", "process_info"]
 
 Info = dict[str, object]
-LogPath = Callable[[str], Path]
 
 _TOO_QUICK = "Exited too quickly (process log may have details)"
 _ENDED = frozenset({ProcessState.STOPPED, ProcessState.EXITED})
@@ -40,7 +38,7 @@ def process_info(service: Service, past: Past, now: float, log_path: LogPath) ->
     """
     process, run = process_of(service.spec), service.run
     state = state_of(service)
-    stdout, stderr = (logfile_of(service.spec, stream, log_path) for stream in ("stdout", "stderr"))
+    stdout, stderr = (source_of(service.spec, one, log_path).path for one in ("stdout", "stderr"))
     info: Info = {
         "name": process.name,
         "group": process.group,
@@ -58,19 +56,6 @@ def process_info(service: Service, past: Past, now: float, log_path: LogPath) ->
     }
     info["description"] = _description(info, state)
     return info
-
-
-def logfile_of(spec: ServiceSpec, stream: str, log_path: LogPath) -> str:
-    """Return the path of the log that holds a stream; empty where none is kept for clients.
-
-    It is one log for both streams: whoever reads the file itself finds both.
-    """
-    told = spec.supervisor
-    if told is not None:
-        output = told.stdout if stream == "stdout" else told.stderr
-        if output.logfile is None or (stream == "stderr" and told.redirect_stderr):
-            return ""
-    return str(log_path(spec.name))
 
 
 def _spawn_error(service: Service, state: ProcessState, past: Past) -> str:

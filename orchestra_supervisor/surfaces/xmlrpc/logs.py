@@ -7,7 +7,7 @@ threads, a few at a time, and where a stream's bytes stand is remembered from on
 import os
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -18,12 +18,14 @@ from anyio import to_thread
 from orchestra_supervisor.logfile.index import INDEX_SUFFIX
 from orchestra_supervisor.logfile.streams import TRUNCATED, StreamFollower, StreamView
 from orchestra_supervisor.surfaces.xmlrpc.faults import Fault, RpcFault
+from orchestra_supervisor.surfaces.xmlrpc.log_source import LogSource
 
-__all__ = ["READ_LIMIT", "Logs", "empty_log", "read_part", "tail_part"]
+__all__ = ["READ_LIMIT", "Logs", "cut_short", "empty_log", "read_part", "tail_part"]
 
 READ_LIMIT = 16 * 1024 * 1024
 """Bytes that one call may be answered with."""
 _HEAD = 1024  # bytes before the end that a tail begins with; Source: supervisor 4.3, `http.py`
+_CHUNK = 64 * 1024
 _POLL = 0.25  # seconds between two looks at a log that is tailed
 _VIEWS = 64  # logs that are held open for the next reading
 _READERS = 4
@@ -87,12 +89,28 @@ def tail_part(source: _Bytes, offset: int, length: int) -> tuple[bytes, int, boo
     return source.read(offset, length) if length else b"", size, is_over
 
 
+class _Nothing:
+    """An empty file."""
+
+    size = 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        del offset, size
+        return b""
+
+
 class _File:
     """A plain file, open for reading."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = os.fstat(self._fd)
+        self.identity = (status.st_dev, status.st_ino)
+        self.size = status.st_size
+
+    def refresh(self) -> int:
         self.size = os.fstat(self._fd).st_size
+        return self.size
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._fd, size, offset)
@@ -113,12 +131,25 @@ class Logs:
         while self._views:
             self._views.popitem()[1].close()
 
-    async def of_stream(self, path: str, stream: str, look: Callable[[_Bytes], T]) -> T | None:
-        """Look at a stream of a log; None: there is no log.
+    async def of(self, source: LogSource, look: Callable[[_Bytes], T]) -> T | None:
+        """Look at a log; None: there is none.
 
         Raises:
             OSError: It cannot be read.
         """
+        if source.stream:
+            return await self._of_stream(source.path, source.stream, look)
+
+        def work() -> T | None:
+            try:
+                with closing(_File(source.path)) as file:
+                    return look(file)
+            except FileNotFoundError:
+                return look(_Nothing()) if source.exists else None
+
+        return await to_thread.run_sync(work, limiter=self._limiter)
+
+    async def _of_stream(self, path: str, stream: str, look: Callable[[_Bytes], T]) -> T | None:
         key = (path, stream)
         kept = self._views.pop(key, None)  # nobody else has it while it is in use
 
@@ -148,23 +179,10 @@ class Logs:
             results.append(await to_thread.run_sync(work, limiter=self._limiter))
         return results[0]
 
-    async def of_file(self, path: Path, look: Callable[[_Bytes], T]) -> T:
-        """Look at a plain file.
-
-        Raises:
-            OSError: It cannot be read.
-        """
-
-        def work() -> T:
-            with closing(_File(str(path))) as file:
-                return look(file)
-
-        return await to_thread.run_sync(work, limiter=self._limiter)
-
-    async def tail_stream(self, path: str, stream: str) -> AsyncGenerator[bytes]:
-        """Yield a stream of a log from near its end on, for ever."""
-        make = partial(StreamFollower, path, stream, _HEAD)
-        follower = await self._whole(make)
+    async def tail(self, source: LogSource) -> AsyncGenerator[bytes]:
+        """Yield a log from near its end on, for ever."""
+        make = partial(StreamFollower, source.path, source.stream, _HEAD)
+        follower = await self._whole(make if source.stream else partial(_FileFollower, source.path))
         try:
             while True:
                 data = await to_thread.run_sync(follower.poll, limiter=self._limiter)
@@ -175,28 +193,48 @@ class Logs:
         finally:
             follower.close()
 
-    async def tail_file(self, path: Path) -> AsyncGenerator[bytes]:
-        """Yield a plain file from near its end on, for ever."""
-        position: int | None = None
-        while True:
-            data, position = await to_thread.run_sync(_next_of, path, position, limiter=self._limiter)
-            if data:
-                yield data
-            else:
-                await anyio.sleep(_POLL)
 
+class _FileFollower:
+    """Hands out a plain file from near its end on, and what takes its place from the begin."""
 
-def _next_of(path: Path, position: int | None) -> tuple[bytes, int]:
-    try:
-        with closing(_File(str(path))) as file:
-            if position is None:
-                position = max(0, file.size - _HEAD)
-            if file.size < position:
-                return TRUNCATED, 0
-            data = file.read(position, 64 * 1024)
-            return data, position + len(data)
-    except FileNotFoundError:
-        return b"", position or 0
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: _File | None = None
+        self._position = 0
+        self._enter()
+        if self._file is not None:
+            self._position = max(0, self._file.size - _HEAD)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def poll(self) -> bytes:
+        if self._file is None or self._has_moved(self._file):
+            self._enter()
+        if self._file is None:
+            return b""
+        size = self._file.refresh()
+        if size < self._position:
+            self._position = 0
+            return TRUNCATED
+        data = self._file.read(self._position, _CHUNK)
+        self._position += len(data)
+        return data
+
+    def _has_moved(self, file: _File) -> bool:
+        try:
+            status = os.stat(self._path)  # noqa: PTH116  # beside fstat
+        except OSError:
+            return False  # gone, and perhaps still written
+        return (status.st_dev, status.st_ino) != file.identity
+
+    def _enter(self) -> None:
+        self.close()
+        self._position = 0
+        with suppress(FileNotFoundError):
+            self._file = _File(self._path)
 
 
 def empty_log(path: Path) -> None:
@@ -215,3 +253,17 @@ def empty_log(path: Path) -> None:
     os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
     path.with_name(path.name + INDEX_SUFFIX).unlink(missing_ok=True)
     fresh.replace(path)
+
+
+def cut_short(path: Path) -> bool:
+    """Empty a file to which others append; return whether it was there.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.truncate()
+    except FileNotFoundError:
+        return False
+    return True

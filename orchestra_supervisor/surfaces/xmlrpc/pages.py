@@ -4,11 +4,11 @@ import html
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from orchestra_supervisor.surfaces.xmlrpc.describe import logfile_of
 from orchestra_supervisor.surfaces.xmlrpc.exchange import Answer
 from orchestra_supervisor.surfaces.xmlrpc.faults import RpcFault
+from orchestra_supervisor.surfaces.xmlrpc.log_source import LogSource, source_of
 from orchestra_supervisor.surfaces.xmlrpc.names import Group
-from orchestra_supervisor.surfaces.xmlrpc.reading import Reading, stream_of
+from orchestra_supervisor.surfaces.xmlrpc.reading import Reading
 from orchestra_supervisor.surfaces.xmlrpc.surroundings import Surroundings
 
 __all__ = ["NOT_FOUND", "Pages"]
@@ -44,18 +44,17 @@ class Pages:
             spec = self._around.service(found).spec
         except RpcFault:
             return NOT_FOUND
-        log = logfile_of(spec, stream, self._around.log_path)
-        if not log or not self._around.log_path(spec.name).exists():
-            return NOT_FOUND
-        is_merged = spec.supervisor is not None and spec.supervisor.redirect_stderr
-        tail = self._around.logs.tail_stream(log, stream_of(is_merged, stream))
-        return Answer(200, tail, headers=_TAIL_HEADERS)
+        source = source_of(spec, stream, self._around.log_path)
+        return self._tail(source)
 
     def main_tail(self) -> Answer:
         """Return the tail of the main log."""
-        if not self._around.main_log.exists():
+        return self._tail(LogSource(str(self._around.main_log)))
+
+    def _tail(self, source: LogSource) -> Answer:
+        if not source.path or not source.exists:
             return NOT_FOUND
-        return Answer(200, self._around.logs.tail_file(self._around.main_log), headers=_TAIL_HEADERS)
+        return Answer(200, self._around.logs.tail(source), headers=_TAIL_HEADERS)
 
     async def status(self) -> Answer:
         """Return the page: a table of all processes."""

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from orchestra_supervisor.model.spec import Fleet
-from orchestra_supervisor.surfaces.xmlrpc.describe import config_info, logfile_of, process_info
+from orchestra_supervisor.surfaces.xmlrpc.describe import config_info, process_info
 from orchestra_supervisor.surfaces.xmlrpc.faults import Fault, RpcFault
-from orchestra_supervisor.surfaces.xmlrpc.logs import empty_log, read_part, tail_part
+from orchestra_supervisor.surfaces.xmlrpc.log_source import LogSource, named_files, source_of
+from orchestra_supervisor.surfaces.xmlrpc.logs import cut_short, empty_log, read_part, tail_part
 from orchestra_supervisor.surfaces.xmlrpc.names import Directory, Process, process_of
 from orchestra_supervisor.surfaces.xmlrpc.surroundings import Surroundings
 
-__all__ = ["API_VERSION", "SUPERVISOR_VERSION", "Reading", "stream_of"]
+__all__ = ["API_VERSION", "SUPERVISOR_VERSION", "Reading"]
 
 API_VERSION = "3.0"
 SUPERVISOR_VERSION = "4.3.0"
@@ -50,22 +51,23 @@ class Reading:
         """Return a part of the main log."""
         path = self._around.main_log
         try:
-            data = await self._around.logs.of_file(path, lambda source: read_part(source, offset, length))
-        except FileNotFoundError:
-            raise RpcFault(Fault.NO_FILE, path) from None
+            data = await self._around.logs.of(
+                LogSource(str(path)), lambda log: read_part(log, offset, length)
+            )
         except OSError as error:
             raise RpcFault(Fault.FAILED) from error
+        if data is None:
+            raise RpcFault(Fault.NO_FILE, path)
         return _text(data)
 
     async def clear_log(self) -> bool:
         """Empty the main log, which its writers go on with."""
         try:
-            with self._around.main_log.open("r+b") as file:
-                file.truncate()
-        except FileNotFoundError:
-            raise RpcFault(Fault.NO_FILE) from None
+            was_there = cut_short(self._around.main_log)
         except OSError as error:
             raise RpcFault(Fault.FAILED) from error
+        if not was_there:
+            raise RpcFault(Fault.NO_FILE)
         return True
 
     # Processes.
@@ -107,28 +109,24 @@ class Reading:
 
     async def read_process_log(self, name: str, offset: int, length: int, stream: str) -> str:
         """Return a part of what a process wrote."""
-        path, part = self._log(name, stream)
-        if not path:
+        source = self._source(name, stream)
+        if not source.path:
             raise RpcFault(Fault.NO_FILE)
         try:
-            data = await self._around.logs.of_stream(
-                path, part, lambda source: read_part(source, offset, length)
-            )
+            data = await self._around.logs.of(source, lambda log: read_part(log, offset, length))
         except OSError as error:
             raise RpcFault(Fault.FAILED) from error
         if data is None:
-            raise RpcFault(Fault.NO_FILE, path)
+            raise RpcFault(Fault.NO_FILE, source.path)
         return _text(data)
 
     async def tail_process_log(self, name: str, offset: int, length: int, stream: str) -> list[object]:
         """Return the end of what a process wrote, the offset after it, and whether some was left out."""
-        path, part = self._log(name, stream)
-        if not path:
+        source = self._source(name, stream)
+        if not source.path:
             return ["", 0, False]
         try:
-            found = await self._around.logs.of_stream(
-                path, part, lambda source: tail_part(source, offset, length)
-            )
+            found = await self._around.logs.of(source, lambda log: tail_part(log, offset, length))
         except OSError:
             return ["", offset, False]
         if found is None:
@@ -140,7 +138,9 @@ class Reading:
         """Empty the log of a process."""
         process = self._around.directory.process(name)
         try:
-            empty_log(Path(self._around.log_path(process.service)))
+            empty_log(self._around.log_path(process.service))
+            for file in named_files(self._around.service(process).spec):
+                cut_short(Path(file))
         except OSError as error:
             raise RpcFault(Fault.FAILED, name) from error
         self._around.on_cleared(process.service)
@@ -160,11 +160,9 @@ class Reading:
                 results.append(told | {"status": int(Fault.SUCCESS), "description": "OK"})
         return results
 
-    def _log(self, name: str, stream: str) -> tuple[str, str]:
+    def _source(self, name: str, stream: str) -> LogSource:
         spec = self._around.service(self._around.directory.process(name)).spec
-        return logfile_of(spec, stream, self._around.log_path), stream_of(
-            spec.supervisor is not None and spec.supervisor.redirect_stderr, stream
-        )
+        return source_of(spec, stream, self._around.log_path)
 
     # Writing to them.
 
@@ -177,11 +175,6 @@ class Reading:
         if run is None or run.pid is None or run.leader_ended or service.state.value == "stopping":
             raise RpcFault(Fault.NOT_RUNNING, name)
         raise RpcFault(Fault.NO_FILE, name)
-
-
-def stream_of(merged: bool, stream: str) -> str:  # noqa: FBT001  # reads as what it asks
-    """Return which bytes of the log a stream has: with `redirect_stderr` all of them."""
-    return "both" if merged and stream == "stdout" else stream
 
 
 def _text(data: bytes) -> str:

@@ -57,25 +57,6 @@ class Difference:
     """Makes both answers the same where only that differs."""
 
 
-def _without(*keys: str) -> Callable[[object], object]:
-    def norm(answer: object) -> object:
-        if isinstance(answer, list):
-            return [norm(one) for one in cast("list[object]", answer)]
-        if isinstance(answer, dict):
-            return {key: value for key, value in cast("Info", answer).items() if key not in keys}
-        return answer
-
-    return norm
-
-
-def _path(answer: object) -> object:
-    match answer:
-        case ("fault", 20, str() as text):
-            return ("fault", 20, "NO_FILE: PATH" if "/" in text and "command" not in text else text)
-        case _:
-            return answer
-
-
 def _by_name(answer: object) -> object:
     if isinstance(answer, list) and all(
         isinstance(one, dict) and "status" in one for one in cast("list[object]", answer)
@@ -100,12 +81,6 @@ def _rounded(answer: object) -> object:
 
 KNOWN = [
     Difference(".*", "processes have other pids, and times go on", _rounded),
-    Difference(
-        "get.*Info",
-        "one log for both streams, with a name of ours",
-        _without("logfile", "stdout_logfile", "stderr_logfile"),
-    ),
-    Difference("read.*Log", "the path of a log that is not there", _path),
     Difference("stop.*", "several that stop are told of as they are down", _by_name),
 ]
 
@@ -113,6 +88,8 @@ KNOWN = [
 def _in_folder(answer: object, folder: str) -> object:
     """Return an answer with the folder of its side called FOLDER."""
     match answer:
+        case ("fault", int() as code, str() as text):
+            return ("fault", code, text.replace(folder, "FOLDER"))
         case str():
             return answer.replace(folder, "FOLDER")
         case list():
@@ -289,7 +266,9 @@ class Play:
         def alike() -> bool:
             last[:] = [
                 {
-                    (name, stream): _path(side.call(f"supervisor.readProcess{stream}Log", name, 0, 0))
+                    (name, stream): _in_folder(
+                        side.call(f"supervisor.readProcess{stream}Log", name, 0, 0), str(side.folder)
+                    )
                     for name in sorted(side.infos())
                     for stream in ("Stdout", "Stderr")
                 }

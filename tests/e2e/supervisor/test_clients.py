@@ -163,3 +163,19 @@ def test_curl_gets_a_tail_as_it_grows(side: Orchestra) -> None:
     finally:
         curl.kill()
         curl.communicate()
+
+
+def test_a_fleet_whose_port_is_taken_does_not_start_and_says_so(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        side = Orchestra(tmp_path / "orchestra", int(taken.getsockname()[1]))
+        try:
+            side.write([Program.sleeping("web")])
+            done = side.fleet.run("up", "--detach", "-c", "supervisord.conf")
+        finally:
+            side.end()
+    assert done.returncode != 0
+    assert (
+        f"http://127.0.0.1:{side.port}: the port cannot be listened on: Address already in use" in done.stderr
+    )
