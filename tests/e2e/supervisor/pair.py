@@ -226,13 +226,9 @@ class Supervisord(Side):
             return
         children = _children(process.pid) if process.poll() is None else []
         if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
-        for pid in children:  # of ours: whoever outlived it
+            process.kill()  # it would stop one group a second
+        process.wait(10)
+        for pid in children:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 

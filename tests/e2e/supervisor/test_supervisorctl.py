@@ -18,7 +18,7 @@ PROGRAMS = [
     Program.sleeping("db", "data", group="back", priority=2),
     Program.sleeping("cache", "warm", group="back", priority=1),
     Program.sleeping("off", "idle", autostart=False),
-    Program.shell("brief", "echo was here; exit 0", autostart=False),
+    Program.shell("brief", "sleep 0.5; echo was here", autostart=False),
     Program.shell("broken", "echo oh; exit 7", startsecs=3, startretries=0),
     Program("missing", "/no/such/program", autostart=False),
 ]
@@ -63,14 +63,14 @@ def test_every_command_says_what_it_says_to_supervisord(pair: Pair) -> None:
     assert both(pair, "stop", "back:db", "nobody").status == 1
     assert both(pair, "restart", "web", "back:*", inet=True).status == 0
     assert both(pair, "signal", "USR2", "off").said == "off: signalled\n"
-    pair.settle()  # USR2 ends a sleep
+    pair.settle("brief:brief")  # USR2 ends a sleep
     both(pair, "signal", "HUPP", "web")
     both(pair, "signal", "HUP", "off")
     both(pair, "signal", "0", "all")
     both(pair, "stop", "all")
     assert both(pair, "status").said.count("STOPPED") == 4
     both(pair, "start", "all", inet=True)
-    pair.settle()
+    pair.settle("brief:brief")
     both(pair, "status")
 
     until(lambda: "hello" in pair.supervisord.ctl("tail", "web").said, "supervisord has read its pipe")
