@@ -103,9 +103,8 @@ def service_body(group: Group, process: Process, priority: int, around: Around, 
     argv = _argv(process)
     service = ServiceBody(
         {
-            "title": process.name if group.name == process.name else f"{group.name}:{process.name}",
             "command": [literal(word) for word in argv],
-            "cwd": literal(os.path.join(around.cwd, params["directory"] or "")),  # noqa: PTH118 - text, not a file
+            "cwd": literal(os.path.normpath(os.path.join(around.cwd, params["directory"] or ""))),  # noqa: PTH118 - text, not a file
             "env": {name: literal(value) for name, value in _environment(group, process, around).items()},
             "enabled": params["autostart"],
             "priority": priority,
@@ -129,6 +128,7 @@ def service_body(group: Group, process: Process, priority: int, around: Around, 
     if umask is not None:
         service.body["umask"] = f"{umask & 0o777:03o}"
     if group.name != process.name:
+        service.body["title"] = f"{group.name}:{process.name}"
         service.body["tags"] = [group.name]
     if group.socket is not None:
         service.body["sockets"] = {"fcgi": _socket(group.socket, process)}
