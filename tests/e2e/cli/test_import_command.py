@@ -40,8 +40,10 @@ def test_the_text_goes_to_stdout_and_the_report_to_stderr(folder):
     assert done.returncode == 0
     assert '"command": ["/bin/sleep", "1000"],  // command supervisord.conf:4' in done.stdout
     assert done.stderr.splitlines() == [
-        "supervisord.conf:2:9: warning: [supervisord] `pidfile`: no such file is written: "
-        "the pid of the keeper is in the home's file `lock`",
+        (
+            "supervisord.conf:2:9: warning: [supervisord] `pidfile`: no such file is written: "
+            "the pid of the keeper is in the home's file `lock`"
+        ),
         "  hint: `orchestra status` and `supervisorctl pid` tell it, too",
         "1 service; 1 to look at above",
     ]

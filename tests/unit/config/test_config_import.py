@@ -205,7 +205,7 @@ def test_services_of_compose_are_processes_as_far_as_the_file_says_what_they_run
         "`ports`",
         "`volumes`",
     ]
-    assert {one.where[0].line for one in result.findings} == {11, 12, 22, 33, 34, 36}
+    assert {one.where[0].line for one in result.findings} == {11, 13, 22, 33, 34, 36}
     Path("one.env").write_text("C=3\n", encoding="utf-8")
     fleet = fleet_of(result.text, PORT="80")
     assert fleet.services["web"].argv[-1] == "80"
