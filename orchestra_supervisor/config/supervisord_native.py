@@ -131,7 +131,7 @@ def service_body(group: Group, process: Process, priority: int, around: Around, 
         service.body["title"] = f"{group.name}:{process.name}"
         service.body["tags"] = [group.name]
     if group.socket is not None:
-        service.body["sockets"] = {"fcgi": _socket(group.socket, process)}
+        service.body["sockets"] = {"fcgi": _socket(group, group.socket, process)}
         service.body["command"] = ["/bin/sh", "-c", literal(FROM_STDIN), "sh", *map(literal, argv)]
         service.aliases[("sockets",)] = ("socket",)
     for name in params["environment"]:
@@ -255,9 +255,9 @@ def _small(priority: int) -> int:
     return min(max(priority, -1_000_000_000), 1_000_000_000)
 
 
-def _socket(socket: Socket, process: Process) -> Body:
-    """Return the socket of an fcgi-program as one that is held from run to run."""
-    body: Body = {}
+def _socket(group: Group, socket: Socket, process: Process) -> Body:
+    """Return the socket of an fcgi-program as one that is held from run to run, by all its processes."""
+    body: Body = {"shared": True} if len(group.processes) > 1 else {}
     if socket.backlog is not None:
         body["backlog"] = socket.backlog
     if socket.address.startswith("unix://"):
