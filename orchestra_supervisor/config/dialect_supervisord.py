@@ -233,9 +233,6 @@ class _Reader:
                 if section.startswith("fcgi-program:") and group.socket is None:
                     message = "a [group:x] starts it without its socket; so does supervisord"
                     self._note(Severity.WARNING, "supervisord.no_socket", section, "socket", message)
-                if group.socket is not None and len(group.processes) > 1:
-                    message = f"{len(group.processes)} processes share one socket"
-                    self._note(Severity.INFO, "supervisord.shared_socket", section, "numprocs", message)
 
     # Findings.
 

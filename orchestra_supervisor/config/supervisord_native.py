@@ -103,9 +103,8 @@ def service_body(group: Group, process: Process, priority: int, around: Around, 
     argv = _argv(process)
     service = ServiceBody(
         {
-            "title": process.name if group.name == process.name else f"{group.name}:{process.name}",
             "command": [literal(word) for word in argv],
-            "cwd": literal(os.path.join(around.cwd, params["directory"] or "")),  # noqa: PTH118 - text, not a file
+            "cwd": literal(os.path.normpath(os.path.join(around.cwd, params["directory"] or ""))),  # noqa: PTH118 - text, not a file
             "env": {name: literal(value) for name, value in _environment(group, process, around).items()},
             "enabled": params["autostart"],
             "priority": priority,
@@ -129,9 +128,10 @@ def service_body(group: Group, process: Process, priority: int, around: Around, 
     if umask is not None:
         service.body["umask"] = f"{umask & 0o777:03o}"
     if group.name != process.name:
+        service.body["title"] = f"{group.name}:{process.name}"
         service.body["tags"] = [group.name]
     if group.socket is not None:
-        service.body["sockets"] = {"fcgi": _socket(group.socket, process)}
+        service.body["sockets"] = {"fcgi": _socket(group, group.socket, process)}
         service.body["command"] = ["/bin/sh", "-c", literal(FROM_STDIN), "sh", *map(literal, argv)]
         service.aliases[("sockets",)] = ("socket",)
     for name in params["environment"]:
@@ -255,9 +255,9 @@ def _small(priority: int) -> int:
     return min(max(priority, -1_000_000_000), 1_000_000_000)
 
 
-def _socket(socket: Socket, process: Process) -> Body:
-    """Return the socket of an fcgi-program as one that is held from run to run."""
-    body: Body = {}
+def _socket(group: Group, socket: Socket, process: Process) -> Body:
+    """Return the socket of an fcgi-program as one that is held from run to run, by all its processes."""
+    body: Body = {"shared": True} if len(group.processes) > 1 else {}
     if socket.backlog is not None:
         body["backlog"] = socket.backlog
     if socket.address.startswith("unix://"):

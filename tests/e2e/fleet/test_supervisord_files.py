@@ -163,6 +163,24 @@ command={python} -c "import socket; s = socket.socket(fileno=0); s.accept()[0].s
 """
 
 
+def test_processes_of_an_fcgi_program_have_one_socket_that_outlives_them(fleet: Fleet) -> None:
+    text = FCGI.format(python=sys.executable).replace("%(here)s", str(fleet.path))
+    text += "numprocs=3\nprocess_name=app_%(process_num)d\n"
+    (fleet.path / "supervisord.conf").write_text(text, encoding="utf-8")
+    fleet.up("-c", "supervisord.conf")
+    names = [f"app.app_{number}" for number in range(3)]
+    inodes = {str(Path(f"/proc/{fleet.pid(name)}/fd/0").readlink()) for name in names}
+    assert len(inodes) == 1
+    assert inodes.pop().startswith("socket:")
+    fleet.ok("stop", names[0], names[1])
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(fleet.path / "app.sock"))
+        assert client.recv(100) == b"served"
+    fleet.ok("down")
+    assert not (fleet.path / "app.sock").exists()
+
+
 def test_an_fcgi_program_gets_its_socket_as_standard_input(fleet: Fleet) -> None:
     text = FCGI.format(python=sys.executable).replace("%(here)s", str(fleet.path))
     (fleet.path / "supervisord.conf").write_text(text, encoding="utf-8")
