@@ -9,7 +9,8 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
 TESTS ?= tests
 JOBS ?= 2
 
-.PHONY: conformance listen thousand up test lint types floors unit fmt simulate rpc-differences soak respawn lock clean
+.PHONY: conformance gateway-bench listen thousand up test lint types floors unit fmt simulate rpc-differences soak \
+	respawn lock clean
 
 up: $(VENV)/.installed
 	$(BIN)/orchestra up
@@ -70,9 +71,14 @@ thousand: $(VENV)/.dev
 listen: $(VENV)/.dev
 	$(BIN)/python benchmarks/listen.py
 
-# The official conformance suite of MCP at the gateway's front, in both eras; npm installs it into .cache.
+# What the gateway costs, beside a direct call and other proxies; PyPI and npm have to be within reach.
+gateway-bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/gateway.py
+
+# The official conformance suite of MCP in both eras: at the front, at the control endpoint of a fleet, and at a server behind
+# its gateway; npm installs it into .cache.
 conformance: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -rs tests/e2e/gateway/test_front_conformance.py
+	$(BIN)/python -m pytest -q -rs tests/e2e/gateway/test_front_conformance.py tests/e2e/gateway/test_fleet_conformance.py
 
 lock: $(VENV)/.dev
 	{ echo '# The versions that the tests were last run with; `make lock` renews them.'; \

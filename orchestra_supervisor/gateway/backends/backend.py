@@ -90,6 +90,7 @@ class Backend:
         self.introduction = introduction
         self.is_ended = False
         """It was replaced or removed."""
+        self.added_at = anyio.current_time()
         self.calls = 0
         self.failures = 0
         self._around = around

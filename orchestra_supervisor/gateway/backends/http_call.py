@@ -114,7 +114,7 @@ class HttpCall:
             raise
         if "method" not in message:
             self._is_over = True
-            self._response.close()
+            self._response.leave()
         return message
 
     async def answer(self, message: Json) -> None:

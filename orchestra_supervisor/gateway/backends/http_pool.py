@@ -3,6 +3,7 @@
 Source: RFC 9112, by h11.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ __all__ = ["HttpPool", "Response", "Target", "parse_target"]
 
 _KEPT = 16  # idle connections
 _KEPT_FOR = 4.0  # seconds idle: uvicorn closes after 5
+_LINGERING = 16  # responses whose end is still to come
+_LEFT_OVER = 16  # reads of what comes after all that was wanted
 _HEAD_LIMIT = 64 * 1024  # bytes of a response's head
 
 Headers = Sequence[tuple[str, str]]
@@ -139,6 +142,35 @@ class Response:
             self._is_over = True
             self._stream.close()
 
+    def leave(self) -> None:
+        """Want no more of it, and keep its connection: it can be used again once the end has come by itself.
+
+        A server ends a stream of events a moment after the last one: nobody has to wait for that.
+        """
+        if not self.settle():
+            self._pool.linger(self)
+
+    def settle(self) -> bool:
+        """Take what has come, without waiting; return whether this was the end of it, a good or a bad one."""
+        reads = 0
+        try:
+            while not self._is_over:
+                event = self._connection.next_event()
+                if event is h11.NEED_DATA:
+                    data = self._stream.receive_nowait() if reads < _LEFT_OVER else b""
+                    if data is None:
+                        return False
+                    self._connection.receive_data(data)
+                    reads += 1
+                elif isinstance(event, h11.EndOfMessage):
+                    self._is_over = True
+                    self._pool.give_back(self._stream, self._connection)
+                elif not isinstance(event, h11.Data):
+                    self.close()
+        except (OSError, h11.RemoteProtocolError):
+            self.close()
+        return True
+
     async def _next(self) -> object:
         try:
             while True:
@@ -169,6 +201,7 @@ class HttpPool:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._idle: list[tuple[float, ByteStream, h11.Connection]] = []
+        self._lingering: deque[tuple[float, Response]] = deque()
         self._is_closed = False
 
     async def send(self, method: str, headers: Headers, body: bytes, path: str = "") -> Response:
@@ -211,15 +244,31 @@ class HttpPool:
         else:
             self._idle.append((anyio.current_time(), stream, connection))
 
+    def linger(self, response: Response) -> None:
+        """Keep a response that was left until its end has come; the oldest of too many is closed."""
+        if self._is_closed:
+            response.close()
+            return
+        self._lingering.append((anyio.current_time(), response))
+        if len(self._lingering) > _LINGERING:
+            self._lingering.popleft()[1].close()
+
     def close(self) -> None:
         """Close the idle connections, and the others when they come back."""
         self._is_closed = True
         for _, stream, _ in self._idle:
             stream.close()
         self._idle.clear()
+        for _, response in self._lingering:
+            response.close()
+        self._lingering.clear()
 
     async def _take(self) -> tuple[ByteStream, h11.Connection]:
         oldest = anyio.current_time() - _KEPT_FOR
+        while self._lingering and self._lingering[0][1].settle():
+            self._lingering.popleft()
+        while self._lingering and self._lingering[0][0] < oldest:
+            self._lingering.popleft()[1].close()
         while self._idle:
             since, stream, connection = self._idle.pop()
             if since >= oldest and not stream.is_stale:

@@ -36,6 +36,14 @@ class ByteStream(Protocol):
         """Return the next bytes, none at the end; OSError where the connection broke."""
         ...
 
+    def receive_nowait(self) -> bytes | None:
+        """Return what has come, nothing at the end; None: nothing has come yet.
+
+        Raises:
+            OSError: The connection broke, or cannot be read so.
+        """
+        ...
+
     def close(self) -> None:
         """Close at once. May be called twice."""
         ...
@@ -92,6 +100,12 @@ class _Plain:
             except (anyio.ClosedResourceError, ValueError) as error:
                 raise OSError(errno.ECONNABORTED, "closed here") from error
 
+    def receive_nowait(self) -> bytes | None:
+        try:
+            return self._sock.recv(65536)
+        except BlockingIOError:
+            return None
+
     def close(self) -> None:
         if self._sock.fileno() >= 0:
             anyio.notify_closing(self._sock)
@@ -120,6 +134,9 @@ class _Secure:
             return b""
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise OSError(errno.ECONNRESET, "connection broken") from error
+
+    def receive_nowait(self) -> bytes | None:
+        raise OSError(errno.EOPNOTSUPP, "what is under TLS is read by waiting alone")
 
     def close(self) -> None:
         self._is_closed = True

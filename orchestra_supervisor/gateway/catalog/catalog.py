@@ -20,6 +20,7 @@ from orchestra_supervisor.gateway.backends.listing import parse_lists
 from orchestra_supervisor.gateway.backends.memory import EraMemory
 from orchestra_supervisor.gateway.backends.notebook import Notebook
 from orchestra_supervisor.gateway.backends.spec import BackendSpec, GatewaySpec, Pins, Profile, parse_gateway
+from orchestra_supervisor.gateway.catalog.acquaintance import acquainted
 from orchestra_supervisor.gateway.catalog.endpoints import Aggregate, Single
 from orchestra_supervisor.gateway.catalog.pins import PinBook
 from orchestra_supervisor.gateway.catalog.report import report_on
@@ -147,6 +148,10 @@ class Catalog:
             known = ", ".join(sorted(self.spec.profiles)) or "none"
             raise RpcError(INVALID_PARAMS, f"there is no profile {profile!r}; there are: {known}")
         return self._fresh(key)
+
+    async def acquainted(self, profile: str | None) -> None:
+        """Wait a little for servers that nobody has met; see endpoints.Stock."""
+        await acquainted(self._backends[shelf.server] for shelf in self.view(profile).shelves)
 
     def own_view(self, server: str) -> View:
         """Return a server's own lists; see endpoints.Stock."""

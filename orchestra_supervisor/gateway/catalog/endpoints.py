@@ -20,6 +20,7 @@ from orchestra_supervisor.gateway.messages import INVALID_PARAMS, METHOD_NOT_FOU
 __all__ = ["Aggregate", "Single", "Stock"]
 
 _INSTRUCTIONS = 1900  # characters; clients cut at 2 KB
+_LISTS = ("tools/list", "resources/list", "resources/templates/list", "prompts/list")
 _TOUCHED = ("resources/subscribe", "resources/unsubscribe", "subscriptions/listen")
 
 
@@ -33,6 +34,10 @@ class Stock(Protocol):
 
     def view(self, profile: str | None) -> View:
         """Return what a profile lets see; RpcError where there is no such profile."""
+        ...
+
+    async def acquainted(self, profile: str | None) -> None:
+        """Wait a little for those servers of a profile that nobody has met yet."""
         ...
 
     def own_view(self, server: str) -> View:
@@ -91,6 +96,8 @@ class Aggregate:
 
     async def handle(self, method: str, params: Json, exchange: Exchange) -> Json:
         """Answer one request; see endpoint.Endpoint."""
+        if method in _LISTS:
+            await self._stock.acquainted(self._profile)
         match method:
             case "tools/call":
                 return await self._call(params, exchange)
@@ -139,6 +146,8 @@ class Aggregate:
 
     async def _call(self, params: Json, exchange: Exchange) -> Json:
         name = named(params)
+        if name not in self._view().tool_of:
+            await self._stock.acquainted(self._profile)
         if self._is_search and name == SEARCH:
             return self._search(member(params, "arguments"))
         if self._is_search and name == CALL:

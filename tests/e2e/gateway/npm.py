@@ -37,7 +37,12 @@ def npm_folder(name: str, packages: dict[str, str]) -> Path:
             command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error", *words]
             try:
                 result = subprocess.run(
-                    command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_TIME, check=False
+                    command,
+                    cwd=folder,
+                    capture_output=True,
+                    encoding="utf-8",
+                    timeout=INSTALL_TIME,
+                    check=False,
                 )
             except subprocess.TimeoutExpired:
                 pytest.skip(f"npm did not install {', '.join(words)} within {INSTALL_TIME:g} s")

@@ -251,7 +251,9 @@ def test_a_token_made_while_it_runs_lets_in_at_once(daemon: Daemon, process: Pro
 def test_without_sockets_and_home_it_says_what_is_missing() -> None:
     env = {name: value for name, value in os.environ.items() if name != "ORCHESTRA_HOME"}
     command = [sys.executable, "-P", "-m", "orchestra_supervisor.gateway"]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    result = subprocess.run(
+        command, env=env, capture_output=True, encoding="utf-8", timeout=DEADLINE, check=False
+    )
     said = "no state directory or no sockets: KeyError('ORCHESTRA_HOME')"
     hint = "the fleet starts the gateway by itself"
     assert (result.returncode, result.stderr) == (2, f"orchestra: {said}; hint: {hint}\n")
@@ -273,5 +275,5 @@ def test_it_imports_neither_pydantic_nor_mcp_nor_starlette() -> None:
         "httpx2",
         "rich",
     ]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=True)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=DEADLINE, check=True)
     assert result.stdout == "[]\n"

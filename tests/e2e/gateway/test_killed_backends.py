@@ -87,7 +87,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("npm")
     names = [f"@modelcontextprotocol/server-{name}@{VERSION}" for name in TOOLS]
     command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(directory), *names]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240, check=False)
     if done.returncode:
         pytest.skip(f"npm cannot install the servers: {done.stderr[-200:]}")
     return directory / "node_modules" / ".bin"

@@ -1,6 +1,7 @@
 """Who is told what of stdio servers: over real sockets, by a loop that is turned by hand."""
 
 import errno
+import gc
 import os
 import resource
 import select
@@ -98,6 +99,7 @@ def descriptors() -> set[str]:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
+    gc.collect()  # what other tests of this process have let go of is closed now, not in the middle
     before = descriptors()
     desk = Desk()
     yield desk

@@ -369,6 +369,6 @@ def test_the_list_is_bounded_and_ranked() -> None:
     ],
 )
 def test_no_line_takes_long_to_look_at(evil: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     diagnose(facts(*[evil] * 20))
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
