@@ -26,7 +26,7 @@ def npm_folder(name: str, packages: dict[str, str]) -> Path:
         pytest.skip("npm is not installed here")
     folder = CACHE / name
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other tests may want it at the same time
         wanted = json.dumps(packages)
         done = folder / "installed.json"
