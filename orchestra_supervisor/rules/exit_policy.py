@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestra_supervisor.model.exit_policy import ExitPolicySpec
 from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.rules.fleet import failed_required
+from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
 
 __all__ = ["FleetExit", "exit_of", "may_end"]
@@ -48,6 +49,7 @@ def exit_of(
         services: All services.
         is_starting: The fleet has not settled yet: then a required service that fails always ends it.
     """
+    services = visible(services)  # those of our own end no fleet, and keep none from ending
     if is_starting or policy.required_fails:
         failed = failed_required(services)
         if failed:
