@@ -221,8 +221,8 @@ class Keeper:
 
     def _quit(self, message: Message) -> None:
         status = message.get("status", 0)
-        if not isinstance(status, int) or not 0 <= status <= 125:
-            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 125")
+        if not isinstance(status, int) or not 0 <= status <= 255:
+            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 255")
         self._exit_status = status
         self._shutdown.quit()
 

@@ -73,12 +73,18 @@ class Sockets:
             _close(spec, here.held.pop(spec), here.places.pop(spec, None))
         for spec in wanted:
             if spec not in here.held:
-                here.held[spec] = self._take(spec) if spec.kind == "inherited" else _listen(spec)
+                here.held[spec] = self._take(spec) if spec.kind == "inherited" else self._open(spec)
                 if spec.kind == "unix" and (place := _place_of(spec.path)) is not None:
                     here.places[spec] = place
         if not here.held:
             del self._slots[slot]
         return [here.held[spec].fileno() for spec in wanted]
+
+    def _open(self, spec: ListenSpec) -> socket.socket:
+        """Return a new socket, or our share of one that another slot has and shares."""
+        known = (one.held[spec] for one in self._slots.values() if spec.shared and spec in one.held)
+        first = next(known, None)
+        return _listen(spec) if first is None else first.dup()
 
     def _take(self, spec: ListenSpec) -> socket.socket:
         """Return our share of a socket of the service manager; of several under one name the first."""

@@ -322,7 +322,10 @@ def _limits(limits: LimitsSpec) -> Message | None:
 
 
 def _sockets(sockets: tuple[SocketSpec, ...]) -> list[Message]:
-    return [{"name": one.name, "kind": one.kind, "backlog": one.backlog, **_address(one)} for one in sockets]
+    return [
+        {"name": one.name, "kind": one.kind, "backlog": one.backlog, **_address(one), **_sharing(one)}
+        for one in sockets
+    ]
 
 
 def _address(one: SocketSpec) -> Message:
@@ -331,3 +334,7 @@ def _address(one: SocketSpec) -> Message:
     if one.kind == "unix":
         return {"path": one.path, "mode": one.mode, "user": one.user, "group": one.group}
     return {"host": one.host, "port": one.port}
+
+
+def _sharing(one: SocketSpec) -> Message:
+    return {"shared": True} if one.shared else {}

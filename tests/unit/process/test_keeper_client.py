@@ -324,8 +324,11 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
                             "address": "::1",
                             "port": 9,
                             "facility": 3,
+                            "stream": "both",
+                            "layout": "raw",
                         }
                     ],
+                    "files": [],
                 },
                 "secrets": ["hush"],
             },
