@@ -19,7 +19,7 @@ PROGRAMS = [
     Program.sleeping("cache", "warm", group="back", priority=1),
     Program.sleeping("off", "idle", autostart=False),
     Program.shell("brief", "sleep 0.5; echo was here", autostart=False),
-    Program.shell("broken", "echo oh; exit 7", startsecs=3, startretries=0),
+    Program.shell("broken", "echo oh; sleep 0.5; exit 7", startsecs=3, startretries=0),
     Program("missing", "/no/such/program", autostart=False),
 ]
 
