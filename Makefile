@@ -9,7 +9,8 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
 TESTS ?= tests
 JOBS ?= 2
 
-.PHONY: conformance gateway-bench listen thousand up test lint types floors unit fmt simulate soak respawn lock clean
+.PHONY: conformance gateway-bench listen thousand up test lint types floors unit fmt simulate rpc-differences soak \
+	respawn lock clean
 
 up: $(VENV)/.installed
 	$(BIN)/orchestra up
@@ -49,6 +50,10 @@ fmt: $(VENV)/.dev
 SEEDS ?= 0 2000
 simulate: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation $(SEEDS)
+
+# Random calls to a real supervisord and to Orchestra, answers compared: make rpc-differences SEEDS="0 50", or one seed again.
+rpc-differences: $(VENV)/.dev
+	$(BIN)/python -m tests.e2e.supervisor.random_calls $(SEEDS)
 
 # The long form of the kill tests: about five minutes (benchmarks/soak.py --help has its other forms).
 soak: $(VENV)/.dev

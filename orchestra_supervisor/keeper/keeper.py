@@ -10,6 +10,7 @@ from orchestra_supervisor.keeper.announce import Announcer
 from orchestra_supervisor.keeper.cgroups import Cgroups
 from orchestra_supervisor.keeper.companions import KILL, Companions
 from orchestra_supervisor.keeper.fields import BadMessage
+from orchestra_supervisor.keeper.inputs import Inputs
 from orchestra_supervisor.keeper.launch import Equipment, Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
@@ -85,7 +86,8 @@ class Keeper:
         self._cgroups = cgroups
         self._sockets = Sockets(self._loop, self._emit, around.handed_down)
         self._notifications = Notifications(self._loop, self._emit, self._find_strays)
-        self._stdio = Stdio(self._loop)
+        inputs = Inputs(self._loop)
+        self._stdio = Stdio(self._loop, inputs)
         self._launcher = Launcher(
             self._loop,
             self._table,
@@ -113,7 +115,7 @@ class Keeper:
                 self._launcher.report_failure,
                 self._follow,
                 self._notifications.hear,
-                self._stdio.end,
+                self._leader_over,
             ),
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
@@ -140,6 +142,7 @@ class Keeper:
             find_strays=self._find_strays,
             logs=self._logs,
             sockets=self._sockets,
+            inputs=inputs,
         )
         self._verbs = self._make_verbs(orders)
 
@@ -221,8 +224,8 @@ class Keeper:
 
     def _quit(self, message: Message) -> None:
         status = message.get("status", 0)
-        if not isinstance(status, int) or not 0 <= status <= 125:
-            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 125")
+        if not isinstance(status, int) or not 0 <= status <= 255:
+            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 255")
         self._exit_status = status
         self._shutdown.quit()
 
@@ -258,9 +261,13 @@ class Keeper:
     def _run_stuck(self, _run: Run) -> None:
         self._shutdown.changed()
 
+    def _leader_over(self, run: Run) -> None:
+        self._stdio.end(run)
+        self._stopper.look_again(run)
+
     def _run_changed(self, run: Run) -> None:
         if self._table.in_slot(run.slot) is run:
-            self._stopper.stray_ended(run)
+            self._stopper.look_again(run)
         else:
             self._stopper.end(run)
             self._notifications.close(run)

@@ -90,6 +90,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "required_for_system": _live("holds from the fleet's next start"),
     "depends_on": _live("looked at from now on"),
     "target": _restart("decides where it runs"),
+    "start": _live("asked while a run starts"),
     "restart": _live("asked when the run ends"),
     "stop": _live("followed by the next stop"),
     "probes": _live("checked so from now on"),
@@ -113,6 +114,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "replica": _live("told to the next run"),
     "on_secret_change": _live("asked when a secret changes"),
     "protected": _live("told to whoever asks"),
+    "supervisor": _live("told to supervisord's clients from now on"),
 }
 """Every field of a service. A running process knows nothing of a live one."""
 
@@ -133,6 +135,9 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "watch_config": _live("watched so from now on"),
     "watch_debounce": _live("watched so from now on"),
     "mcp": _live("asked for by the gateway"),
+    "supervisor": _next_up("its sockets are open"),
+    "exit_when": _live("asked when a service ends"),
+    "console": _live("told to the logger"),
 }
 """Every setting of the fleet."""
 
