@@ -1,7 +1,7 @@
-"""The peers of the comparison, each configured as its documentation shows, without a limit on the size of a log.
+"""The peers of the comparison, each configured as its documentation shows, and without a limit on logs.
 
-What a peer leaves open is set to the quickest that it can do without polling more often; everything else is its
-default. supervisord and circus look at their children by a clock; s6 waits a second before it starts one again.
+What a peer leaves open is set to the quickest that it can do without polling more often; everything else is
+its default. supervisord and circus look at their children by a clock, s6 waits a second before a restart.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import ClassVar
 from compare_peers import Kit, Peer
 from gateway_world import NotTried, install_debian, install_node, install_python, version_in
 
-__all__ = ["Circus", "Pm2", "Runit", "S6", "Supervisord"]
+__all__ = ["S6", "Circus", "Pm2", "Runit", "Supervisord"]
 
 
 class Supervisord(Peer):
@@ -167,7 +167,9 @@ class _Scanned(Peer):
         for number in range(self.work.services):
             at = self._place(number)
             (at / "log" / "main").mkdir(parents=True)
-            _write_script(at / "run", f"exec 2>&1\nexec {shlex.join(self.work.argv(number))}")
+            # The libraries that its supervisor was pointed to are none of the service's.
+            lead = "unset LD_LIBRARY_PATH\nexec 2>&1"
+            _write_script(at / "run", f"{lead}\nexec {shlex.join(self.work.argv(number))}")
             _write_script(at / "log" / "run", f"exec {self.logger}")
 
     def log(self, number: int) -> Path:
@@ -181,8 +183,7 @@ class _Scanned(Peer):
 
 
 def _write_script(path: Path, text: str) -> None:
-    # The libraries that its supervisor was pointed to are none of the service's.
-    path.write_text(f"#!/bin/sh\nunset LD_LIBRARY_PATH\n{text}\n", encoding="utf-8")
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
 
 
@@ -194,8 +195,13 @@ class S6(_Scanned):
 
     @classmethod
     def install(cls, cache: Path) -> Kit:
-        needs = re.compile(r"(s6|execline|libs6|libexecline|libskarnet)\b.*")
-        return _debian(cache, "s6", "s6-svscan", needs)
+        needs = re.compile(r"s6|execline|lib(s6|execline|skarnet).*")
+        kit = _debian(cache, "s6", "s6-svscan", needs)
+        # It starts its own programs by their place in /usr/bin, where they are not; a bare name is sought.
+        program = cache / "s6" / "root" / "usr" / "bin" / "s6-svscan"
+        place = b"/usr/bin/s6-supervise\0"
+        program.write_bytes(program.read_bytes().replace(place, b"s6-supervise".ljust(len(place), b"\0")))
+        return kit
 
     def up(self) -> None:
         self.start("s6-svscan", "-c", str(2 * self.work.services + 500), "scan")

@@ -1,4 +1,4 @@
-"""What a supervisor is to the comparison: how it is configured, started, asked, stopped and ended. Ours, and the floor."""
+"""What a supervisor is to the comparison: how it is set up, started, asked and ended; ours, and the floor."""
 
 import json
 import os
@@ -144,6 +144,16 @@ class Peer(ABC):
         """Start what stays in the foreground."""
         with (self.folder / "own.log").open("ab") as said:
             self._process = self._popen(list(words), said.fileno())
+
+    def check(self) -> None:
+        """See whether what was started with `start` still runs.
+
+        Raises:
+            PeerFailed: It does not.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            said = (self.folder / "own.log").read_text(encoding="utf-8", errors="replace")
+            raise PeerFailed(f"it ended with {self._process.returncode}: {said.strip()[-300:]}")
 
     def signal(self, number: int) -> None:
         """Signal what was started with `start`."""

@@ -1,7 +1,7 @@
 """One play of the comparison: a supervisor is started with services, looked at from outside, and ended.
 
-The same for every supervisor, in this order: start, memory, idleness, status, respawns, logs, stop. All times are
-seconds of CLOCK_MONOTONIC, read by the service itself or by this process, never by the supervisor.
+The same for every supervisor, in this order: start, memory, idleness, status, respawns, logs, stop. All times
+are seconds of CLOCK_MONOTONIC, read by the service itself or by this process, never by the supervisor.
 """
 
 import os
@@ -31,7 +31,10 @@ __all__ = ["Effort", "Sample", "play"]
 
 _LEAST_AGE = 1.2  # seconds that a service has run when it is killed: runit and pm2 call less a failure
 _RESPAWN_PATIENCE = 15.0  # seconds for a killed service to be back
-_PAUSES = (0.04, 0.14)  # seconds between a service that is back and the next kill; at random, in step with nothing
+_PAUSES = (
+    0.04,
+    0.14,
+)  # seconds between a service that is back and the next kill; at random, in step with nothing
 _SETTLE = 1.0  # seconds of peace after the start
 _LOG_LOOKS = 0.004  # seconds between two looks at the size of a log
 
@@ -68,7 +71,7 @@ class Sample:
         services: How many it ran.
         round: All plays of a round had the same weather.
         taken: When, in UTC.
-        figures: By name, as `figures` of compare_page.py explains them; one that could not be had is not there.
+        figures: By name, in seconds, bytes, MB of memory; one that could not be had is not there.
         respawns: Seconds from each SIGKILL to the service that followed.
         statuses: Seconds of each `status`.
         faults: What went wrong, for people.
@@ -121,7 +124,7 @@ class _Stage:
         count = self._effort.services
         began = time.monotonic()
         self._peer.up()
-        self._listener.await_services(count, self._effort.patience)
+        self._listener.await_services(count, self._effort.patience, self._peer.check)
         runs = sorted(run.at for run in self._listener.first_runs())
         self._sample.figures["up"] = runs[-1] - began
         if count > 1:

@@ -2,7 +2,7 @@
 
 A service is started as `service SOCKET NUMBER BYTES`. The moment it runs it sends a datagram to the Unix
 socket: `run NUMBER PID NANOSECONDS`, by CLOCK_MONOTONIC, read before anything else. SIGUSR1 makes it write so
-many bytes of lines to its stdout and say `wrote NUMBER PID BEGAN ENDED`. SIGTERM ends it, as it would any program.
+many bytes of lines to its stdout and say `wrote NUMBER PID BEGAN ENDED`. SIGTERM ends it, as any program.
 """
 
 import os
@@ -187,7 +187,7 @@ class Programs:
 
 
 def build(folder: Path) -> Programs:
-    """Compile both programs into a folder; without a compiler they are Python, whose start is in every figure."""
+    """Compile both programs into a folder; without a compiler they are Python, as every figure then shows."""
     commands = [_compile(folder, "service", C_SERVICE), _compile(folder, "floor", C_FLOOR)]
     if commands[0] is not None and commands[1] is not None:
         return Programs([commands[0]], [commands[1]], "C")

@@ -1,8 +1,8 @@
 """What the comparison sees from outside: datagrams of services, and processes by a mark, as /proc has them.
 
-Everything that is started for a fleet has that fleet's folder in its environment or on its command line. That is
-how the processes of a supervisor are found whatever shape they have, how nothing of them is left, and how nothing
-of anybody else is touched.
+Everything that is started for a fleet has that fleet's folder in its environment or on its command line. That
+is how the processes of a supervisor are found whatever shape they have, how nothing of them is left, and how
+nothing of anybody else is touched.
 """
 
 import os
@@ -16,7 +16,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Listener", "PeerFailed", "Run", "Usage", "Wrote", "end_all", "marked", "open_pidfd", "pss_of", "usage_of"]
+__all__ = [
+    "Listener",
+    "PeerFailed",
+    "Run",
+    "Usage",
+    "Wrote",
+    "end_all",
+    "marked",
+    "open_pidfd",
+    "pss_of",
+    "usage_of",
+]
 
 _END_TIME = 10.0  # seconds for what was sent SIGKILL to be gone
 
@@ -83,15 +94,21 @@ class Listener:
         with self._news:
             return sum(map(len, self._runs.values()))
 
-    def await_services(self, count: int, seconds: float) -> None:
+    def await_services(self, count: int, seconds: float, check: Callable[[], None]) -> None:
         """Wait until so many services ran.
+
+        Args:
+            count: Of services.
+            seconds: To wait at most.
+            check: Is called twice a second; raises where waiting is in vain.
 
         Raises:
             PeerFailed: Fewer do.
         """
-        self._await(lambda: len(self._runs) >= count, seconds)
-        with self._news:
-            if len(self._runs) < count:
+        end = time.monotonic() + seconds
+        while not self._await(lambda: len(self._runs) >= count, 0.5):
+            check()
+            if time.monotonic() > end:
                 raise PeerFailed(f"{len(self._runs)} of {count} services run after {seconds:g} s")
 
     def await_next(self, last: Run, seconds: float) -> Run:
@@ -100,11 +117,10 @@ class Listener:
         Raises:
             PeerFailed: There is none.
         """
-        self._await(lambda: self._runs[last.number][-1] is not last, seconds)
+        if not self._await(lambda: self._runs[last.number][-1] is not last, seconds):
+            raise PeerFailed(f"a killed service is not back after {seconds:g} s")
         with self._news:
             runs = self._runs[last.number]
-            if runs[-1] is last:
-                raise PeerFailed(f"a killed service is not back after {seconds:g} s")
             return runs[runs.index(last) + 1]
 
     def await_wrote(self, seconds: float) -> Wrote:
@@ -113,15 +129,13 @@ class Listener:
         Raises:
             PeerFailed: None has.
         """
-        self._await(lambda: bool(self._wrote), seconds)
-        with self._news:
-            if not self._wrote:
-                raise PeerFailed(f"a service has not written its bytes after {seconds:g} s")
-            return self._wrote.pop()
+        if not self._await(lambda: bool(self._wrote), seconds):
+            raise PeerFailed(f"a service has not written its bytes after {seconds:g} s")
+        return self._wrote.pop()
 
-    def _await(self, is_so: Callable[[], bool], seconds: float) -> None:
+    def _await(self, is_so: Callable[[], bool], seconds: float) -> bool:
         with self._news:
-            self._news.wait_for(is_so, seconds)
+            return self._news.wait_for(is_so, seconds)
 
     def _read(self) -> None:
         while (data := self._socket.recv(256)) != b"end":

@@ -299,7 +299,7 @@ def install_debian(folder: Path, package: str, needs: re.Pattern[str]) -> tuple[
     Args:
         folder: Keeps it.
         package: Its name.
-        needs: Matches the names of the packages that are unpacked with it, itself among them, out of what it depends on.
+        needs: Matches the names of what it depends on that is to be unpacked with it.
 
     Returns:
         The folder that stands for `/`, and the version.
@@ -316,7 +316,6 @@ def install_debian(folder: Path, package: str, needs: re.Pattern[str]) -> tuple[
                 continue
             seen.add(name)
             _install(["apt-get", "download", "-q", name], folder)
-            # Its file may have an epoch in its name, escaped; the name of the package is what comes before `_`.
             archive = next(folder.glob(f"{name}_*.deb"))
             _install(["dpkg-deb", "-x", archive.name, "root"], folder)
             depends = _install(["dpkg-deb", "-f", archive.name, "Depends"], folder)
