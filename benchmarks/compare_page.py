@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from compare_data import FIGURES, OURS, Data
+from compare_plots import GROWTH
 from gateway_world import NotTried
 
 __all__ = ["Target", "print_ratios", "print_tables", "render", "targets"]
@@ -38,6 +39,10 @@ def _cell(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
+def _ratio(value: float | None) -> str:
+    return _cell(value, ",.0f" if value is not None and value >= 100 else ".3g")
+
+
 def _figures(data: Data, services: int, names: tuple[str, ...]) -> list[Row]:
     """Return the table of one size: a row for each supervisor."""
     rows: list[Row] = [[f"{services} services", *(FIGURES[name].head for name in names)]]
@@ -60,7 +65,7 @@ def _ratios(data: Data, services: int) -> list[Row]:
     rows[0][1 + _RATIOS.index("log_rate")] = "log MB/s"
     rows[0][1 + _RATIOS.index("log_cpu")] = "log CPU"
     rows += [
-        [peer, *(_cell(data.ratio(peer, services, name), ".3g") for name in _RATIOS)]
+        [peer, *(_ratio(data.ratio(peer, services, name)) for name in _RATIOS)]
         for peer in data.peers()
         if peer != OURS and data.of(peer, services)
     ]
@@ -203,9 +208,13 @@ def _blocks(data: Data) -> dict[str, Callable[[], str]]:
         "second": lambda: "\n\n".join(_markdown(_figures(data, services, _SECOND)) for services in _MAIN),
         "ratios": lambda: "\n\n".join(_markdown(_ratios(data, services)) for services in _MAIN),
         "targets": lambda: _markdown(_targets(data)),
-        "growth": lambda: _markdown(_growth(data)),
+        "growth": lambda: f"{_pictures()}\n\n{_markdown(_growth(data))}",
         "faults": lambda: "\n".join(_faults(data)) or "Nothing.",
     }
+
+
+def _pictures() -> str:
+    return "\n\n".join(f"![{title}](benchmarks/{name}.svg)" for name, title in GROWTH.items())
 
 
 def _versions(data: Data) -> str:
