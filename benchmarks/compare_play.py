@@ -10,8 +10,8 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from compare_world import (
     usage_of,
 )
 
-__all__ = ["Effort", "Sample", "play"]
+__all__ = ["Effort", "Sample", "play", "staged", "time_respawns"]
 
 _LEAST_AGE = 1.2  # seconds that a service has run when it is killed: runit and pm2 call less a failure
 _RESPAWN_PATIENCE = 15.0  # seconds for a killed service to be back
@@ -153,34 +153,8 @@ class _Stage:
                 raise PeerFailed(f"shows {len(said.splitlines())} lines for {self._effort.services} services")
 
     def _respawn(self) -> None:
-        end = time.monotonic() + self._effort.respawn_time
-        todo: list[Run] = []
-        while len(self._sample.respawns) < self._effort.kills and time.monotonic() < end:
-            if not todo:
-                todo = sorted(self._listener.last_runs(), key=lambda run: run.at)
-                todo[len(todo) // 2 :] = []  # the older half, so that none has to be waited for
-                todo = todo or self._listener.last_runs()
-                random.shuffle(todo)
-            last = todo.pop()
-            wait = max(random.uniform(*_PAUSES), last.at + _LEAST_AGE - time.monotonic())
-            time.sleep(wait)
-            runs = self._listener.count()
-            began = self._kill(last)
-            following = self._listener.await_next(last, _RESPAWN_PATIENCE)
-            self._sample.respawns.append(following.at - began)
-            if self._listener.count() != runs + 1:
-                raise PeerFailed("another service started again without a kill")
-
-    def _kill(self, run: Run) -> float:
-        pidfd = open_pidfd(run.pid, self._mark)
-        if pidfd is None:
-            raise PeerFailed(f"a service ended by itself, of pid {run.pid}")
-        try:
-            began = time.monotonic()
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        finally:
-            os.close(pidfd)
-        return began
+        effort = self._effort
+        time_respawns(self._listener, self._mark, self._sample.respawns, effort.kills, effort.respawn_time)
 
     def _log(self) -> None:
         if not self._effort.size:
@@ -222,6 +196,47 @@ class _Stage:
                 os.close(pidfd)
 
 
+def time_respawns(listener: Listener, mark: str, found: list[float], kills: int, seconds: float) -> None:
+    """Kill services, each in its turn, and add the times until they are back.
+
+    Args:
+        listener: Hears them.
+        mark: Of their processes.
+        found: Is added to, in seconds.
+        kills: The most of them.
+        seconds: After which none is killed.
+
+    Raises:
+        PeerFailed: A service does not come back, or does so without a kill.
+    """
+    end, todo, count = time.monotonic() + seconds, list[Run](), 0
+    while count < kills and time.monotonic() < end:
+        if not todo:
+            todo = sorted(listener.last_runs(), key=lambda run: run.at)
+            todo[(len(todo) + 1) // 2 :] = []  # the older half, so that none has to be waited for
+            random.shuffle(todo)
+        last = todo.pop()
+        time.sleep(max(random.uniform(*_PAUSES), last.at + _LEAST_AGE - time.monotonic()))
+        runs = listener.count()
+        began = _kill(last, mark)
+        found.append(listener.await_next(last, _RESPAWN_PATIENCE).at - began)
+        count += 1
+        if listener.count() != runs + 1:
+            raise PeerFailed("another service started again without a kill")
+
+
+def _kill(run: Run, mark: str) -> float:
+    pidfd = open_pidfd(run.pid, mark)
+    if pidfd is None:
+        raise PeerFailed(f"a service ended by itself, of pid {run.pid}")
+    try:
+        began = time.monotonic()
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+    return began
+
+
 def _await_size(path: Path, size: int, patience: float) -> float:
     """Wait until a file has a size; return when. One that stays shorter is not waited for to the end."""
     end, last, grown = time.monotonic() + patience, -1, time.monotonic()
@@ -253,23 +268,18 @@ def _await_ends(pidfds: list[int], patience: float) -> None:
             left -= 1
 
 
-def play(
-    make: tuple[type[Peer], Kit],
-    programs: Programs,
-    folder: Path,
-    effort: Effort,
-    sample: Sample,
-    only: frozenset[str] = frozenset(),
-) -> None:
-    """Play a supervisor once, and fill a sample.
+@contextmanager
+def staged(
+    make: tuple[type[Peer], Kit], programs: Programs, folder: Path, effort: Effort, faults: list[str]
+) -> Generator[tuple[Peer, Listener]]:
+    """Have a supervisor, configured and not yet started, for the time of a block; end it after that.
 
     Args:
         make: The supervisor.
         programs: What it runs.
         folder: For all of its files; must not exist, does not after it.
         effort: How much is tried.
-        sample: Is filled, as far as it goes.
-        only: The parts to try; empty: all.
+        faults: What goes wrong is added to it, also within the block.
 
     Raises:
         PeerFailed: Something that was started is still alive: its folder stays.
@@ -281,18 +291,43 @@ def play(
     peer = kind(kit, work)
     try:
         peer.configure()
-        _Stage(peer, listener, effort, sample).look(only)
+        yield peer, listener
     except (PeerFailed, OSError) as error:
-        sample.faults.append(str(error))
+        faults.append(str(error))
     finally:
         with _undisturbed():
             try:
                 if fault := peer.end():
-                    sample.faults.append(f"end: {fault}")
+                    faults.append(f"end: {fault}")
             finally:
                 end_all(f"{folder}/", work.is_service)
                 listener.close()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def play(
+    make: tuple[type[Peer], Kit],
+    programs: Programs,
+    folder: Path,
+    effort: Effort,
+    sample: Sample,
+    only: frozenset[str] = frozenset(),
+) -> None:
+    """Play a supervisor once, and fill a sample, as far as it goes.
+
+    Args:
+        make: The supervisor.
+        programs: What it runs.
+        folder: For all of its files; must not exist, does not after it.
+        effort: How much is tried.
+        sample: Is filled.
+        only: The parts to try; empty: all.
+
+    Raises:
+        PeerFailed: Something that was started is still alive: its folder stays.
+    """
+    with staged(make, programs, folder, effort, sample.faults) as (peer, listener):
+        _Stage(peer, listener, effort, sample).look(only)
 
 
 class _undisturbed:  # noqa: N801 - reads as a statement
