@@ -30,6 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from compare_alone import measure_alone
 from compare_data import OURS, PARTS, Data, load
 from compare_others import S6, Circus, Pm2, Runit, Supervisord
 from compare_page import print_ratios, print_tables, render
@@ -37,7 +38,7 @@ from compare_peers import ROOT, Floor, Kit, Orchestra, Peer
 from compare_play import Effort, Sample, play
 from compare_plots import draw
 from compare_programs import Programs, build
-from compare_world import PeerFailed
+from compare_world import PeerFailed, StillAlive
 from gateway_world import NotTried
 
 __all__ = ["main"]
@@ -65,16 +66,18 @@ class Plan:
     """What is to be measured.
 
     Attributes:
-        efforts: One for each round.
+        efforts: One for each round; None: what ours alone is asked to show.
         minutes: After which no further round begins, once every size had one.
         parts: To be tried; empty: all.
         path: Of the figures; None: they are not kept.
+        is_brief: Hardly anything of what ours alone is asked to show.
     """
 
-    efforts: list[Effort]
+    efforts: list[Effort | None]
     minutes: float
     parts: frozenset[str]
     path: Path | None
+    is_brief: bool = False
 
 
 class Comparison:
@@ -100,11 +103,14 @@ class Comparison:
         """Play all rounds.
 
         Raises:
-            PeerFailed: Something that was started is still alive.
+            StillAlive: Something that was started is.
         """
         self._data.language = self._programs.language
         first, end = self._data.next_round(), self._began + 60 * self._plan.minutes
         for place, effort in enumerate(self._plan.efforts):
+            if effort is None:
+                self._alone()
+                continue
             began = time.monotonic()
             if began + self._lasted.get(effort.services, 0.0) > end and effort.services in self._lasted:
                 continue
@@ -124,10 +130,25 @@ class Comparison:
             return
         play(make, self._programs, self._folder / "play", effort, sample, self._plan.parts)
         self._data.samples.append(sample)
-        if self._plan.path is not None:
-            self._data.save(self._plan.path)
+        self._save()
         told = "; ".join(sample.faults) or "as asked"
         _say(f"  {name:12} {effort.services:5} services {time.monotonic() - began:6.1f} s  {told}")
+
+    def _save(self) -> None:
+        if self._plan.path is not None:
+            self._data.save(self._plan.path)
+
+    def _alone(self) -> None:
+        kit, began = dict(self._kits).get(Orchestra), time.monotonic()
+        if kit is not None:
+            self._data.alone_faults = []
+            folder, faults = self._folder, self._data.alone_faults
+            self._data.alone = measure_alone(
+                folder, kit, self._programs, faults, is_brief=self._plan.is_brief
+            )
+            told = "; ".join(faults) or "as asked"
+            self._save()
+            _say(f"  {OURS} alone {time.monotonic() - began:18.1f} s  {told}")
 
     def _too_much(self, name: str, services: int) -> str:
         """Return why a supervisor is not tried with so many services; empty: it is."""
@@ -215,13 +236,17 @@ def plan_of(options: argparse.Namespace) -> Plan:
         if counts[size] < options.rounds:
             counts[size] += 1
             order.append(size)
-    efforts = [replace(_EFFORTS.get(size, _EFFORTS[0]), services=size) for size in order]
+    rounds = [replace(_EFFORTS.get(size, _EFFORTS[0]), services=size) for size in order]
     if options.brief:
-        efforts = [
+        rounds = [
             replace(one, respawn_time=1, idle_time=min(one.idle_time, 1), size=one.size // 20, looks=1)
-            for one in efforts
+            for one in rounds
         ]
-    return Plan(efforts, options.minutes, parts, options.data)
+    efforts: list[Effort | None] = [None] if options.alone else list(rounds)
+    if not (options.peers or options.only or options.sizes or options.alone):
+        # After every size had a round, so that what is left of the time goes to further rounds.
+        efforts.insert(len(sizes), None)
+    return Plan(efforts, options.minutes, parts, options.data, options.brief)
 
 
 def _numbers(text: str) -> list[int]:
@@ -262,17 +287,18 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--brief", action="store_true", help="hardly anything of each part: to try the benchmark"
     )
+    parser.add_argument("--alone", action="store_true", help=f"just what {OURS} alone is asked to show")
     parser.add_argument("--render", action="store_true", help="measure nothing; write page and pictures")
     return parser.parse_args(arguments)
 
 
 def _measure(options: argparse.Namespace, folder: Path) -> Data:
-    plan, is_part = plan_of(options), bool(options.peers or options.only or options.sizes)
+    plan, is_part = plan_of(options), bool(options.peers or options.only or options.sizes or options.alone)
     names = [kind.name for kind in KINDS]
     if options.peers:
         names = [name for name in names if name in {"floor", OURS, *options.peers}]
     data = load(plan.path) if is_part and plan.path is not None and plan.path.exists() else Data()
-    data.forget(names, {effort.services for effort in plan.efforts}, plan.parts)
+    data.forget(names, {effort.services for effort in plan.efforts if effort is not None}, plan.parts)
     kits = install(names, data)
     comparison = Comparison(folder, kits, data, plan)
     data.machine = machine(data.language)
@@ -297,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.data == DATA:
             write_page(data)
     except (NotTried, PeerFailed, OSError, ValueError) as error:
-        is_left = isinstance(error, PeerFailed)
+        is_left = isinstance(error, StillAlive)
         _say(f"compare: {error}" + (f"; its folder is {folder}" if is_left else ""))
         return 2
     except KeyboardInterrupt:

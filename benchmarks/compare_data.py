@@ -100,6 +100,8 @@ class Data:
         left_out: Why others were not.
         language: Of the service and the floor.
         samples: All plays.
+        alone: What only ours was asked to show, by the names of compare_alone.py, in its units.
+        alone_faults: What went wrong with that.
     """
 
     machine: list[str] = field(default_factory=list[str])
@@ -107,6 +109,8 @@ class Data:
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     language: str = "C"
     samples: list[Sample] = field(default_factory=list[Sample])
+    alone: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    alone_faults: list[str] = field(default_factory=list[str])
 
     def sizes(self) -> list[int]:
         """Return the numbers of services that were tried."""
@@ -139,6 +143,10 @@ class Data:
         ratios = [mine / other for mine, other in pairs if mine is not None and other]
         return statistics.median(ratios) if ratios else None
 
+    def lone(self, name: str, share: float) -> float | None:
+        """Return a figure that only ours has, at a share of its values; None where there is none."""
+        return _rank(self.alone.get(name, ()), share)
+
     def next_round(self) -> int:
         """Return the number of a round that comes after all others."""
         return 1 + max((sample.round for sample in self.samples), default=0)
@@ -166,6 +174,7 @@ class Data:
             sample["figures"] = {name: _short(value) for name, value in sample["figures"].items()}
             for name in ("respawns", "statuses"):
                 sample[name] = [_short(value) for value in sample[name]]
+        told["alone"] = {name: [_short(one) for one in values] for name, values in self.alone.items()}
         head = {name: value for name, value in told.items() if name != "samples"}
         text = json.dumps(head, indent=1)[:-2] + ',\n "samples": [\n  '
         text += ",\n  ".join(json.dumps(sample) for sample in told["samples"]) + "\n ]\n}\n"

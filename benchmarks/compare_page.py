@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from compare_alone import ALONE
 from compare_data import FIGURES, OURS, Data
 from compare_plots import GROWTH
 from gateway_world import NotTried
@@ -97,13 +98,15 @@ class Target:
     is_met: bool
 
 
+def most(text: str, value: float | None, limit: float | None, unit: str) -> Target:
+    """Return a target that is met by what is not above a limit."""
+    if value is None or limit is None:
+        return Target(text, "", is_met=False)
+    return Target(text, f"{value:.3g} {unit}, at most {limit:.3g}", value <= limit)
+
+
 def targets(data: Data) -> Iterator[Target]:
     """Return what was to be reached by the figures of this file, and what was."""
-
-    def most(text: str, value: float | None, limit: float | None, unit: str) -> Target:
-        if value is None or limit is None:
-            return Target(text, "", is_met=False)
-        return Target(text, f"{value:.3g} {unit}, at most {limit:.3g}", value <= limit)
 
     def best(services: int, name: str, among: Callable[[str], bool]) -> float | None:
         found = [data.value(peer, services, name) for peer in data.peers() if among(peer)]
@@ -142,6 +145,22 @@ def targets(data: Data) -> Iterator[Target]:
     yield most("memory of a further service, from 50 to 200", slope, 20, "KB")
     yield most("status with 50 services", ours(50, "status"), 60, "ms")
     yield most("status with 1,000 services", ours(1000, "status"), 120, "ms")
+    yield from _lone_targets(data)
+
+
+def _lone_targets(data: Data) -> Iterator[Target]:
+    for share, word in ((0.5, "p50"), (0.99, "p99")):
+        loud, quiet = data.lone("respawn_loud", share), data.lone("respawn_quiet", share)
+        ratio = None if loud is None or not quiet else loud / quiet
+        yield most(f"respawn beside a full log and 200 status calls a second, {word}", ratio, 1.25, "times")
+    for name, asked, limit, what in (("calls", 200, 30, "status calls"), ("probes", 1000, 50, "HTTP probes")):
+        text = f"daemon at {asked:,} {what} a second"
+        rate, cpu = data.lone(f"{name}_rate", 0.5), data.lone(f"{name}_cpu", 0.5)
+        if rate is not None and rate < 0.9 * asked:
+            yield Target(text, f"there were {rate:.0f} a second", is_met=False)
+        else:
+            yield most(text, None if cpu is None else 100 * cpu, limit, "% of a core")
+    yield most("control answers after the daemon's SIGKILL", data.lone("back", 0.5), 0.7, "s")
 
 
 def _times(data: Data, name: str, large: int, small: int) -> float | None:
@@ -159,6 +178,7 @@ def _targets(data: Data) -> list[Row]:
 
 def _faults(data: Data) -> list[str]:
     lines = [f"* {name} is left out: {why}" for name, why in data.left_out.items()]
+    lines += [f"* {OURS} alone, {one}" for one in data.alone_faults]
     for sample in data.samples:
         lines += [
             f"* {sample.peer}, {sample.services} services, round {sample.round}: {one}"
@@ -171,6 +191,16 @@ def _markdown(rows: list[Row]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---" + "|---:" * (len(rows[0]) - 1) + "|")
     return "\n".join(lines)
+
+
+def _alone(data: Data) -> list[Row]:
+    rows: list[Row] = [[f"{OURS} alone", "unit", "p50", "p99", "times"]]
+    for name, (text, unit, factor) in ALONE.items():
+        if values := data.alone.get(name):
+            middle, late = data.lone(name, 0.5), data.lone(name, 0.99)
+            cells = [_cell(None if one is None else one * factor, ".3g") for one in (middle, late)]
+            rows.append([text, unit, cells[0], cells[1] if len(values) > 1 else "-", str(len(values))])
+    return rows
 
 
 def _text(rows: list[Row]) -> str:
@@ -190,6 +220,7 @@ def print_tables(data: Data) -> None:
         for names in (_FIRST, _SECOND):
             print(f"\n{_text(_figures(data, services, names))}")
         print(f"\n{_text(_ratios(data, services))}")
+    print(f"\n{_text(_alone(data))}")
     print(f"\n{_text(_targets(data))}")
     print("\n".join(["", *_faults(data), *data.machine]))
 
@@ -209,6 +240,7 @@ def _blocks(data: Data) -> dict[str, Callable[[], str]]:
         "ratios": lambda: "\n\n".join(_markdown(_ratios(data, services)) for services in _MAIN),
         "targets": lambda: _markdown(_targets(data)),
         "growth": lambda: f"{_pictures()}\n\n{_markdown(_growth(data))}",
+        "alone": lambda: _markdown(_alone(data)),
         "faults": lambda: "\n".join(_faults(data)) or "Nothing.",
     }
 

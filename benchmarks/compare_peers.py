@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -167,7 +167,7 @@ class Peer(ABC):
             What was wrong with that; empty where nothing was.
 
         Raises:
-            PeerFailed: Some of it is still alive.
+            StillAlive: Some of it is.
         """
         fault = ""
         try:
@@ -216,6 +216,8 @@ class Orchestra(Peer):
     """This supervisor, from this checkout."""
 
     name = "orchestra"
+    log_options: ClassVar[Mapping[str, object]] = {"max_bytes": 0}
+    """Of every service."""
 
     @classmethod
     def install(cls, cache: Path) -> Kit:  # noqa: ARG003
@@ -223,9 +225,9 @@ class Orchestra(Peer):
 
     def configure(self) -> None:
         restart = {"policy": "always", "max_restarts": "unlimited", "stable_after": 1.0}
-        log = {"max_bytes": 0}
+        shared = {"restart": restart, "log": self.log_options}
         services = {
-            self.work.name(number): {"command": self.work.argv(number), "restart": restart, "log": log}
+            self.work.name(number): {"command": self.work.argv(number), **shared, **self.extra(number)}
             for number in range(self.work.services)
         }
         (self.folder / "orchestra.json").write_text(json.dumps({"services": services}), encoding="utf-8")
@@ -244,6 +246,10 @@ class Orchestra(Peer):
 
     def log(self, number: int) -> Path:
         return self.folder / ".orchestra" / "logs" / f"{self.work.name(number)}.log"
+
+    def extra(self, number: int) -> dict[str, object]:  # noqa: ARG002
+        """Return further keys of a service."""
+        return {}
 
     def _argv(self, *words: str) -> list[str]:
         home = str(self.folder / ".orchestra")

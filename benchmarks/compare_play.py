@@ -21,6 +21,7 @@ from compare_world import (
     Listener,
     PeerFailed,
     Run,
+    StillAlive,
     end_all,
     open_pidfd,
     pss_of,
@@ -212,7 +213,8 @@ def time_respawns(listener: Listener, mark: str, found: list[float], kills: int,
     end, todo, count = time.monotonic() + seconds, list[Run](), 0
     while count < kills and time.monotonic() < end:
         if not todo:
-            todo = sorted(listener.last_runs(), key=lambda run: run.at)
+            todo = [run for run in listener.last_runs() if run.number != listener.spared]
+            todo.sort(key=lambda run: run.at)
             todo[(len(todo) + 1) // 2 :] = []  # the older half, so that none has to be waited for
             random.shuffle(todo)
         last = todo.pop()
@@ -279,10 +281,11 @@ def staged(
         programs: What it runs.
         folder: For all of its files; must not exist, does not after it.
         effort: How much is tried.
-        faults: What goes wrong is added to it, also within the block.
+        faults: What is wrong with its end is added to it.
 
     Raises:
-        PeerFailed: Something that was started is still alive: its folder stays.
+        StillAlive: Something that was started is: its folder stays.
+        PeerFailed, OSError: As the block, and the configuration, raise them.
     """
     folder.mkdir()
     listener = Listener(folder / "runs")
@@ -292,8 +295,6 @@ def staged(
     try:
         peer.configure()
         yield peer, listener
-    except (PeerFailed, OSError) as error:
-        faults.append(str(error))
     finally:
         with _undisturbed():
             try:
@@ -302,7 +303,7 @@ def staged(
             finally:
                 end_all(f"{folder}/", work.is_service)
                 listener.close()
-    shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def play(
@@ -324,10 +325,15 @@ def play(
         only: The parts to try; empty: all.
 
     Raises:
-        PeerFailed: Something that was started is still alive: its folder stays.
+        StillAlive: Something that was started is: its folder stays.
     """
-    with staged(make, programs, folder, effort, sample.faults) as (peer, listener):
-        _Stage(peer, listener, effort, sample).look(only)
+    try:
+        with staged(make, programs, folder, effort, sample.faults) as (peer, listener):
+            _Stage(peer, listener, effort, sample).look(only)
+    except StillAlive:
+        raise
+    except (PeerFailed, OSError) as error:
+        sample.faults.append(str(error))
 
 
 class _undisturbed:  # noqa: N801 - reads as a statement

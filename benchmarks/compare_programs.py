@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["Programs", "build"]
+__all__ = ["Programs", "build", "compiled"]
 
 _BUILD_TIME = 60.0  # seconds for the compiler
 
@@ -188,7 +188,7 @@ class Programs:
 
 def build(folder: Path) -> Programs:
     """Compile both programs into a folder; without a compiler they are Python, as every figure then shows."""
-    commands = [_compile(folder, "service", C_SERVICE), _compile(folder, "floor", C_FLOOR)]
+    commands = [compiled(folder, "service", C_SERVICE), compiled(folder, "floor", C_FLOOR)]
     if commands[0] is not None and commands[1] is not None:
         return Programs([commands[0]], [commands[1]], "C")
     for name, text in (("service", PYTHON_SERVICE), ("floor", PYTHON_FLOOR)):
@@ -197,7 +197,8 @@ def build(folder: Path) -> Programs:
     return Programs([*bare, str(folder / "service.py")], [*bare, str(folder / "floor.py")], "Python")
 
 
-def _compile(folder: Path, name: str, text: str) -> str | None:
+def compiled(folder: Path, name: str, text: str) -> str | None:
+    """Compile a C program into a folder; return its path, or None where that is not possible."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         return None

@@ -20,6 +20,7 @@ __all__ = [
     "Listener",
     "PeerFailed",
     "Run",
+    "StillAlive",
     "Usage",
     "Wrote",
     "end_all",
@@ -34,6 +35,10 @@ _END_TIME = 10.0  # seconds for what was sent SIGKILL to be gone
 
 class PeerFailed(Exception):
     """A supervisor did not do what was asked, or not in time."""
+
+
+class StillAlive(PeerFailed):
+    """Something that was started outlives its end: its folder has to stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,10 @@ class Listener:
         self._news = threading.Condition()
         self._runs: dict[int, list[Run]] = {}
         self._wrote: list[Wrote] = []
+        self.on_wrote: Callable[[Wrote], None] | None = None
+        """Is called by the thread that reads, in place of keeping what it is told."""
+        self.spared: int | None = None
+        """The number of a service that is not to be killed."""
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -144,6 +153,8 @@ class Listener:
             with self._news:
                 if kind == "run":
                     self._runs.setdefault(int(number), []).append(Run(int(number), int(pid), at[0]))
+                elif self.on_wrote is not None:
+                    self.on_wrote(Wrote(int(number), *at))
                 else:
                     self._wrote.append(Wrote(int(number), *at))
                 self._news.notify_all()
@@ -192,12 +203,12 @@ def end_all(mark: str, is_service: Callable[[list[str]], bool]) -> int:
     """Kill what has the mark, supervisors before services, until none is left; return how many those were.
 
     Raises:
-        PeerFailed: Some outlive SIGKILL.
+        StillAlive: Some outlive SIGKILL.
     """
     ended, end = set[int](), time.monotonic() + _END_TIME
     while found := marked(mark):
         if time.monotonic() > end:
-            raise PeerFailed(f"still alive after SIGKILL: {sorted(found)}")
+            raise StillAlive(f"still alive after SIGKILL: {sorted(found)}")
         for pid in sorted(found, key=lambda pid: is_service(found[pid])):
             pidfd = open_pidfd(pid, mark)
             if pidfd is not None:
