@@ -19,6 +19,7 @@ Figures are kept in docs/benchmarks/data.json, the page is docs/benchmarks.md. N
 import argparse
 import os
 import platform
+import resource
 import shutil
 import signal
 import sys
@@ -311,6 +312,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
+    # A thousand services are as many pidfds here, and pipes in every supervisor: 1,024 would be a bend.
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 20_000 if most == resource.RLIM_INFINITY else min(most, 20_000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
     folder, is_left = Path(tempfile.mkdtemp(prefix="compare-")), False
     try:
         data = load(options.data) if options.render else _measure(options, folder)
