@@ -17,6 +17,7 @@ from orchestra_supervisor.keeper.fields import (
     to_bytes,
 )
 from orchestra_supervisor.keeper.socket_request import ListenSpec, parse_sockets
+from orchestra_supervisor.keeper.successor import Successor, parse_successor
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = [
@@ -127,6 +128,10 @@ class SpawnRequest:
     """Its stdin and stdout are pipes whose far ends are held for whoever has a channel."""
     channel: bool = False
     """It gets a channel, on which it is handed the pipes of all stdio servers."""
+    key: str | None = None
+    """The daemon's word for all of the above: another run may follow by the same request."""
+    successor: Successor | None = None
+    """The one that does, if nothing else is said."""
 
 
 def parse_spawn(message: Message) -> SpawnRequest:
@@ -168,6 +173,8 @@ def parse_spawn(message: Message) -> SpawnRequest:
         limits=parse_limits(message.get("limits")),
         stdio=optional_flag(message, "stdio"),
         channel=optional_flag(message, "channel"),
+        key=None if message.get("key") is None else take_text(message, "key"),
+        successor=parse_successor(message.get("next")),
     )
 
 
