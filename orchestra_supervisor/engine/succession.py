@@ -11,6 +11,7 @@ from dataclasses import replace
 from orchestra_supervisor.engine.order_secrets import has_secrets
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
+from orchestra_supervisor.model.states import State
 from orchestra_supervisor.process.orders import SpawnOrder
 from orchestra_supervisor.rules.diff import whole_digest
 from orchestra_supervisor.rules.service import Service
@@ -68,6 +69,9 @@ class Succession:
         """Leave, change or take back the standing order for the present run of a service."""
         run = service.run
         if run is None or run.id not in self._keys:
+            return
+        if service.state is State.STOPPING:  # whatever is stopped has no successor any more
+            self._left[run.id] = None
             return
         successor = successor_of(service, self._services())
         if successor is not None and self._keys[run.id] != self._key(service.spec):
