@@ -67,6 +67,8 @@ class Record:
     passed: bool = False
     key: str = ""
     successor: Successor | None = None
+    ordered_for: Fleet | None = None
+    """The fleet for which its successor was ordered."""
     followed_by: str = ""
     stop_scope: anyio.CancelScope | None = None
 
@@ -164,6 +166,7 @@ class World:
                 born=now,
                 key=order.key,
                 successor=order.successor,
+                ordered_for=self.fleet,
             )
         )
 
@@ -179,7 +182,7 @@ class World:
             return
         self.say(f"again {run} {successor}")
         if record.key and not record.stopping and record.phase in {"exec", "live"}:
-            record.successor = successor
+            record.successor, record.ordered_for = successor, self.fleet
 
     def check_dependencies(self, slot: str, told: "dict[str, Known]") -> None:
         """Hold an order against what the daemon that gives it has been told so far."""
@@ -308,6 +311,15 @@ class World:
             if record.followed_by:
                 self._follow(record)
 
+    def _check_foundations(self, slot: str) -> None:
+        """What runs for as long as its dependents do must be there when one of them follows itself."""
+        for name, wanted in self.fleet.services[slot].depends_on.items():
+            spec, below = self.fleet.services[name], self.live(name)
+            if spec.kind is not Kind.DAEMON or wanted.condition is Condition.COMPLETED:
+                continue
+            if below is None or below.phase != "live" or below.stopping:
+                self.fail(f"{slot} follows although {name} does not run")
+
     def _is_due(self, record: Record) -> bool:
         successor, exited = record.successor, record.exited
         if successor is None or exited is None or exited.remaining or self.shutdown:
@@ -325,6 +337,8 @@ class World:
             self.fail(f"two live runs of {record.slot}")
         if record.slot not in self.specs or self.specs[record.slot].restart.policy == "never":
             self.fail(f"{record.followed_by} follows, which policy never wants")
+        if record.ordered_for is self.fleet:
+            self._check_foundations(record.slot)
         self.followed += 1
         self.spawns.setdefault(record.slot, []).append(now)
         self._begin(
