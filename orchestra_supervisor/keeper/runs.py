@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from orchestra_supervisor.keeper.cgroups import Group, read_groups
 from orchestra_supervisor.keeper.loop import Timer
 from orchestra_supervisor.keeper.request import Command, LogTarget, Plan, SpawnRequest
+from orchestra_supervisor.keeper.successor import Successor
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Killing", "Run", "RunTable", "Stray"]
@@ -68,7 +69,11 @@ class Run:
     streams: dict[str, int] = field(default_factory=dict[str, int])
     failure: tuple[str, int, int] | None = None
     request: SpawnRequest | None = None
-    """What it was started by; kept only where a command is to be run as it was."""
+    """What it was started by; kept only where a command is to be run as it was, or another run."""
+    key: str | None = None
+    """The daemon's word for what it was started by, where that is kept for a run that may follow."""
+    successor: Successor | None = None
+    """What follows its end, if anything does before the daemon has said so."""
     uid: int | None = None
     """As whom it runs, where that is not our own user."""
     notify: socket.socket | None = None
@@ -105,6 +110,8 @@ class Run:
             "phase": "exec" if self.phase == "failed" else self.phase,
             "stopping": self.killing is not None,
         }
+        if self.key is not None:
+            record["key"] = self.key
         if self.said or self.beat_mono is not None:
             record["said"], record["beat_mono"] = self.said, self.beat_mono
         record |= self.exit_facts

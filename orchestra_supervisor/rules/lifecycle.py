@@ -64,6 +64,7 @@ from orchestra_supervisor.rules.moves import (
     enter,
     enter_running,
     settle_down,
+    take,
 )
 from orchestra_supervisor.rules.notified import called, listen_failed, notified
 from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
@@ -294,6 +295,9 @@ def _gone(service: Service, event: Input, now: Moment) -> Step:
     failed = service.ending is not None and service.ending.failed
     success = service.exit is not None and service.exit.success and not failed
     lasted = max(0.0, (run.ended_mono or now.mono) - run.ordered_mono)
+    if event.next:
+        taken = take(service, now, event.next, lasted=lasted, success=success)
+        return Step(taken.service, (*taken.effects, Ack(event.run)))
     after = after_run(service, now, lasted=lasted, success=success)
     return Step(after.service, (*after.effects, Ack(event.run)))
 

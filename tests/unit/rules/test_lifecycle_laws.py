@@ -106,6 +106,7 @@ def anything(draw: st.DrawFn, service: Service, at: float) -> Input:
         SpawnRefused(run, "exec", 2, "No such file"),
         exited,
         Gone(run),
+        Gone(run, f"a-{draw(st.integers(0, 2**40)):012x}"),
         Stuck(run, (1, 2)),
         Due(),
         probed,
