@@ -1,5 +1,6 @@
 """Carries out what steps ask for: orders to the keeper, and the note that the next daemon gets."""
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -75,7 +76,8 @@ class Carrier:
         self._start = start
         self.ranks: Mapping[str, int] = {}
         self.succession = Succession(keeper, lambda: inbox().services, self._beside)
-        self._noted: dict[str, dict[str, object]] = {}
+        self._noted: dict[str, str] = {}
+        """What the keeper has, by service; packed, since it is only ever compared."""
         self._resolving: dict[str, anyio.CancelScope] = {}
 
     def carry_out(self, service: Service, effects: tuple[Effect, ...]) -> None:
@@ -124,8 +126,9 @@ class Carrier:
     def leave_note(self, service: Service) -> None:
         """Leave the service's note with the keeper, unless that is what it holds."""
         name, note = service.spec.name, to_note(service)
-        if self._noted.get(name) != note:
-            self._noted[name] = note
+        packed = _packed(note)
+        if self._noted.get(name) != packed:
+            self._noted[name] = packed
             self._keeper.note(name, note)
 
     def keep_up(self, service: Service) -> None:
@@ -135,7 +138,7 @@ class Carrier:
 
     def holds(self, service: Service) -> None:
         """Take note of what the keeper holds already."""
-        self._noted[service.spec.name] = to_note(service)
+        self._noted[service.spec.name] = _packed(to_note(service))
 
     def forget(self, name: str) -> None:
         """Take back the note of a service that is no more."""
@@ -184,4 +187,8 @@ class Carrier:
         except OrchestraError as error:
             self._inbox().post(name, SpawnRefused(order.run, "order", 0, error.message))
             return
-        self._noted[name] = note
+        self._noted[name] = _packed(note)
+
+
+def _packed(note: dict[str, object]) -> str:
+    return json.dumps(note)

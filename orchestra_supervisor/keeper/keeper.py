@@ -362,7 +362,7 @@ class Keeper:
         )
         for run in self._table.records():
             self._daemon.send({"type": "run", **run.to_record()})
-        for slot, note in self._table.notes.items():
+        for slot, note in self._table.notes():
             self._daemon.send({"type": "slot_note", "slot": slot, "note": note})
         for held in self._sockets.records():
             self._daemon.send(held)

@@ -26,6 +26,7 @@ from orchestra_supervisor.keeper.spawn import (
 )
 from orchestra_supervisor.keeper.stdio import Stdio, Wiring
 from orchestra_supervisor.keeper.successor import may_follow
+from orchestra_supervisor.keeper.thrift import Thrift
 from orchestra_supervisor.keeper.tree import read_proc
 from orchestra_supervisor.wire.frames import Message
 
@@ -77,10 +78,13 @@ class Launcher:
         self._on_forked = on_forked
         self._is_going = is_going
         self._serial = 0
+        self._thrift = Thrift()
 
     def launch(self, request: SpawnRequest, request_id: object) -> None:
         """Fork; the outcome is sent as `spawned` or `spawn_failed`, now or when it is known."""
         self._serial += 1
+        if request.key is not None:
+            request = self._thrift.slim(request)
         started_mono, started_wall = time.monotonic(), time.time()
         handed = Handed(new_tag(self._serial))
         talk: socket.socket | None = None

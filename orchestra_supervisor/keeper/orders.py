@@ -94,7 +94,7 @@ class Orders:
         if holder is not None:
             raise Refused("slot_busy", f"{request.slot}: run {holder.run} (pid {holder.pid}) is not gone")
         if message.get("note") is not None:
-            self._table.notes[request.slot] = message["note"]
+            self._table.keep_note(request.slot, message["note"])
         self._launcher.launch(request, message.get("id"))
 
     def _again(self, message: Message) -> None:
@@ -176,11 +176,7 @@ class Orders:
             self._table.forget(run)
 
     def _note(self, message: Message) -> None:
-        slot = take_text(message, "slot")
-        if message.get("note") is None:
-            self._table.notes.pop(slot, None)
-        else:
-            self._table.notes[slot] = message["note"]
+        self._table.keep_note(take_text(message, "slot"), message.get("note"))
 
     def _log_config(self, message: Message) -> None:
         self._logs.configure(parse_log(message))

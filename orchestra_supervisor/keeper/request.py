@@ -2,6 +2,7 @@
 
 import resource
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -101,7 +102,7 @@ class SpawnRequest:
     run: str
     slot: str
     argv: list[bytes]
-    env: dict[bytes, bytes]
+    env: Mapping[bytes, bytes]
     cwd: bytes | None
     umask: int | None
     user: str | int | None

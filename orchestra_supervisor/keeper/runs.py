@@ -1,7 +1,8 @@
 """What the keeper knows: one record a run, the strays of each, and a note a slot."""
 
+import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.keeper.cgroups import Group, read_groups
@@ -129,7 +130,25 @@ class RunTable:
         self._by_tag: dict[int, Run] = {}
         self._by_group: dict[str, Run] = {}
         self.strays: dict[int, Stray] = {}
-        self.notes: dict[str, object] = {}
+        self._notes: dict[str, bytes] = {}
+        """As JSON: as objects they would be what the keeper has most of."""
+
+    @property
+    def has_notes(self) -> bool:
+        """Return whether a daemon has ever left a note that is still there."""
+        return bool(self._notes)
+
+    def keep_note(self, slot: str, note: object) -> None:
+        """Keep a note for the next daemon; None: forget the one of this slot."""
+        if note is None:
+            self._notes.pop(slot, None)
+        else:
+            self._notes[slot] = json.dumps(note).encode("ascii")
+
+    def notes(self) -> Iterator[tuple[str, object]]:
+        """Yield slots and their notes."""
+        for slot, note in self._notes.items():
+            yield slot, json.loads(note)
 
     def add(self, run: Run) -> None:
         """Take up a run that was just forked."""
