@@ -41,7 +41,7 @@ __all__ = ["REPLY_TIMEOUT", "KeeperClient"]
 
 REPLY_TIMEOUT = 10.0
 """Seconds to wait for a reply; the keeper does no I/O that could take longer."""
-_READ_SIZE = 256 * 1024
+_READ_SIZE = 64 * 1024  # as in wire/channel
 
 
 class KeeperClient:

@@ -35,7 +35,7 @@ STDIO_VARIABLE = "ORCHESTRA_STDIO_FD"
 SEND_LIMIT = 64 * 1024 * 1024
 """Bytes that may wait for a peer; one that lets more pile up does not read and counts as dead."""
 
-_READ_SIZE = 256 * 1024
+_READ_SIZE = 64 * 1024  # above 128 KiB malloc maps and unmaps memory for each read
 _GATHER = 64  # buffers in one sendmsg; IOV_MAX is 1024, more than this gains nothing
 _INT_SIZE = array.array("i").itemsize
 _ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * _INT_SIZE)
