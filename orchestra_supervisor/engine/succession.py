@@ -68,8 +68,8 @@ class Succession:
     def update(self, service: Service) -> None:
         """Leave, change or take back the standing order for the present run of a service."""
         run = service.run
-        if run is None or run.id not in self._keys:
-            return
+        if run is None or run.leader_ended or run.id not in self._keys:
+            return  # of one that has ended the keeper has made up its mind
         if service.state is State.STOPPING:  # whatever is stopped has no successor any more
             self._left[run.id] = None
             return
