@@ -299,7 +299,7 @@ class Reaper:
         self._on_end(run)
         self._emit({"type": "gone", "run": run.run, "slot": run.slot, **run.gone_facts})
         if following is not None:
-            self._hooks.succeed(run)
+            self._hooks.succeed(run)  # what is told of it follows the end of the first
         run.request = run.successor = None
 
     def _unwatch(self, run: Run) -> None:
