@@ -237,6 +237,7 @@ async def run_gateway(home: Path, sockets: Mapping[str, socket.socket]) -> int:
                 parts = make_parts(home, config, link.callbacks(), os.environ)
                 gateway = Gateway(home, Settings.from_config(config), parts)
                 tasks.start_soon(link.watch_config, gateway.apply, config)
+                tasks.start_soon(link.watch_services, parts.servers.told)
                 tasks.start_soon(_end_when, stopped, gateway)
                 await gateway.run(sockets)
         tasks.cancel_scope.cancel()

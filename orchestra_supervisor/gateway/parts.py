@@ -41,6 +41,10 @@ class Control(Part, Endpoint, Protocol):
 class Servers(Part, Protocol):
     """All servers of the fleet, as one endpoint for each choice of them."""
 
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service of the fleet is: its name, and a word of the daemon's."""
+        ...
+
     def profile(self, name: str | None) -> Endpoint | None:
         """Return all servers, or those of a profile; the same object for as long as there is this choice."""
         ...
@@ -83,6 +87,10 @@ class FleetServers:
     async def apply(self, config: Json) -> None:
         """Take what the daemon says now."""
         self._catalog.update(config)
+
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service is; see `Servers`."""
+        self._catalog.told(service, state)
 
     def profile(self, name: str | None) -> Endpoint | None:
         """Return all servers, or those of a profile; see `Servers`."""

@@ -12,16 +12,14 @@ from typing import Protocol
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.gateway.backends.callbacks import Callbacks
-from orchestra_supervisor.gateway.backends.channel import StdioChannel
 from orchestra_supervisor.gateway.backends.choice import Chooser, HttpChooser, Seat, StdioChooser
 from orchestra_supervisor.gateway.backends.conversation import Conversation, Deadline
 from orchestra_supervisor.gateway.backends.crew import Crew
+from orchestra_supervisor.gateway.backends.ending import Ending
 from orchestra_supervisor.gateway.backends.instance import Instance
 from orchestra_supervisor.gateway.backends.introduction import Introduction
 from orchestra_supervisor.gateway.backends.link import Call, LinkError, Trouble
 from orchestra_supervisor.gateway.backends.listing import Lists
-from orchestra_supervisor.gateway.backends.memory import EraMemory
 from orchestra_supervisor.gateway.backends.params import plain_params, stamped, untokened
 from orchestra_supervisor.gateway.backends.parking import Parked, Parking, answer_of, fingerprint
 from orchestra_supervisor.gateway.backends.refusals import too_late, unavailable
@@ -29,11 +27,12 @@ from orchestra_supervisor.gateway.backends.rounds import is_question, run_rounds
 from orchestra_supervisor.gateway.backends.runner import Runner
 from orchestra_supervisor.gateway.backends.sources import Demand, HttpSource, Source, StdioSource
 from orchestra_supervisor.gateway.backends.spec import BackendSpec
+from orchestra_supervisor.gateway.backends.surroundings import Surroundings
 from orchestra_supervisor.gateway.backends.visit import Visit
 from orchestra_supervisor.gateway.endpoint import Era, Exchange
 from orchestra_supervisor.gateway.messages import CONNECTION_CLOSED, INVALID_PARAMS, Json, RpcError
 
-__all__ = ["Audience", "Backend", "Surroundings"]
+__all__ = ["Audience", "Backend"]
 
 _TICK = 1.0  # seconds between looks at what is idle or expired
 _STATES = 1024  # of stateless calls that are to come again, each bound to its instance
@@ -49,21 +48,6 @@ class Audience(Protocol):
     def updated(self, backend: "Backend", uri: str) -> None:
         """Be told that a resource is another."""
         ...
-
-
-class Surroundings:
-    """What all backends have in common.
-
-    Args:
-        channel: Of the stdio servers.
-        memory: Of what servers said.
-        callbacks: To the daemon.
-    """
-
-    def __init__(self, channel: StdioChannel, memory: EraMemory, callbacks: Callbacks) -> None:
-        self.channel = channel
-        self.memory = memory
-        self.callbacks = callbacks
 
 
 class Backend:
@@ -100,6 +84,7 @@ class Backend:
         self._states: OrderedDict[str, Seat] = OrderedDict()
         self._group: anyio.abc.TaskGroup | None = None
         self._crew = Crew(spec.name)
+        self._ending = Ending()
         self._demand = Demand(is_wanted=not (spec.service and spec.is_lazy))
         self._chooser: Chooser = (
             StdioChooser(spec, self._make, self._crew.drop, self._wake, around.callbacks)
@@ -152,6 +137,11 @@ class Backend:
         self.spec = spec
         self._chooser.update(spec)
         return True
+
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service is; over pipes, the keeper tells all that is to be known."""
+        if not self.spec.is_stdio and service in {self.spec.service, *self.spec.members}:
+            self._ending.told(service, state, [seat.instance for seat in self.seats])
 
     async def run(self) -> None:
         """Keep its instances. For a task, which is cancelled to end it."""
@@ -269,6 +259,7 @@ class Backend:
         instance = Instance(
             name, spec, source, self, client=client, era=era, known_era=known, is_lister=is_lister
         )
+        self._ending.begun(instance)
         self._crew.add(instance)
         return instance
 

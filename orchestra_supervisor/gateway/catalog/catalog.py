@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.gateway.backends.backend import Backend, Surroundings
+from orchestra_supervisor.gateway.backends.backend import Backend
 from orchestra_supervisor.gateway.backends.callbacks import Callbacks
 from orchestra_supervisor.gateway.backends.channel import StdioChannel
 from orchestra_supervisor.gateway.backends.fields import member
@@ -20,6 +20,7 @@ from orchestra_supervisor.gateway.backends.listing import parse_lists
 from orchestra_supervisor.gateway.backends.memory import EraMemory
 from orchestra_supervisor.gateway.backends.notebook import Notebook
 from orchestra_supervisor.gateway.backends.spec import BackendSpec, GatewaySpec, Pins, Profile, parse_gateway
+from orchestra_supervisor.gateway.backends.surroundings import Surroundings
 from orchestra_supervisor.gateway.catalog.acquaintance import acquainted
 from orchestra_supervisor.gateway.catalog.endpoints import Aggregate, Single
 from orchestra_supervisor.gateway.catalog.pins import PinBook
@@ -92,6 +93,11 @@ class Catalog:
         self.spec = spec
         self._backends = {name: self._backends[name] for name in wanted}
         self._rebuild()
+
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service of the fleet is."""
+        for backend in self._backends.values():
+            backend.told(service, state)
 
     async def run(self) -> None:
         """Keep everything. For a task, which is cancelled to end it.
