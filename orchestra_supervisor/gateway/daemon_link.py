@@ -120,7 +120,9 @@ class DaemonLink:
 
     def callbacks(self) -> Callbacks:
         """Return the verbs that the servers behind the gateway need."""
-        return Callbacks(start=self._start, stop=self._stop, scale=self._scale, headers=self._headers)
+        return Callbacks(
+            start=self._start, stop=self._stop, hung=self._hung, scale=self._scale, headers=self._headers
+        )
 
     async def _start(self, service: str) -> None:
         why = "a client of the gateway needs it"
@@ -129,6 +131,9 @@ class DaemonLink:
     async def _stop(self, service: str) -> None:
         why = "no client of the gateway needs it"
         await self._act(lambda client: client.stop([service], reason=why, demand=True))
+
+    async def _hung(self, service: str, why: str) -> None:
+        await self._act(lambda client: client.restart([service], wait="none", reason=why, demand=True))
 
     async def _scale(self, service: str, replicas: int) -> list[str]:
         why = "as many as the clients of the gateway need"

@@ -28,6 +28,7 @@ from orchestra_supervisor.gateway.backends.runner import Runner
 from orchestra_supervisor.gateway.backends.sources import Demand, HttpSource, Source, StdioSource
 from orchestra_supervisor.gateway.backends.spec import BackendSpec
 from orchestra_supervisor.gateway.backends.surroundings import Surroundings
+from orchestra_supervisor.gateway.backends.upkeep import Upkeep
 from orchestra_supervisor.gateway.backends.visit import Visit
 from orchestra_supervisor.gateway.endpoint import Era, Exchange
 from orchestra_supervisor.gateway.messages import CONNECTION_CLOSED, INVALID_PARAMS, Json, RpcError
@@ -92,6 +93,8 @@ class Backend:
             else HttpChooser(spec, self._make, self._crew.drop)
         )
 
+        self._upkeep = Upkeep(self._chooser, self._runner, around.callbacks)
+
     @property
     def seats(self) -> Sequence[Seat]:
         """Return its instances; the first one lists."""
@@ -131,6 +134,7 @@ class Backend:
             members=spec.members,
             pins=spec.pins,
             cache=spec.cache,
+            is_ended_when_hung=spec.is_ended_when_hung,
         )
         if same != spec:
             return False
@@ -152,7 +156,8 @@ class Backend:
                 group.start_soon(self._learn)
                 while True:
                     await anyio.sleep(_TICK)
-                    await self._tidy()
+                    self._parking.expire()
+                    await self._upkeep.look(self.spec)
         finally:
             self._group = None
             self._crew.end()
@@ -280,20 +285,6 @@ class Backend:
         if seat is None or not seat.service or (self.spec.is_lazy and self.introduction is not None):
             return
         await self._start(seat)
-
-    async def _tidy(self) -> None:
-        self._parking.expire()
-        for seat in self._chooser.expired():
-            await self._runner.stop(seat.instance, seat.service)
-        if not self.spec.is_lazy or not self.spec.idle_stop or not self.spec.service:
-            return
-        oldest = anyio.current_time() - self.spec.idle_stop
-        for service in {seat.service for seat in self.seats}:
-            instances = [seat.instance for seat in self.seats if seat.service == service]
-            if all(one.is_idle_since(oldest) for one in instances) and any(one.is_ready for one in instances):
-                is_stopped = await self._runner.stop(instances[0], service)
-                for other in instances[1:] if is_stopped else ():
-                    await self._runner.forget(other)
 
     async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
         state = params.get("requestState")

@@ -136,6 +136,11 @@ class Instance:
         return self._crashes
 
     @property
+    def unanswered(self) -> int:
+        """Return how many probes in a row got no answer."""
+        return self._unanswered
+
+    @property
     def trouble(self) -> LinkError | None:
         """Return why it is not connected, where that is known."""
         return self._trouble
