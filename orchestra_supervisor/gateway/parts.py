@@ -13,7 +13,7 @@ from orchestra_supervisor.gateway.backends.channel import inherited_stdio_socket
 from orchestra_supervisor.gateway.catalog.catalog import Catalog, make_catalog
 from orchestra_supervisor.gateway.control.endpoint import Settings, make_control
 from orchestra_supervisor.gateway.control.fields import members
-from orchestra_supervisor.gateway.endpoint import Endpoint
+from orchestra_supervisor.gateway.endpoint import Caller, Endpoint
 from orchestra_supervisor.gateway.messages import Json, RpcError
 
 __all__ = ["Control", "FleetServers", "Part", "Parts", "Servers", "make_parts"]
@@ -43,6 +43,10 @@ class Servers(Part, Protocol):
 
     def told(self, service: str, state: str) -> None:
         """Be told how a service of the fleet is: its name, and a word of the daemon's."""
+        ...
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over."""
         ...
 
     def profile(self, name: str | None) -> Endpoint | None:
@@ -91,6 +95,10 @@ class FleetServers:
     def told(self, service: str, state: str) -> None:
         """Be told how a service is; see `Servers`."""
         self._catalog.told(service, state)
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over; see `Servers`."""
+        self._catalog.left(caller)
 
     def profile(self, name: str | None) -> Endpoint | None:
         """Return all servers, or those of a profile; see `Servers`."""

@@ -7,12 +7,19 @@ comes back with a result, or with an error that says whether to try again.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.gateway.backends.choice import Chooser, HttpChooser, Seat, StdioChooser
+from orchestra_supervisor.gateway.backends.choice import (
+    Chooser,
+    HttpChooser,
+    Seat,
+    StdioChooser,
+    owner_of,
+)
 from orchestra_supervisor.gateway.backends.conversation import Conversation, Deadline
 from orchestra_supervisor.gateway.backends.crew import Crew
 from orchestra_supervisor.gateway.backends.ending import Ending
@@ -26,12 +33,13 @@ from orchestra_supervisor.gateway.backends.refusals import too_late, unavailable
 from orchestra_supervisor.gateway.backends.rounds import is_question, run_rounds
 from orchestra_supervisor.gateway.backends.runner import Runner
 from orchestra_supervisor.gateway.backends.sources import Demand, HttpSource, Source, StdioSource
-from orchestra_supervisor.gateway.backends.spec import BackendSpec
+from orchestra_supervisor.gateway.backends.spec import BackendSpec, Sharing
 from orchestra_supervisor.gateway.backends.surroundings import Surroundings
 from orchestra_supervisor.gateway.backends.upkeep import Upkeep
 from orchestra_supervisor.gateway.backends.visit import Visit
-from orchestra_supervisor.gateway.endpoint import Era, Exchange
+from orchestra_supervisor.gateway.endpoint import Caller, Era, Exchange
 from orchestra_supervisor.gateway.messages import CONNECTION_CLOSED, INVALID_PARAMS, Json, RpcError
+from orchestra_supervisor.gateway.presence import who_is_present
 
 __all__ = ["Audience", "Backend"]
 
@@ -88,7 +96,7 @@ class Backend:
         self._ending = Ending()
         self._demand = Demand(is_wanted=not (spec.service and spec.is_lazy))
         self._chooser: Chooser = (
-            StdioChooser(spec, self._make, self._crew.drop, self._wake, around.callbacks)
+            StdioChooser(spec, self._make, self._crew.drop, self._wake, self._end, around.callbacks)
             if spec.is_stdio
             else HttpChooser(spec, self._make, self._crew.drop)
         )
@@ -146,6 +154,12 @@ class Backend:
         """Be told how a service is; over pipes, the keeper tells all that is to be known."""
         if not self.spec.is_stdio and service in {self.spec.service, *self.spec.members}:
             self._ending.told(service, state, [seat.instance for seat in self.seats])
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over: what was its own ends with it."""
+        if self.spec.sharing is Sharing.PER_SESSION and self._group is not None:
+            for seat in self._chooser.left(owner_of(self.spec.sharing, caller)):
+                self._group.start_soon(self._upkeep.clear, seat)
 
     async def run(self) -> None:
         """Keep its instances. For a task, which is cancelled to end it."""
@@ -272,6 +286,9 @@ class Backend:
         if self._group is not None and not seat.instance.lock.locked():
             self._group.start_soon(self._start, seat)
 
+    async def _end(self, seat: Seat) -> None:
+        await self._runner.clear(seat.instance, seat.service)
+
     async def _start(self, seat: Seat) -> None:
         try:
             await self._runner.start(seat.instance, seat.service)
@@ -289,6 +306,8 @@ class Backend:
     async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
         state = params.get("requestState")
         bound = self._states.pop(state, None) if isinstance(state, str) else None
+        if self.spec.sharing is Sharing.PER_SESSION and (presence := who_is_present()) is not None:
+            presence.at_end(self, partial(self.left, exchange.caller))
         return (
             bound
             if bound is not None and bound in self.seats

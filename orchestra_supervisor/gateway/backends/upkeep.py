@@ -1,13 +1,15 @@
 """What a backend sees to now and then: seats without an owner, servers that nobody calls or that hang."""
 
 import logging
+from contextlib import suppress
 
 import anyio
 
 from orchestra_supervisor.gateway.backends.callbacks import Callbacks, NotDone
-from orchestra_supervisor.gateway.backends.choice import Chooser
+from orchestra_supervisor.gateway.backends.choice import Chooser, Seat
 from orchestra_supervisor.gateway.backends.health import UNANSWERED
 from orchestra_supervisor.gateway.backends.instance import Instance
+from orchestra_supervisor.gateway.backends.link import LinkError
 from orchestra_supervisor.gateway.backends.runner import Runner
 from orchestra_supervisor.gateway.backends.spec import BackendSpec
 
@@ -37,7 +39,7 @@ class Upkeep:
     async def look(self, spec: BackendSpec) -> None:
         """See to all of it once."""
         for seat in self._chooser.expired():
-            await self._runner.stop(seat.instance, seat.service)
+            await self.clear(seat)
         services = {seat.service for seat in self._chooser.seats if seat.service}
         for service in services:
             instances = [seat.instance for seat in self._chooser.seats if seat.service == service]
@@ -46,6 +48,11 @@ class Upkeep:
             # Which replica does not answer cannot be told over one address.
             if spec.is_ended_when_hung and (spec.is_stdio or len(spec.members) == 1):
                 await self._end_hung(service, instances, spec)
+
+    async def clear(self, seat: Seat) -> None:
+        """End what the last owner of a seat has left; where that fails, whoever gets it next sees to it."""
+        with suppress(LinkError):
+            await self._chooser.clear(seat)
 
     async def _stop_idle(self, service: str, instances: list[Instance], oldest: float) -> None:
         if all(one.is_idle_since(oldest) for one in instances) and any(one.is_ready for one in instances):

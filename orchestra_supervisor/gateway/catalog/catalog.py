@@ -28,7 +28,7 @@ from orchestra_supervisor.gateway.catalog.report import report_on
 from orchestra_supervisor.gateway.catalog.results import ResultCache
 from orchestra_supervisor.gateway.catalog.shelf import Shelf, stock
 from orchestra_supervisor.gateway.catalog.view import Names, View, name_all, single_view, view_of
-from orchestra_supervisor.gateway.endpoint import Change, ChangeKind, Sink
+from orchestra_supervisor.gateway.endpoint import Caller, Change, ChangeKind, Sink
 from orchestra_supervisor.gateway.messages import INVALID_PARAMS, Json, RpcError
 
 __all__ = ["Catalog", "make_catalog"]
@@ -98,6 +98,11 @@ class Catalog:
         """Be told how a service of the fleet is."""
         for backend in self._backends.values():
             backend.told(service, state)
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over."""
+        for backend in self._backends.values():
+            backend.left(caller)
 
     async def run(self) -> None:
         """Keep everything. For a task, which is cancelled to end it.
