@@ -251,11 +251,12 @@ class Backend:
                 raise unavailable(self.spec.name, error) from error
             return seat.instance.subscriptions.watch(uri)
 
-    async def notify(self, method: str, params: Json) -> None:
-        """Hand on a client's notification to the handshake instances that belong to one client alone."""
-        for seat in self.seats:
+    async def notify(self, method: str, params: Json, caller: Caller) -> None:
+        """Hand on a client's notification to the handshake instances that belong to it alone."""
+        owner = owner_of(self.spec.sharing, caller)
+        for seat in self.seats if owner else ():
             introduction = seat.instance.introduction
-            if seat.owner and introduction is not None and introduction.era is Era.HANDSHAKE:
+            if seat.owner == owner and introduction is not None and introduction.era is Era.HANDSHAKE:
                 try:
                     await seat.instance.notify(method, params)
                 except LinkError as error:

@@ -1,5 +1,6 @@
 """Instances that belong to one client or one session: they end with it, and nobody else gets its process."""
 
+import json
 from functools import partial
 
 import anyio
@@ -85,3 +86,14 @@ async def test_two_first_calls_of_a_session_at_once_are_given_one_instance(world
                 group.start_soon(call)
         assert len(set(pids)) == 1
         assert world.scaled == [("s", 2)]
+
+
+async def test_what_a_client_tells_reaches_its_own_instance_alone(world: World) -> None:
+    spec = stdio("s", sharing="per_client", size=2)
+    async with world.gateway(settings(spec), {"s": raw("good")}) as catalog:
+        await until_ready(catalog, "s")
+        ada, bob = (Client(catalog.aggregate(), principal=who) for who in ("ada", "bob"))
+        for one in (ada, bob):
+            await one.text("s__read")
+        await catalog.aggregate().notified("notifications/roots/list_changed", {}, ada.caller)
+        assert [json.loads(await one.text("s__state"))["roots"] for one in (ada, bob)] == [1, 0]
