@@ -9,11 +9,15 @@ import pytest
 from orchestra_supervisor.mcp_tokens import make_token
 from tests.e2e.fleet.test_gateway_service import free_port
 from tests.e2e.fleet.test_gateway_whole import ask, call, line, words
-from tests.e2e.fleet_driver import ROOT, Fleet
+from tests.e2e.fleet_driver import ROOT, Fleet, python
 from tests.e2e.gateway.front_driver import BOTH, ENVELOPE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
+TALKS = python(
+    "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: print('hello', flush=True))\n"
+    "print('listens', flush=True)\nwhile True: signal.pause()"
+)
 SERVER = ROOT / "tests" / "e2e" / "gateway" / "raw_server.py"
 
 
@@ -72,3 +76,24 @@ def test_the_process_of_a_session_over_http_ends_when_it_is_deleted(fleet: Fleet
     assert connection.getresponse().status in {200, 204}
     fleet.until_state("own@1", "stopped")
     connection.close()
+
+
+@pytest.mark.parametrize("era", ["handshake", "stateless"])
+def test_a_client_is_told_of_a_log_that_it_is_subscribed_to(fleet: Fleet, era: str) -> None:
+    fleet.write({"talk": {"command": TALKS}})
+    fleet.up()
+    fleet.until_log("talk", "listens")
+    uri = "service://talk/logs"
+    with line(fleet) as client:
+        if era == "handshake":
+            client.initialize()
+            subscribe = {"jsonrpc": "2.0", "id": 2, "method": "resources/subscribe", "params": {"uri": uri}}
+            assert ask(client, subscribe)["result"] == {}
+        else:
+            params = {"notifications": {"resourceSubscriptions": [uri]}, "_meta": ENVELOPE}
+            client.send({"jsonrpc": "2.0", "id": 2, "method": "subscriptions/listen", "params": params})
+            acknowledged = client.receive() or {}
+            assert acknowledged["params"]["notifications"] == {"resourceSubscriptions": [uri]}
+        fleet.client.signal(["talk"], "SIGUSR1")
+        told = client.receive() or {}
+        assert (told["method"], told["params"]["uri"]) == ("notifications/resources/updated", uri)
