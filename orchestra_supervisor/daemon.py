@@ -5,7 +5,6 @@ runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,7 +42,6 @@ from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import AnyJournal
-from orchestra_supervisor.journald import ERROR, WARNING, with_priority
 from orchestra_supervisor.model.errors import ConfigError, JournalError, KeeperLost, OrchestraError
 from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet
@@ -52,6 +50,7 @@ from orchestra_supervisor.process.clock import SystemClock
 from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import Snapshot
+from orchestra_supervisor.rules.exit_policy import FleetExit
 from orchestra_supervisor.rules.fleet import tally
 from orchestra_supervisor.rules.graph import find_cycle
 from orchestra_supervisor.rules.left_down import left_down
@@ -61,18 +60,21 @@ from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
 from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from orchestra_supervisor.surfaces.serve import serve_unix
+from orchestra_supervisor.surfaces.talk import log_to_stderr, say
 from orchestra_supervisor.surfaces.unix_socket import place_socket
+from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
 __all__ = ["Daemon", "Options", "main"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the keeper starts the daemon with: absolute paths, and the names that --only selected."""
+    """What the keeper starts the daemon with: absolute paths, names, and what `Launcher` takes as console."""
 
     home: Path
     files: tuple[Path, ...]
     only: tuple[str, ...]
+    console: str | None = None
 
 
 class Daemon:
@@ -107,12 +109,13 @@ class Daemon:
         if self._is_fresh:
             may_stop = fleet.settings.leftovers == "stop"
             await clear_leftovers(
-                self._home, self._snapshot, self._journal, self._bus, may_stop=may_stop, say=_say
+                self._home, self._snapshot, self._journal, self._bus, may_stop=may_stop, say=say
             )
         self._apply(fleet)
         log_directory = self._home.log_directory(fleet)
-        launcher = Launcher(home=self._home.path, log_directory=log_directory, environ=os.environ)
-        launcher.log_keep_bytes = fleet.settings.log_keep_bytes
+        home, console = self._home.path, self._options.console
+        launcher = Launcher(home=home, log_directory=log_directory, environ=os.environ, console=console)
+        launcher.settle(fleet.settings)
         ledger = SecretLedger(self._keeper, self._snapshot.notes)
         outside = Outside(
             keeper=self._keeper,
@@ -127,6 +130,7 @@ class Daemon:
             keep=self._apply,
             on_plan=self._journal.set_plan,
             take_down=ledger.begin,
+            on_exit=self._note_exit,
         )
         if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
             for spec in fleet.services.values():
@@ -173,6 +177,8 @@ class Daemon:
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
             self._tell(fleet)
+            clients = partial(serve_supervisord, home=self._home.path, is_fresh=self._is_fresh)
+            await tasks.start(clients, control, reloader, launcher, self._snapshot.keeper_pid, say)
             tasks.start_soon(self._reload_on_signal, reloader)
             tasks.start_soon(watch.run)
             tasks.start_soon(rotation.run)
@@ -182,7 +188,7 @@ class Daemon:
             tasks.start_soon(self._feed_journald, supervisor)
             last = await supervisor.run(self._snapshot, down=self._down(fleet), reached=self._journal.plans())
             if supervisor.failure:
-                _say(f"error: {supervisor.failure}")
+                say(f"error: {supervisor.failure}")
             if last is Phase.REPLACED:
                 self._bus.publish("daemon.replaced", "the next daemon takes over")
             await self._plugins.end()
@@ -208,7 +214,7 @@ class Daemon:
         def is_wanted() -> bool:
             return supervisor.fleet.settings.journald
 
-        await feed_journald(self._bus, is_wanted=is_wanted, home=str(self._home.path), say=_say)
+        await feed_journald(self._bus, is_wanted=is_wanted, home=str(self._home.path), say=say)
 
     # What the fleet is.
 
@@ -223,7 +229,7 @@ class Daemon:
         fleet = await self._load()
         text = "the fleet as it was applied cannot be read; going on with the configuration files"
         self._bus.publish("config.reloaded", text)
-        _say(text)
+        say(text)
         return fleet
 
     async def _load(self) -> Fleet:
@@ -272,7 +278,7 @@ class Daemon:
             try:
                 await reloader.reload("SIGHUP")
             except OrchestraError as error:
-                _say(f"reload refused: {error.message}")
+                say(f"reload refused: {error.message}")
 
     # Telling.
 
@@ -293,6 +299,10 @@ class Daemon:
             clock=self._clock,
             journal=self._journal,
         )
+
+    def _note_exit(self, found: FleetExit) -> None:
+        """Leave word for whoever waits for the keeper's end that its exit status is a service's."""
+        self._home.write_exit(self._snapshot.keeper_pid, found.status, found.why)
 
     def _describe(self, supervisor: Supervisor, log_directory: Path) -> dict[str, object]:
         (ready, count), groups = tally(supervisor.services), self._snapshot.groups
@@ -341,24 +351,9 @@ async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Sn
         if not snapshot.runs and not snapshot.notes:
             raise
         # The fleet runs; without a journal it is still supervised, and says so.
-        _say(f"going on without a journal: {error.message}")
+        say(f"going on without a journal: {error.message}")
         await Daemon(options, keeper, snapshot, MemoryJournal()).run()
     return 0
-
-
-def _say(text: str) -> None:
-    priority = ERROR if text.startswith("error:") else WARNING
-    print(with_priority(f"orchestra: {text}", priority), file=sys.stderr, flush=True)  # noqa: T201  # stderr is talk
-
-
-def _log_to_stderr() -> None:
-    """Let plugins' logs through, and nobody else's."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("orchestra: %(name)s: %(message)s"))
-    ours = logging.getLogger("orchestra")
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -367,14 +362,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("-c", "--config", type=Path, action="append", default=[], dest="files")
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--console", choices=("auto", "off", "raw", "prefix", "json"))
     given = parser.parse_args(arguments)
     only = tuple(name for names in given.only for name in names.split(",") if name)
-    options = Options(given.home.absolute(), tuple(path.absolute() for path in given.files), only)
-    _log_to_stderr()
+    files = tuple(path.absolute() for path in given.files)
+    options = Options(given.home.absolute(), files, only, given.console)
+    log_to_stderr()
     try:
         return anyio.run(_run, options)
     except OrchestraError as error:
-        _say(f"error: {error.message}")
+        say(f"error: {error.message}")
         if error.hint:
             print(f"  hint: {error.hint}", file=sys.stderr, flush=True)  # noqa: T201
         return error.kind.exit

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "signal": Command("signal", "NAMES SIG", "send a signal to services"),
     "wait": Command("wait", "NAMES --for STATE", "wait until services are ready, stopped or completed"),
     "check": Command("check", "[FILES]", "find errors and disagreements in configuration files"),
+    "import": Command("import_", "FILES [-o OUT]", "files of other tools, rewritten into the native form"),
     "doctor": Command("doctor", "", "whether this host and this fleet are well, a line each"),
     "bundle": Command("bundle", "[FILE]", "an archive for whoever is to help, without secrets"),
     "completion": Command("completion", "SHELL", "a script that completes commands and names in a shell"),
@@ -56,7 +57,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Look at it", ("status", "top", "graph", "logs", "events", "plugins")),
     ("Act on services", ("start", "stop", "restart", "run", "scale", "signal", "wait")),
     ("Let models in", ("mcp",)),
-    ("Prepare", ("check", "doctor", "bundle", "systemd", "completion", "version", "help")),
+    ("Prepare", ("check", "import", "doctor", "bundle", "systemd", "completion", "version", "help")),
 )
 
 

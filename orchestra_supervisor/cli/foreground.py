@@ -4,6 +4,7 @@ Exit statuses: 0 after an ordered stop, whoever asked for it; 130 when it was hu
 the keeper ended by itself.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from orchestra_supervisor.cli.text import make_visible
 from orchestra_supervisor.control_client import ControlError
 from orchestra_supervisor.model.errors import ERROR_KINDS
 
-__all__ = ["is_settled", "keeper_lost", "tail_of", "watch_foreground"]
+__all__ = ["FleetEnd", "exit_by_policy", "is_settled", "keeper_lost", "tail_of", "watch_foreground"]
 
 HURRIED = 130
 _FRAME = 0.1  # seconds between frames
@@ -81,6 +82,30 @@ def tail_of(path: Path, lines: int) -> list[str]:
     except OSError:
         return []
     return [make_visible(line) for line in text.splitlines()[-lines:]]
+
+
+class FleetEnd:
+    """How a fleet has ended by itself, as its settings want it.
+
+    Args:
+        status: The keeper's exit status, and ours.
+        why: For people.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        self.status = status
+        self.why = why
+
+
+def exit_by_policy(keeper: subprocess.Popen[bytes], home: Path) -> FleetEnd | None:
+    """Return how the fleet of a keeper that has ended wanted to end; None: it had no such will."""
+    try:
+        word = json.loads((home / "exit.json").read_text(encoding="utf-8"))
+        if word["keeper"] == keeper.pid and word["status"] == keeper.returncode:
+            return FleetEnd(int(word["status"]), make_visible(str(word["why"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
 
 
 def keeper_lost(keeper: subprocess.Popen[bytes], home: Path) -> ActionFailed | ControlError:
@@ -148,11 +173,14 @@ class _Foreground:
             session.is_awaited = True
         if signals:
             return self._stop(signals)
+        self._catch_up()
+        ended = exit_by_policy(session.keeper, session.home)
+        if ended is not None:
+            self.screen.say([ended.why])
+            return ended.status
         if session.keeper.returncode == 0:
-            self._catch_up()
             self.screen.say(["the fleet was stopped"])
             return 0
-        self._catch_up()
         self.screen.end_region(is_kept=True)
         self.screen.say(tail_of(session.home / LOG_NAME, _TAIL))
         raise keeper_lost(session.keeper, session.home)

@@ -53,12 +53,14 @@ class Plan:
         home: State directory, absolute.
         files: Configuration files, absolute.
         only: Names of the services to start, or empty: all.
+        console: Form of what goes to the keeper's output, or `auto`; empty: it is no console.
     """
 
-    def __init__(self, home: Path, files: list[Path], only: list[str]) -> None:
+    def __init__(self, home: Path, files: list[Path], only: list[str], console: str = "") -> None:
         self.home = home
         self.files = files
         self.only = only
+        self.console = console
 
     def boot(self, lock_fd: int) -> str:
         """Return the keeper's argument."""
@@ -68,6 +70,8 @@ class Plan:
             daemon += ["-c", str(file)]
         if self.only:
             daemon += ["--only", ",".join(self.only)]
+        if self.console:
+            daemon += ["--console", self.console]
         logger = [sys.executable, "-I", "-S", str(_PACKAGE / "logger" / "__main__.py")]
         return json.dumps(
             {
@@ -211,6 +215,7 @@ def spawn_keeper(plan: Plan, lock_fd: int) -> subprocess.Popen[bytes]:
 
     Our copy of the lock is closed: from here on the keeper alone holds it.
     """
+    (plan.home / "exit.json").unlink(missing_ok=True)  # how an earlier fleet has ended
     log = open_log(plan.home)
     try:
         keeper = subprocess.Popen(

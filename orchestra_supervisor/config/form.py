@@ -16,6 +16,7 @@ from orchestra_supervisor.config.form_equipment import (
     ReloadLine,
     SocketLine,
 )
+from orchestra_supervisor.config.form_exit import ExitWhenForm
 from orchestra_supervisor.config.form_log import LogForm
 from orchestra_supervisor.config.form_mcp import McpOrFlag
 from orchestra_supervisor.config.form_parts import (
@@ -30,6 +31,7 @@ from orchestra_supervisor.config.form_probes import ProbesForm, ProbeTimingForm
 from orchestra_supervisor.config.form_replicas import ReplicaCount, TemplateValues, Update
 from orchestra_supervisor.config.form_rotation import SecretChangeOrWord
 from orchestra_supervisor.config.form_schedule import ScheduleOrText
+from orchestra_supervisor.config.form_supervisord import StartForm, SupervisorForm, SupervisorNameForm
 from orchestra_supervisor.config.form_watch import WatchOrPaths
 from orchestra_supervisor.config.values import (
     RLIMIT_NAMES,
@@ -111,6 +113,7 @@ class ServiceForm(Form):
     target: TargetOrName | None = Field(
         None, description="Where it runs: process (here), or as a plugin calls it. Default: process."
     )
+    start: StartForm | None = Field(None, description="When a run counts as started.")
     restart: RestartOrPolicy | None = Field(None, description="Policy, or policy with its limits and delays.")
     restart_delay: Duration | None = Field(None, description="The same as restart.backoff.initial.")
     max_restarts: RestartLimit | None = Field(None, description="The same as restart.max_restarts.")
@@ -177,8 +180,17 @@ class ServiceForm(Form):
         None, description="ignore, restart, reload, or a signal, when a secret has changed. Default: ignore."
     )
 
+    supervisor: SupervisorNameForm | None = Field(
+        None, description="What supervisord's clients know it as, and are told of it."
+    )
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        said = self.notify or self.watchdog or (self.probes is not None and self.probes.startup is not None)
+        if said and self.start is not None and self.start.after != 0:
+            raise ValueError(
+                "has start.after beside notify or a startup probe: only one can say that it has started"
+            )
         if self.start_on == "connection" and not self.sockets:
             raise ValueError("has start_on: connection and no sockets on which one could come")
         if (self.kind or self.type) in {"once", "periodic"} or self.schedule is not None:
@@ -288,6 +300,17 @@ class SettingsForm(Form):
     )
     mcp: McpOrFlag | None = Field(
         None, description="The gateway: what talks MCP; false: there is none. Default: on its Unix socket."
+    )
+    supervisor: SupervisorForm | None = Field(
+        None, description="Where supervisord's clients connect. Default: nowhere."
+    )
+    exit_when: ExitWhenForm | None = Field(
+        None, description="What ends the fleet by itself. Default: a required service that cannot start."
+    )
+    console: Literal["off", "raw", "prefix", "json"] | None = Field(
+        None,
+        description="Output of all services also goes to that of the keeper, where `up --exec` became it. "
+        "Default: off.",
     )
     defaults: DefaultsForm | None = Field(None, description="Defaults for the services of this file.")
 

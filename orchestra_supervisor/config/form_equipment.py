@@ -14,6 +14,7 @@ from orchestra_supervisor.config.values import (
     ByteSize,
     CommandLine,
     Duration,
+    Flag,
     Integer,
     PortNumber,
     Text,
@@ -106,6 +107,9 @@ class SocketForm(Form):
         None, description="Connections that may wait. Default: 4096."
     )
     mode: Umask | None = Field(None, description='Permissions of a Unix socket, octal text. Default: "600".')
+    shared: Flag | None = Field(
+        None, description="Services that name the same socket have it together. Default: false."
+    )
     user: Text | None = Field(None, min_length=1, description="Owner of a Unix socket.")
     group: Text | None = Field(None, min_length=1, description="Group of a Unix socket.")
 

@@ -1,16 +1,18 @@
 """The part of the native form that says what becomes of a service's output."""
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field
 
-from orchestra_supervisor.config.form_parts import Form
+from orchestra_supervisor.config.form_parts import AlsoWritten, Form, spell_out
 from orchestra_supervisor.config.form_sinks import SinkForm, SinksForm, to_sink_spec
-from orchestra_supervisor.config.values import ByteSize, Duration, Flag, Integer
-from orchestra_supervisor.model.log import LogSpec, RateLimitSpec
+from orchestra_supervisor.config.values import ByteSize, Duration, Flag, Integer, Text
+from orchestra_supervisor.model.log import LogFileSpec, LogSpec, RateLimitSpec
 
-__all__ = ["LogForm", "RateLimitForm", "to_log_spec"]
+__all__ = ["LogFileForm", "LogForm", "RateLimitForm", "to_log_spec"]
 
 
 def _to_pattern(text: str) -> str:
@@ -44,6 +46,28 @@ class RateLimitForm(Form):
         description="What is over is left out, counted and shown; or it waits, and the service with it. "
         "Default: drop.",
     )
+
+
+class LogFileForm(Form):
+    """A file that gets a copy of the output."""
+
+    path: Text = Field(
+        min_length=1,
+        description="Relative to the file's folder.",
+    )
+    stream: Literal["stdout", "stderr", "both"] | None = Field(None, description="Default: both.")
+    max_bytes: ByteSize | None = Field(
+        None, description="Size at which it becomes PATH.1, and that PATH.2; 0: never. Default: 50MB."
+    )
+    backups: Annotated[Integer, Field(ge=0, le=10_000)] | None = Field(
+        None, description="Rotated files that are kept. Default: 10."
+    )
+
+
+LogFilesForm = Annotated[
+    list[Annotated[LogFileForm, spell_out("path"), AlsoWritten({"type": "string", "minLength": 1})]],
+    Field(max_length=8),
+]
 
 
 class LogForm(Form):
@@ -80,10 +104,19 @@ class LogForm(Form):
     sinks: SinksForm | None = Field(
         None, description='Where each line goes besides the file: "journald", "syslog", or an object of one.'
     )
+    files: LogFilesForm | None = Field(
+        None, description="Further files that get a copy of the output: paths, or objects."
+    )
 
 
-def to_log_spec(defaults: LogForm | None, own: LogForm | None) -> LogSpec:
-    """Return what a service's form says of its log, and the file's defaults where it says nothing."""
+def to_log_spec(defaults: LogForm | None, own: LogForm | None, directory: Path) -> LogSpec:
+    """Return what a service's form says of its log, and the file's defaults where it says nothing.
+
+    Args:
+        defaults: Of the file.
+        own: Of the service.
+        directory: The folder of the file, from which paths start.
+    """
     values: dict[str, Any] = {}
     for form in (defaults, own):
         for name in LogForm.model_fields if form else ():
@@ -97,4 +130,13 @@ def to_log_spec(defaults: LogForm | None, own: LogForm | None) -> LogSpec:
     if "rate_limit" in values:
         given = cast("RateLimitForm", values["rate_limit"]).model_dump(exclude_none=True)
         values["rate_limit"] = RateLimitSpec(**given)
+    if "files" in values:
+        forms = cast("list[LogFileForm]", values["files"])
+        values["files"] = tuple(_copy(form, directory) for form in forms)
     return LogSpec(**values)
+
+
+def _copy(form: LogFileForm, directory: Path) -> LogFileSpec:
+    values: dict[str, Any] = form.model_dump(exclude_none=True)
+    values["path"] = os.path.normpath(directory / form.path)
+    return LogFileSpec(**values)

@@ -10,11 +10,12 @@ from orchestra_supervisor.config.form_parts import AlsoWritten, Form
 from orchestra_supervisor.config.values import Text
 from orchestra_supervisor.model.log import SinkSpec
 
-__all__ = ["JournaldForm", "SinkForm", "SinksForm", "SyslogForm", "to_sink_spec"]
+__all__ = ["ConsoleForm", "JournaldForm", "SinkForm", "SinksForm", "SyslogForm", "to_sink_spec"]
 
 _JOURNALD = "/run/systemd/journal/socket"
 _SYSLOG = "/dev/log"
 _SYSLOG_PORT = 514
+_WORDS = ("journald", "syslog", "console")
 # fmt: off
 _FACILITIES = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
@@ -79,41 +80,68 @@ class SyslogForm(Form):
         return value
 
 
+class ConsoleForm(Form):
+    """The output that the keeper was started with: that of a container."""
+
+    to: Literal["stdout", "stderr"] | None = Field(None, description="Default: stdout.")
+    layout: Literal["raw", "prefix", "json"] | None = Field(
+        None, description="Lines as they are, with the service before them, or as objects. Default: raw."
+    )
+
+
 class SinkForm(Form):
-    """One destination: exactly one of journald and syslog."""
+    """One destination: exactly one of journald, syslog and console."""
 
     journald: JournaldForm | None = Field(None, description="The journal of systemd.")
     syslog: SyslogForm | None = Field(None, description="A receiver of syslog messages.")
+    console: ConsoleForm | None = Field(
+        None, description="The output of the keeper, where `orchestra up --exec` became it."
+    )
+    stream: Literal["stdout", "stderr", "both"] | None = Field(
+        None, description="Whose lines go there. Default: both."
+    )
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if (self.journald is None) == (self.syslog is None):
-            raise ValueError("must have exactly one of journald and syslog")
+        if sum(one is not None for one in (self.journald, self.syslog, self.console)) != 1:
+            raise ValueError("must have exactly one of journald, syslog and console")
         return self
 
 
 def _spell_out(value: object) -> object:
     if not isinstance(value, str):
         return value
-    if value not in ("journald", "syslog"):
-        msg = f'must be "journald", "syslog", or an object of one of them, not {value!r}'
+    if value not in _WORDS:
+        msg = f'must be "journald", "syslog", "console", or an object of one of them, not {value!r}'
         raise ValueError(msg)
     return {str(value): dict[str, object]()}
 
 
 SinksForm = Annotated[
-    list[Annotated[SinkForm, BeforeValidator(_spell_out), AlsoWritten({"enum": ["journald", "syslog"]})]],
+    list[Annotated[SinkForm, BeforeValidator(_spell_out), AlsoWritten({"enum": list(_WORDS)})]],
     Field(max_length=8),
 ]
-"""Destinations; `"journald"` and `"syslog"` stand for those with all defaults."""
+"""Destinations; a word stands for one with all defaults."""
 
 
 def to_sink_spec(form: SinkForm) -> SinkSpec:
     """Return a destination as the logger takes it."""
+    stream = form.stream or "both"
+    if form.console is not None:
+        address = f"/dev/{form.console.to or 'stdout'}"
+        layout = form.console.layout or "raw"
+        return SinkSpec(protocol="console", transport="stream", address=address, stream=stream, layout=layout)
     if form.syslog is None:
         address = form.journald.address if form.journald else None
-        return SinkSpec(protocol="journald", address=address or _JOURNALD)
+        return SinkSpec(protocol="journald", address=address or _JOURNALD, stream=stream)
     transport, address, port = _parse_address(form.syslog.address or _SYSLOG)
     protocol = form.syslog.format or ("rfc3164" if transport == "unix" else "rfc5424")
     facility = _FACILITIES.index(form.syslog.facility or "daemon")
-    return SinkSpec(protocol=protocol, transport=transport, address=address, port=port, facility=facility)
+    return SinkSpec(
+        protocol=protocol,
+        transport=transport,
+        address=address,
+        port=port,
+        facility=facility,
+        stream=stream,
+    )

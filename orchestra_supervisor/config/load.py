@@ -16,18 +16,20 @@ from orchestra_supervisor.config.backends import check_settings, resolve_mcp
 from orchestra_supervisor.config.candidates import to_candidates
 from orchestra_supervisor.config.dependencies import check_dependencies
 from orchestra_supervisor.config.dialect_plugin import read_with_plugins
+from orchestra_supervisor.config.dialect_supervisord import read_supervisord
 from orchestra_supervisor.config.dialects import detect
 from orchestra_supervisor.config.draft import Origin, Reading, Source
 from orchestra_supervisor.config.drift import find_drift
 from orchestra_supervisor.config.file_scope import FileScope
 from orchestra_supervisor.config.files import read_text
 from orchestra_supervisor.config.findings import Finding, Findings, Location, Severity, shown
+from orchestra_supervisor.config.ini_places import is_ini
 from orchestra_supervisor.config.jsonc import Node, parse
 from orchestra_supervisor.config.merge import Candidate, merge
 from orchestra_supervisor.config.plugin_source import LazyPlugins
 from orchestra_supervisor.config.replicas import check_ports, once_a_group, spread_dependencies
 from orchestra_supervisor.config.resolve import resolve_head
-from orchestra_supervisor.config.settings import merge_settings
+from orchestra_supervisor.config.settings import check_exit, merge_settings
 from orchestra_supervisor.config.templates import lay_templates
 from orchestra_supervisor.model.errors import ConfigError
 from orchestra_supervisor.model.replicas import GroupSpec
@@ -182,6 +184,7 @@ def load_fleet(
     readings = [scope.reading for scope in scopes]
     mcp = resolve_mcp(readings, backends, services, merged.groups, findings)
     check_settings(settings.mcp, mcp, scopes, findings)
+    check_exit(settings, {*services, *merged.groups}, scopes, findings)
     fleet = Fleet(
         services={name: candidate.spec for name, candidate in services.items()},
         groups=merged.groups,
@@ -250,6 +253,9 @@ class _Intake:
         if isinstance(text, Finding):
             self._findings.add(text)
             return
+        if is_ini(text, absolute.name):
+            self._take_ini(text, Source(absolute, shown_path))
+            return
         document = parse(text, shown_path)
         self._findings.extend(document.findings)
         if document.root is None:
@@ -260,6 +266,14 @@ class _Intake:
             self._unclaimed.append((document.root, source, dialect))
             return
         self._use(dialect.read(document.root, source))
+
+    def _take_ini(self, text: str, source: Source) -> None:
+        """Take a file of supervisord and those that it includes, which are read as a part of it."""
+        found = read_supervisord(text, source, self._environ, read_text)
+        self.files += [path for path, _ in found.included]
+        self.shown += [name for _, name in found.included]
+        self.globs += found.globs
+        self._use(found.reading)
 
     def ask_plugins(self, loader: PluginSource) -> None:
         """Give the files that no built-in dialect takes to those of plugins, which other files name."""

@@ -58,7 +58,7 @@ def _hooks(forms: list[HookForm] | None) -> tuple[HookSpec, ...]:
 
 
 def _socket(name: str, form: SocketForm, directory: Path) -> SocketSpec:
-    optional = {key: getattr(form, key) for key in ("backlog", "mode", "user", "group")}
+    optional = {key: getattr(form, key) for key in ("backlog", "shared", "mode", "user", "group")}
     given: dict[str, Any] = {key: value for key, value in optional.items() if value is not None}
     if form.path is not None:
         return SocketSpec(name=name, kind="unix", path=os.path.normpath(directory / form.path), **given)

@@ -30,6 +30,7 @@ from orchestra_supervisor.rules.inputs import (
     Spawn,
     SpawnRefused,
     Start,
+    Took,
 )
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.service import Moment, Service
@@ -63,7 +64,8 @@ class Core:
         self._ends: deque[tuple[str, Input]] = deque()
         """What may be followed by another run. It comes after all other news: of two things told together,
         that a dependency has ended is known before anybody starts on top of it. A service's own order is
-        kept, for nothing more is told of a run after its end, and its next one has yet to be ordered."""
+        kept, for nothing more is told of a run after its end, and its next one has yet to be ordered. The
+        end of one that the keeper has let follow is news like all others: nothing is to be decided."""
         self._wake = anyio.Event()
         self._changed = anyio.Event()
         self._due: list[tuple[float, str]] = []
@@ -120,7 +122,7 @@ class Core:
 
     def post_news(self, name: str, event: Input) -> None:
         """Put what the keeper says before everything that is still to be decided."""
-        is_end = isinstance(event, Gone | SpawnRefused)
+        is_end = isinstance(event, SpawnRefused) or (isinstance(event, Gone) and not event.next)
         (self._ends if is_end else self._news).append((name, event))
         self._wake.set()
 
@@ -180,7 +182,7 @@ class Core:
                 self._bus.publish(
                     effect.kind, effect.message, service=name, run=run_id, data=dict(effect.data)
                 )
-        started_anew = any(isinstance(effect, Spawn) for effect in effects)
+        started_anew = any(isinstance(effect, Spawn | Took) for effect in effects)
         if after.state is not before.state or started_anew:
             data: dict[str, object] = {"from": before.state.value, "restarts": after.restarts}
             if after.run and after.run.pid:
@@ -196,6 +198,8 @@ class Core:
         self._unsure.extend(self.dependents(after.spec.name))
         if after.is_leaving:
             self._unsure.append(after.spec.name)
+        if before.run is not None and after.run is not None and before.run.id != after.run.id:
+            self._touched.update(self.dependents(after.spec.name))  # they may be told which run they need
         if before.run is not None and after.run is None:
             self._unsure.extend(after.spec.depends_on)
 

@@ -77,6 +77,11 @@ class StateDirectory:
         }
         self._replace("layout.json", json.dumps(layout))
 
+    def write_exit(self, keeper: int, status: int, why: str) -> None:
+        """Leave word of how the fleet ends by itself; where it cannot be written, the status alone tells."""
+        with suppress(ConflictError):
+            self._replace("exit.json", json.dumps({"keeper": keeper, "status": status, "why": why}))
+
     def _replace(self, name: str, text: str) -> None:
         """Replace a file whole or not at all, readable for the owner alone."""
         place, scratch = self.path / name, self.path / f"{name}.new"

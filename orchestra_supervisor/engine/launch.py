@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestra_supervisor.model.log import LogSpec
-from orchestra_supervisor.model.spec import CommandCheck, ServiceSpec, StopSpec, StopStep
+from orchestra_supervisor.model.log import LogSpec, SinkSpec
+from orchestra_supervisor.model.spec import CommandCheck, FleetSettings, ServiceSpec, StopSpec, StopStep
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, LogTarget, SpawnOrder
 
 __all__ = ["Launcher"]
@@ -30,16 +30,27 @@ class Launcher:
         home: The state directory; told to every service as ORCHESTRA_HOME.
         log_directory: Where logs go.
         environ: What services inherit.
+        console: Form of what goes to the keeper's output; `auto`: as the settings say; None: nothing does,
+            for it is no console.
     """
 
-    def __init__(self, *, home: Path, log_directory: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, home: Path, log_directory: Path, environ: Mapping[str, str], console: str | None = None
+    ) -> None:
         self._home = home
         self._log_directory = log_directory
         self.log_keep_bytes = 0
         """What all logs together may take; 0: no limit."""
+        self._console = console
+        self._layout = "off"
         self._environ = dict(environ)
         for name in _OWN:
             self._environ.pop(name, None)
+
+    def settle(self, settings: FleetSettings) -> None:
+        """Go by the settings of a fleet from here on."""
+        self.log_keep_bytes = settings.log_keep_bytes
+        self._layout = settings.console if self._console == "auto" else self._console or "off"
 
     def log_path(self, service: str) -> Path:
         """Return the path of a service's log."""
@@ -47,7 +58,18 @@ class Launcher:
 
     def log_target(self, spec: ServiceSpec) -> LogTarget:
         """Return where a service's output goes."""
-        return LogTarget(str(self.log_path(spec.name)), spec.log, self.log_keep_bytes)
+        return LogTarget(str(self.log_path(spec.name)), self._with_console(spec.log), self.log_keep_bytes)
+
+    def _with_console(self, log: LogSpec) -> LogSpec:
+        """Return a log with the console as one more sink, or without any where there is no console."""
+        shown = tuple(sink for sink in log.sinks if sink.protocol == "console")
+        if self._console is None and shown:
+            return log.model_copy(update={"sinks": tuple(one for one in log.sinks if one not in shown)})
+        if self._layout == "off" or shown:
+            return log
+        layout = {"layout": self._layout, "transport": "stream", "address": "/dev/stdout"}
+        sink = SinkSpec.model_validate({"protocol": "console", **layout})
+        return log.model_copy(update={"sinks": (*log.sinks, sink)})
 
     def _probe_log(self, spec: ServiceSpec) -> LogTarget:
         """Return where a probe's output goes: its command knows the secrets of its service."""
@@ -80,6 +102,7 @@ class Launcher:
             watchdog=spec.watchdog,
             limits=spec.limits,
             stdio=spec.stdio,
+            stdin=spec.supervisor is not None and not spec.stdio,  # open, as supervisord has it
             channel=spec.channel,
         )
 

@@ -9,6 +9,7 @@ from orchestra_supervisor.engine.order_secrets import TakeDown
 from orchestra_supervisor.engine.ports import Checker, Clock, KeeperPort, SecretResolver, TargetPreparer
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec
 from orchestra_supervisor.process.orders import RunNews, SpawnOrder
+from orchestra_supervisor.rules.exit_policy import FleetExit
 
 __all__ = ["Outside", "as_ordered"]
 
@@ -33,6 +34,7 @@ class Outside:
         on_reload: Called when SIGHUP asks for a reload.
         on_run: Called with all news of services' runs, for the journal's ledger.
         on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
+        on_exit: Called when the fleet is about to end by itself.
         take_down: Told which values of secrets a run gets (`SecretLedger`).
         keep: Makes a fleet the applied one, where a roll changes it; raises ConflictError.
     """
@@ -47,5 +49,6 @@ class Outside:
     on_run: Callable[[RunNews], None]
     on_plan: Callable[[str, float | None], None]
     keep: Callable[[Fleet], None] = lambda _: None
+    on_exit: Callable[[FleetExit], None] = lambda _: None
     take_down: TakeDown | None = None
     targets: TargetPreparer = as_ordered

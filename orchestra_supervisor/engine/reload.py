@@ -88,6 +88,8 @@ class Reloader:
         self._lock = anyio.Lock()
         self._applied = anyio.Event()
         self._inputs: Inputs | None = None
+        self.reloads = 0
+        """How often all that the files said was gone over to."""
 
     async def plan(self, paths: tuple[Path, ...] = ()) -> PlanReport:
         """Return what a reload would do now, without doing it.
@@ -141,6 +143,34 @@ class Reloader:
             self._files.tell(new)
             return plan
 
+    async def read(self) -> Fleet:
+        """Return the fleet as its files have it now, without going over to it.
+
+        Raises:
+            ConfigError: A file is wrong.
+        """
+        return (await self._load(())).fleet
+
+    async def change(self, make: Callable[[Fleet], Fleet]) -> ReloadPlan:
+        """Go over to a fleet that is made of the one that runs; wait until what is no more is down.
+
+        Args:
+            make: Makes it; may raise, and then nothing changes.
+
+        Raises:
+            ConflictError: A rolling update goes on, the fleet goes down, or its state cannot be written.
+        """
+        async with self._lock:
+            old = self._supervisor.fleet
+            if old.coming:
+                hint = "wait for the rolling update to end: orchestra events --kind roll"
+                raise ConflictError("the fleet is being changed otherwise", hint=hint)
+            new = self._verbs.stage(make(old))
+            plan = await self._take(new, self._files.down(new))
+            self._files.tell(new)
+        await self._verbs.forget_removed(plan.names(Action.REMOVE))
+        return plan
+
     @property
     def applied(self) -> anyio.Event:
         """Set when the next fleet is applied."""
@@ -178,6 +208,7 @@ class Reloader:
         settings = settings_after_reload(old.settings, new.settings)
         held = new.model_copy(update={"settings": settings})
         await self._take(held, down)
+        self.reloads += 1
         self._bus.publish("config.reloaded", report.summary, data=_told(report, by))
         self._files.tell(held)
         return report
@@ -197,8 +228,10 @@ class Reloader:
     def _configure(self, old: Fleet, new: Fleet) -> None:
         """Let the logger and the keeper have what changes for runs that go on."""
         launcher = self._files.launcher
-        launcher.log_keep_bytes = new.settings.log_keep_bytes
-        is_other = old.settings.log_keep_bytes != new.settings.log_keep_bytes
+        launcher.settle(new.settings)
+        is_other = any(
+            getattr(old.settings, key) != getattr(new.settings, key) for key in ("log_keep_bytes", "console")
+        )
         self._files.on_applied()
         for name, spec in new.services.items():
             before, service = old.services.get(name), self._supervisor.services.get(name)

@@ -38,7 +38,8 @@ from orchestra_supervisor.process.orders import (
     SlotNews,
     Snapshot,
 )
-from orchestra_supervisor.rules.fleet import failed_required, steady_at, still_up, tally, unsettled
+from orchestra_supervisor.rules.exit_policy import exit_of, may_end
+from orchestra_supervisor.rules.fleet import steady_at, still_up, tally, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import (
     Boot,
@@ -53,13 +54,12 @@ from orchestra_supervisor.rules.service import Service, from_note
 
 __all__ = ["FLEET_SLOT", "Phase", "Supervisor"]
 
-_TOO_LATE = "stopped before its start"
 FLEET_SLOT = "fleet:"
 """Slot of the note about the fleet as a whole; a service's name has no colon."""
 _KEPT_SLOTS = (FLEET_SLOT, ROLL_SLOT_PREFIX, LEDGER_PREFIX)
 """Slots of notes that are of no service."""
-_FAILED = "failed"
-"""That note when the fleet goes down because a required service cannot start."""
+_EXIT = "exit"
+"""Key of that note when the fleet goes down by itself: its exit status."""
 
 
 class Phase(StrEnum):
@@ -169,6 +169,7 @@ class Supervisor:
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
+            self._carrier.succession.holds(record.run, record.key)
             if record.slot.startswith(PROBE_SLOT_PREFIX) and Gone(record.run) not in record.told:
                 self._checks.expect_end(record.run)
         slots = {slot: tuple(records) for slot, records in held.items()}
@@ -192,8 +193,7 @@ class Supervisor:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         effects = resume_strangers(self.fleet.services, slots)
         self.strangers.expect(effects)
-        for effect in effects:
-            self._carrier.order(effect)
+        self._carrier.order(*effects)
         hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
         self.standing.begin(self.core.services, is_wanted=snapshot.manager)
@@ -201,8 +201,8 @@ class Supervisor:
             self.core.post(name, event)
         if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
             self.phase = Phase.RUNNING
-        elif snapshot.notes.get(FLEET_SLOT) == _FAILED:
-            self.exit_status = 1
+        elif isinstance(note := snapshot.notes.get(FLEET_SLOT), dict):
+            self.exit_status = int(note.get(_EXIT, 1))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # our own note
         if snapshot.shutdown:
             self.shutdown("the fleet was going down when the last daemon ended")
 
@@ -225,7 +225,7 @@ class Supervisor:
             service = self.core.services.get(name)
             if service is not None:
                 self._prober.reconcile(service, self._task_group)
-                self._carrier.leave_note(service)
+                self._carrier.keep_up(service)
                 self._plans.look(service)
         self._watch_phase(touched)
         self.standing.update(touched, self.phase, self.fleet.settings, self.failure)
@@ -259,8 +259,7 @@ class Supervisor:
             if news.slot in self.core.services:
                 self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
-                self._keeper.ack(news.input.run)
-                self.strangers.is_gone(news.input.run)
+                self._carrier.order(*self.strangers.is_gone(news.input))
                 self.core.wake()
 
     def _slot_news(self, news: SlotNews) -> None:
@@ -337,9 +336,9 @@ class Supervisor:
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services
+        if self.phase in {Phase.STARTING, Phase.RUNNING} and self._has_ended(touched):
+            return
         if self.phase is Phase.STARTING:
-            if self._has_failed(touched):
-                return
             now = self._out.clock.mono()
             if self._is_pending(lambda: unsettled(services, now)):
                 self._wait_steady(services.get(self._witness))
@@ -349,6 +348,7 @@ class Supervisor:
             ready, count = tally(services)
             data: dict[str, object] = {"ready": ready, "services": count}
             self._bus.publish("fleet.ready", f"{ready} of {count} services are ready", data=data)
+            self._has_ended(set(services))
         elif self.phase is Phase.STOPPING:
             if self._is_pending(lambda: still_up(services)):
                 return
@@ -362,22 +362,22 @@ class Supervisor:
         if steady is not None:
             self.core.wake_at(steady)
 
-    def _has_failed(self, touched: set[str]) -> bool:
+    def _has_ended(self, touched: set[str]) -> bool:
+        """End the fleet where its services or its settings want it."""
+        policy, is_starting = self.fleet.settings.exit_when, self.phase is Phase.STARTING
         suspects = (self.core.services[name] for name in touched if name in self.core.services)
-        if not any(
-            service.spec.required_for_system and service.state in {State.FAILED, State.WAITING}
-            for service in suspects
-        ):
+        if not any(may_end(policy, one, is_starting=is_starting) for one in suspects):
             return False
-        failed = failed_required(self.core.services)
-        if not failed:
+        found = exit_of(policy, self.core.services, is_starting=is_starting)
+        if found is None:
             return False
-        reasons = "; ".join(f"{name}: {self.core.services[name].reason}" for name in failed)
-        self.failure = f"required services cannot start: {reasons}"
-        self._bus.publish("fleet.failed", self.failure)
-        self.exit_status = 1
-        self._keeper.note(FLEET_SLOT, _FAILED)
-        self.shutdown(f"required services cannot start: {', '.join(failed)}")
+        if found.is_failure:
+            self.failure = found.why
+            self._bus.publish("fleet.failed", found.why)
+        self.exit_status = found.status
+        self._keeper.note(FLEET_SLOT, {_EXIT: found.status})
+        self._out.on_exit(found)
+        self.shutdown(found.why)
         return True
 
     def _is_pending(self, find: Callable[[], list[str]]) -> bool:

@@ -10,6 +10,7 @@ from orchestra_supervisor.keeper.announce import Announcer
 from orchestra_supervisor.keeper.cgroups import Cgroups
 from orchestra_supervisor.keeper.companions import KILL, Companions
 from orchestra_supervisor.keeper.fields import BadMessage
+from orchestra_supervisor.keeper.inputs import Inputs
 from orchestra_supervisor.keeper.launch import Equipment, Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
@@ -85,7 +86,8 @@ class Keeper:
         self._cgroups = cgroups
         self._sockets = Sockets(self._loop, self._emit, around.handed_down)
         self._notifications = Notifications(self._loop, self._emit, self._find_strays)
-        self._stdio = Stdio(self._loop)
+        inputs = Inputs(self._loop)
+        self._stdio = Stdio(self._loop, inputs)
         self._launcher = Launcher(
             self._loop,
             self._table,
@@ -94,6 +96,7 @@ class Keeper:
             reply=self._outcome,
             on_output=self._logs.take,
             on_forked=self._forked,
+            is_going=lambda: self._shutdown.is_going,
         )
         self._stopper = Stopper(
             self._loop,
@@ -113,7 +116,9 @@ class Keeper:
                 self._launcher.report_failure,
                 self._follow,
                 self._notifications.hear,
-                self._stdio.end,
+                self._leader_over,
+                self._launcher.due,
+                self._launcher.follow,
             ),
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
@@ -140,6 +145,7 @@ class Keeper:
             find_strays=self._find_strays,
             logs=self._logs,
             sockets=self._sockets,
+            inputs=inputs,
         )
         self._verbs = self._make_verbs(orders)
 
@@ -221,8 +227,8 @@ class Keeper:
 
     def _quit(self, message: Message) -> None:
         status = message.get("status", 0)
-        if not isinstance(status, int) or not 0 <= status <= 125:
-            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 125")
+        if not isinstance(status, int) or not 0 <= status <= 255:
+            raise BadMessage(f"status is {status!r}, not an exit status from 0 to 255")
         self._exit_status = status
         self._shutdown.quit()
 
@@ -258,9 +264,13 @@ class Keeper:
     def _run_stuck(self, _run: Run) -> None:
         self._shutdown.changed()
 
+    def _leader_over(self, run: Run) -> None:
+        self._stdio.end(run)
+        self._stopper.look_again(run)
+
     def _run_changed(self, run: Run) -> None:
         if self._table.in_slot(run.slot) is run:
-            self._stopper.stray_ended(run)
+            self._stopper.look_again(run)
         else:
             self._stopper.end(run)
             self._notifications.close(run)
@@ -323,6 +333,9 @@ class Keeper:
             raise Refused(
                 "bad_message", f"this keeper speaks version {VERSION}, not {message.get('version')!r}"
             )
+        if not message.get("again"):
+            for run in self._table.present():
+                run.successor = None  # a daemon that knows of none would not understand what follows
         self._daemon.mark_good()
         self._is_greeted = True
         self._daemon.send(
@@ -337,6 +350,7 @@ class Keeper:
                 "shutdown": self._shutdown.is_going,
                 "manager": self._announcer.is_heard,
                 "stdio": True,
+                "again": True,
                 "cgroups": {
                     "version": self._cgroups.version,
                     "bases": self._cgroups.bases,
@@ -348,7 +362,7 @@ class Keeper:
         )
         for run in self._table.records():
             self._daemon.send({"type": "run", **run.to_record()})
-        for slot, note in self._table.notes.items():
+        for slot, note in self._table.notes():
             self._daemon.send({"type": "slot_note", "slot": slot, "note": note})
         for held in self._sockets.records():
             self._daemon.send(held)

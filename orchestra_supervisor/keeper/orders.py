@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from orchestra_supervisor.keeper.fields import BadMessage, take_text
 from orchestra_supervisor.keeper.identity import SpawnFailure
+from orchestra_supervisor.keeper.inputs import INPUT_LIMIT, InputFull, Inputs, NoInput
 from orchestra_supervisor.keeper.launch import Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.request import (
@@ -18,6 +19,7 @@ from orchestra_supervisor.keeper.shutdown import Shutdown
 from orchestra_supervisor.keeper.socket_request import parse_sockets
 from orchestra_supervisor.keeper.sockets import Sockets
 from orchestra_supervisor.keeper.stop import Stopper, send_signal
+from orchestra_supervisor.keeper.successor import parse_successor
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Orders", "Refused"]
@@ -42,6 +44,7 @@ class Orders:
         find_strays: Takes up what has left the tree of a living leader.
         logs: Passes on what the logger is to know.
         sockets: Holds listening sockets.
+        inputs: Holds the inputs of runs.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Orders:
         find_strays: Callable[[], None],
         logs: LogPipes,
         sockets: Sockets,
+        inputs: Inputs,
     ) -> None:
         self._table = table
         self._launcher = launcher
@@ -62,11 +66,13 @@ class Orders:
         self._find_strays = find_strays
         self._logs = logs
         self._sockets = sockets
+        self._inputs = inputs
 
     def verbs(self) -> dict[str, Callable[[Message], Message | None]]:
         """Return what to call for each message type: returns the reply, or raises Refused or BadMessage."""
         return {
             "spawn": self._spawn,
+            "again": self._again,
             "stop": self._stop,
             "signal": self._signal,
             "ack": self._ack,
@@ -75,6 +81,7 @@ class Orders:
             "limits": self._limit,
             "listen": self._listen,
             "unlisten": self._unlisten,
+            "input": self._input,
         }
 
     def _spawn(self, message: Message) -> None:
@@ -87,8 +94,15 @@ class Orders:
         if holder is not None:
             raise Refused("slot_busy", f"{request.slot}: run {holder.run} (pid {holder.pid}) is not gone")
         if message.get("note") is not None:
-            self._table.notes[request.slot] = message["note"]
+            self._table.keep_note(request.slot, message["note"])
         self._launcher.launch(request, message.get("id"))
+
+    def _again(self, message: Message) -> None:
+        """Take a standing order, or take it back; one for a run that has ended meanwhile comes too late."""
+        successor = parse_successor(message.get("next"))
+        run = self._table.get(message.get("run"))
+        if run is not None and run.key is not None and run.killing is None:
+            run.successor = successor
 
     def _stop(self, message: Message) -> Message:
         known = self._table.get(message.get("run"))
@@ -140,17 +154,29 @@ class Orders:
     def _unlisten(self, message: Message) -> None:
         self._sockets.close(take_text(message, "slot"))
 
+    def _input(self, message: Message) -> Message:
+        run, text = self._present(message), message.get("data")
+        try:
+            data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else None
+        except UnicodeEncodeError:
+            data = None
+        if data is None or len(data) > INPUT_LIMIT:  # it is not shown: it may be a secret
+            raise BadMessage(f"data is not text of at most {INPUT_LIMIT} bytes")
+        try:
+            self._inputs.write(run, data)
+        except NoInput:
+            raise Refused("no_input", f"{run.slot}: nothing reads its stdin") from None
+        except InputFull:
+            raise Refused("input_full", f"{run.slot}: it does not read what waits for it already") from None
+        return {"type": "ok"}
+
     def _ack(self, message: Message) -> None:
         run = self._table.get(message.get("run"))
         if run is not None and run.phase == "gone":
             self._table.forget(run)
 
     def _note(self, message: Message) -> None:
-        slot = take_text(message, "slot")
-        if message.get("note") is None:
-            self._table.notes.pop(slot, None)
-        else:
-            self._table.notes[slot] = message["note"]
+        self._table.keep_note(take_text(message, "slot"), message.get("note"))
 
     def _log_config(self, message: Message) -> None:
         self._logs.configure(parse_log(message))

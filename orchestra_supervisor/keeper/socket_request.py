@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 from typing import cast
 
-from orchestra_supervisor.keeper.fields import BadMessage, account, optional_int, take_text
+from orchestra_supervisor.keeper.fields import BadMessage, account, optional_flag, optional_int, take_text
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["ListenSpec", "parse_sockets"]
@@ -28,6 +28,7 @@ class ListenSpec:
         user: Owner of a unix socket, or None: ours.
         group: Likewise.
         fd_name: What the service manager calls an inherited one, else empty.
+        shared: Slots that want the same socket have it together.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ListenSpec:
     user: str | int | None = None
     group: str | int | None = None
     fd_name: str = ""
+    shared: bool = False
 
     @property
     def address(self) -> str:
@@ -74,6 +76,7 @@ def _socket(given: Message) -> ListenSpec:
     if kind not in _KINDS:
         raise BadMessage(f"socket {name}: kind is {kind!r}, not one of {', '.join(_KINDS)}")
     backlog = optional_int(given, "backlog", 1, 65_535) or 4096
+    shared = optional_flag(given, "shared")
     if kind == "unix":
         return ListenSpec(
             name,
@@ -83,6 +86,7 @@ def _socket(given: Message) -> ListenSpec:
             user=account("user", given.get("user")),
             group=account("group", given.get("group")),
             backlog=backlog,
+            shared=shared,
         )
     if kind == "inherited":
         return ListenSpec(name, "inherited", fd_name=take_text(given, "fd_name"))
@@ -94,4 +98,4 @@ def _socket(given: Message) -> ListenSpec:
     port = optional_int(given, "port", 1, 65_535)
     if port is None:
         raise BadMessage(f"socket {name}: the port is missing")
-    return ListenSpec(name, str(kind), host=host, port=port, backlog=backlog)
+    return ListenSpec(name, str(kind), host=host, port=port, backlog=backlog, shared=shared)

@@ -1,4 +1,4 @@
-"""Where lines go besides their file: how an entry looks to journald and to syslog, and how it is sent."""
+"""Where lines go besides their file: how an entry looks to journald, syslog or a console, and its way."""
 
 import array
 import errno
@@ -8,7 +8,11 @@ import socket
 import time
 from dataclasses import dataclass
 
-__all__ = ["JOURNALD", "Destination", "Entry", "connect", "encode", "send"]
+from orchestra_supervisor.logger.console import Console, encode_console
+
+__all__ = ["JOURNALD", "Connection", "Destination", "Entry", "Route", "connect", "encode", "send"]
+
+Connection = socket.socket | Console
 
 JOURNALD = "/run/systemd/journal/socket"
 """Where journald takes entries in its own protocol. Source: systemd, "Native Journal Protocol"."""
@@ -24,16 +28,23 @@ class Destination:
     """One place to send lines to.
 
     Attributes:
-        protocol: `journald`, `rfc5424` or `rfc3164`.
-        transport: `unix`, `udp` or `tcp`.
+        protocol: `journald`, `rfc5424`, `rfc3164` or `console`.
+        transport: `unix`, `udp`, `tcp` or `stream`.
         address: Path, or host and port; the host is a number: nothing is looked up.
         facility: Number of the facility, RFC 5424 table 1.
+        layout: Of a console: `raw`, `prefix` or `json`.
     """
 
     protocol: str
     transport: str
     address: str | tuple[str, int]
     facility: int = 3
+    layout: str = "raw"
+
+    @property
+    def is_stream(self) -> bool:
+        """True where a part of an entry may be sent, and the rest of it later."""
+        return self.transport in ("tcp", "stream")
 
     @property
     def name(self) -> str:
@@ -42,6 +53,18 @@ class Destination:
             return self.address
         host, port = self.address
         return f"{self.transport}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A destination, and the stream whose lines go there: `stdout`, `stderr` or `both`."""
+
+    destination: Destination
+    stream: str = "both"
+
+    def takes(self, stream: str) -> bool:
+        """Return whether lines of a stream go there; ours go everywhere."""
+        return not stream or self.stream in ("both", stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +80,15 @@ class Entry:
 
 def encode(destination: Destination, entry: Entry) -> bytes:
     """Return an entry in the words of a destination, framed as its transport wants it."""
+    if destination.protocol == "console":
+        return encode_console(
+            destination.layout,
+            service=entry.service,
+            run=entry.run,
+            stream=entry.stream,
+            data=entry.data,
+            at_wall=entry.at_wall,
+        )
     priority = _PRIORITIES.get(entry.stream, _NOTICE)
     if destination.protocol == "journald":
         return _native(entry, priority)
@@ -67,13 +99,15 @@ def encode(destination: Destination, entry: Entry) -> bytes:
     return message[:_MOST_DATAGRAM]
 
 
-def connect(destination: Destination) -> socket.socket:
-    """Return a socket that is connected, or about to be.
+def connect(destination: Destination) -> Connection:
+    """Return a socket that is connected, or about to be; or an output that is open.
 
     Raises:
         OSError: There is nobody.
     """
     address = destination.address
+    if destination.protocol == "console":
+        return Console(str(address))
     if isinstance(address, str):
         family, kind = socket.AF_UNIX, socket.SOCK_DGRAM
     else:
@@ -88,13 +122,15 @@ def connect(destination: Destination) -> socket.socket:
     return sock
 
 
-def send(sock: socket.socket, destination: Destination, data: bytes) -> int:
+def send(sock: Connection, destination: Destination, data: bytes) -> int:
     """Send what can be sent now; return the number of bytes that are done with.
 
     Raises:
         BlockingIOError: Nothing can be sent now.
         OSError: The other side is gone.
     """
+    if isinstance(sock, Console):
+        return sock.send(data)
     try:
         if destination.transport == "tcp" and _is_closed(sock):
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))

@@ -12,6 +12,7 @@ from functools import partial
 
 from orchestra_supervisor.journald import WARNING, with_priority
 from orchestra_supervisor.logfile.index import STREAM_CODES, run_number
+from orchestra_supervisor.logger.copies import Copies
 from orchestra_supervisor.logger.directory import Directories
 from orchestra_supervisor.logger.logfile import LogFile
 from orchestra_supervisor.logger.options import Options, parse_options, parse_secrets
@@ -55,8 +56,16 @@ class Logger:
         self._is_quitting = False
         self._peeker = Peeker()
         self._relays = Relays(self._selector, self._timers, self._event)
+        self._copies = Copies(self._timers, self._event)
         self._around = Surroundings(
-            self._timers, self._peeker, self._relays, self._watch, self._unwatch, self._event, self._eof
+            self._timers,
+            self._peeker,
+            self._relays,
+            self._copies,
+            self._watch,
+            self._unwatch,
+            self._event,
+            self._eof,
         )
         self._selector.register(channel, self._channel_mask, self._on_channel)
 
@@ -243,6 +252,8 @@ class Logger:
         for sink in list(self._sinks.values()):
             with suppress(WireError):
                 sink.close()
+        with suppress(WireError):
+            self._copies.close()
         with suppress(WireError):
             self._relays.close(_RELAY_FLUSH)
         self._packer.stop()

@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from orchestra_supervisor.logger.destinations import Destination
+from orchestra_supervisor.logger.copies import CopyTarget
+from orchestra_supervisor.logger.destinations import Destination, Route
 from orchestra_supervisor.logger.limit import RateLimit
 
 __all__ = ["Options", "Rotation", "Treatment", "parse_options", "parse_secrets"]
 
 _T = TypeVar("_T")
+_STREAMS = ("stdout", "stderr", "both")
 _MAX_BYTES = 2**63 - 1
 _MAX_BACKUPS = 2**31 - 1
 _MAX_SECONDS = 31_536_000.0  # one year; the limit of the daemon's specs
@@ -49,18 +51,20 @@ class Treatment:
         is_json: Each line is written as an object.
         limit: How much may come in a time.
         sinks: Where each line goes besides the file.
+        files: Further files that get a copy.
     """
 
     redact: tuple[re.Pattern[bytes], ...] = ()
     redact_secrets: bool = True
     is_json: bool = False
     limit: RateLimit | None = None
-    sinks: tuple[Destination, ...] = ()
+    sinks: tuple[Route, ...] = ()
+    files: tuple[CopyTarget, ...] = ()
 
     @property
     def needs_lines(self) -> bool:
         """True when bytes cannot be moved without a look at them, whosever they are."""
-        return bool(self.redact or self.is_json or self.limit or self.sinks)
+        return bool(self.redact or self.is_json or self.limit or self.sinks or self.files)
 
     @property
     def is_plain(self) -> bool:
@@ -101,6 +105,7 @@ def parse_options(value: object) -> Options:
         is_json=reader.choice("format", "raw", ("raw", "json")) == "json",
         limit=_limit(reader.inner("rate_limit")),
         sinks=_sinks(reader),
+        files=_files(reader),
     )
     return Options(rotation, treatment, tuple(reader.faults))
 
@@ -116,17 +121,33 @@ def parse_secrets(value: object) -> tuple[bytes, ...] | None:
     return tuple(texts) if len(texts) == len(items) else None
 
 
-def _sinks(reader: "_Reader") -> tuple[Destination, ...]:
-    found: list[Destination] = []
+def _files(reader: "_Reader") -> tuple[CopyTarget, ...]:
+    found: list[CopyTarget] = []
+    for number, inner in enumerate(reader.inners("files")):
+        path = inner.text("path")
+        if not path.startswith("/") or "\0" in path:
+            reader.faults.append(f"files: number {number + 1} has no absolute path; going on without it")
+            continue
+        stream = inner.choice("stream", "both", _STREAMS)
+        max_bytes = inner.count("max_bytes", 0, _MAX_BYTES)
+        found.append(CopyTarget(path, stream, max_bytes, inner.count("backups", 10, _MAX_BACKUPS)))
+    return tuple(found)
+
+
+def _sinks(reader: "_Reader") -> tuple[Route, ...]:
+    found: list[Route] = []
     for number, inner in enumerate(reader.inners("sinks")):
-        protocol = inner.choice("protocol", "", ("journald", "rfc5424", "rfc3164"))
-        transport = inner.choice("transport", "unix", ("unix", "udp", "tcp"))
+        protocol = inner.choice("protocol", "", ("journald", "rfc5424", "rfc3164", "console"))
+        transport = inner.choice("transport", "unix", ("unix", "udp", "tcp", "stream"))
         host, port = inner.text("address"), inner.count("port", 0, 65_535)
-        if not protocol or not host or (transport == "unix") == bool(port):
+        has_port = transport in ("udp", "tcp")
+        if not protocol or not host or has_port != bool(port):
             reader.faults.append(f"sinks: number {number + 1} makes no sense; going on without it")
             continue
-        address = host if transport == "unix" else (host, port)
-        found.append(Destination(protocol, transport, address, inner.count("facility", 3, 23)))
+        address = (host, port) if has_port else host
+        layout = inner.choice("layout", "raw", ("raw", "prefix", "json"))
+        destination = Destination(protocol, transport, address, inner.count("facility", 3, 23), layout)
+        found.append(Route(destination, inner.choice("stream", "both", _STREAMS)))
     return tuple(found)
 
 

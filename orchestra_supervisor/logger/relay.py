@@ -6,13 +6,12 @@ fills, the newest are dropped and counted, and the connection is tried again wit
 
 import errno
 import selectors
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from orchestra_supervisor.logger.destinations import Destination, Entry, connect, encode, send
+from orchestra_supervisor.logger.destinations import Connection, Destination, Entry, connect, encode, send
 from orchestra_supervisor.logger.drops import Drops
 from orchestra_supervisor.logger.timers import Timers
 
@@ -48,7 +47,7 @@ class Relay:
         self._event = event
         self._queue: deque[bytes] = deque()
         self._size = self._sent = 0
-        self._socket: socket.socket | None = None
+        self._socket: Connection | None = None
         self._is_waiting = False
         self._pause = self._failed_at = 0.0
         self._reason = ""
@@ -107,7 +106,7 @@ class Relay:
             self._socket.close()
             self._socket = None
 
-    def _send_first(self, sock: socket.socket) -> None:
+    def _send_first(self, sock: Connection) -> None:
         data = self._queue[0]
         try:
             done = send(sock, self._destination, data[self._sent :])
@@ -118,17 +117,22 @@ class Relay:
             self._lost_lines += 1
             self._drops.add(done)
         self._sent += done
-        if self._sent >= len(data) or self._destination.transport != "tcp":
+        if self._sent >= len(data) or not self._destination.is_stream:
             self._queue.popleft()
             self._size -= len(data)
             self._sent = 0
         if self._pause and time.monotonic() - self._failed_at >= _SAME_EPISODE:
             self._pause = 0.0
 
-    def _wait(self, sock: socket.socket) -> None:
-        if not self._is_waiting:
-            self._is_waiting = True
+    def _wait(self, sock: Connection) -> None:
+        if self._is_waiting:
+            return
+        try:
             self._selector.register(sock, selectors.EVENT_WRITE, self._on_ready)
+        except PermissionError:  # a file, which can always be written
+            self._timers.after(0.0, self.push)
+        else:
+            self._is_waiting = True
 
     def _stop_waiting(self) -> None:
         if self._is_waiting and self._socket is not None:

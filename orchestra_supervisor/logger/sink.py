@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestra_supervisor.logfile.index import Flag
+from orchestra_supervisor.logger.copies import Copies
 from orchestra_supervisor.logger.directory import LOCK_RETRY, LockBusy
 from orchestra_supervisor.logger.drops import Drops
 from orchestra_supervisor.logger.logfile import CHUNK, LINE_WAIT, LogFile
@@ -49,6 +50,7 @@ class Surroundings:
         timers: For retries and reports.
         peeker: Looks into pipes.
         relays: Send lines further.
+        copies: Write bytes to further files.
         watch: Wait for a pipe, if that is not done already.
         unwatch: Do not wait for it any more.
         event: Tell the keeper: kind and the keys it carries.
@@ -58,6 +60,7 @@ class Surroundings:
     timers: Timers
     peeker: Peeker
     relays: Relays
+    copies: Copies
     watch: Callable[["Sink", Pipe], None]
     unwatch: Callable[[Pipe], None]
     event: Callable[[str, dict[str, object]], None]
@@ -95,7 +98,9 @@ class Sink:
         self._next_rotation = 0.0
         self._treatment = Treatment()
         self._raw = Raw(log)
-        lines_around = LinesAround(around.timers, around.peeker, self._pause, around.event, around.relays)
+        lines_around = LinesAround(
+            around.timers, around.peeker, self._pause, around.event, around.relays, around.copies
+        )
         self._lines = Lines(log, self._treatment, lines_around)
         self._age_timer: Timer | None = None
 
@@ -107,6 +112,7 @@ class Sink:
     def configure(self, options: Options) -> None:
         """Go on with other options from here on."""
         self.log.rotation = options.rotation
+        self._next_check = 0.0  # whoever has put another file in the place of the log says so by this
         self._treatment = options.treatment
         self._lines.configure(options.treatment)
         for pipe in self.pipes:
@@ -248,6 +254,7 @@ class Sink:
         if not self.pipes:
             self._forget_age()
             self.log.close()
+            self._around.copies.release(target.path for target in self._treatment.files)
 
     def _watch_age(self) -> None:
         """Wake when the segment will be old: one timer, and none while the log is empty."""

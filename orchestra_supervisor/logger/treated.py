@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestra_supervisor.logfile.envelope import ENVELOPED, encode_envelope
+from orchestra_supervisor.logger.copies import Copies
 from orchestra_supervisor.logger.destinations import Entry
 from orchestra_supervisor.logger.drops import Drops
 from orchestra_supervisor.logger.limit import Gap, RateLimiter
@@ -57,6 +58,7 @@ class LinesAround:
         pause: Do not look at a pipe for so many seconds.
         event: Tell the keeper: kind and the keys it carries.
         relays: Send lines further.
+        copies: Write bytes to further files.
     """
 
     timers: Timers
@@ -64,6 +66,7 @@ class LinesAround:
     pause: Callable[[Pipe, float], None]
     event: Callable[[str, dict[str, object]], None]
     relays: Relays
+    copies: Copies
 
 
 @dataclass(slots=True)
@@ -73,6 +76,8 @@ class _Batch:
     taken: int = 0
     parts: list[tuple[int, list[bytes]]] = field(default_factory=list[tuple[int, list[bytes]]])
     lines: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
+    copied: list[bytes] = field(default_factory=list[bytes])
+    """The same as in `parts`, never wrapped."""
     gap: Gap = field(default_factory=Gap)
     left_out: int = 0
 
@@ -146,6 +151,7 @@ class Lines:
         if end and self._treatment.is_plain:
             batch.taken = end
             batch.put(pipe.code, pipe.redactor.redact_lines(window[:end]))
+            batch.copied.append(batch.parts[-1][1][-1])
         elif end:
             for line in window[: end - 1].split(b"\n"):
                 if not self._add(pipe, batch, Line(pipe.redactor.redact(line)), len(line) + 1):
@@ -172,6 +178,7 @@ class Lines:
             self._now_wall = time.time()
             self._log.write(pipe.number, [self._gap_line(pipe, self._gap)], 0)
             self._relay(pipe, [("", _gap_text(self._gap))])
+            self._copy(pipe, [_gap_text(self._gap) + b"\n"])
             self._gap = Gap()
             self._drops.over()
 
@@ -192,10 +199,12 @@ class Lines:
         if batch.gap.lines:
             batch.put(*self._gap_line(pipe, batch.gap))
             batch.lines.append(("", _gap_text(batch.gap)))
+            batch.copied.append(_gap_text(batch.gap) + b"\n")
             batch.gap = Gap()
         batch.taken += size
         batch.put(self._code(pipe.code), self._wrap(pipe, pipe.stream, line))
         batch.lines.append((pipe.stream, line.data))
+        batch.copied.append(line.data + b"\n" if line.is_complete else line.data)
         return True
 
     def _part(self, pipe: Pipe, window: bytes) -> tuple[bytes, int]:
@@ -242,6 +251,7 @@ class Lines:
         has_ended = self._gap.lines > 0 and not batch.gap.lines
         self._gap = batch.gap
         self._relay(pipe, batch.lines)
+        self._copy(pipe, batch.copied)
         if batch.left_out:
             self._drops.add(batch.left_out)
         if has_ended:
@@ -252,9 +262,22 @@ class Lines:
 
     def _relay(self, pipe: Pipe, lines: list[tuple[str, bytes]]) -> None:
         """Send lines further, once they are in the file."""
-        if self._treatment.sinks:
-            entries = [Entry(pipe.slot, pipe.run, stream, data, self._now_wall) for stream, data in lines]
-            self._around.relays.put(self._treatment.sinks, entries)
+        if not lines:
+            return
+        for route in self._treatment.sinks:
+            entries = [
+                Entry(pipe.slot, pipe.run, stream, data, self._now_wall)
+                for stream, data in lines
+                if route.takes(stream) and route.takes(pipe.stream)
+            ]
+            if entries:
+                self._around.relays.put((route.destination,), entries)
+
+    def _copy(self, pipe: Pipe, pieces: list[bytes]) -> None:
+        """Write bytes to further files, once they are in the log."""
+        for target in self._treatment.files if pieces else ():
+            if target.takes(pipe.stream):
+                self._around.copies.put(target, b"".join(pieces))
 
     def _plan_gap(self, delay: float) -> None:
         """Have the gap shown even if no line follows it."""

@@ -52,6 +52,8 @@ class SocketSpec(_Part):
     mode: Annotated[int, Field(ge=0, le=0o777)] = 0o600
     user: str | None = None
     group: str | None = None
+    shared: bool = False
+    """Services that name the same socket have it together."""
     fd_name: str = ""
     """What the service manager calls an inherited one (FileDescriptorName=), else empty."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["LogSpec", "RateLimitSpec", "SinkSpec"]
+__all__ = ["LogFileSpec", "LogSpec", "RateLimitSpec", "SinkSpec"]
 
 _Bytes = Annotated[int, Field(ge=0)]
 
@@ -28,13 +28,30 @@ class RateLimitSpec(_Spec):
 class SinkSpec(_Spec):
     """Where each line goes besides the file."""
 
-    protocol: Literal["journald", "rfc5424", "rfc3164"]
-    transport: Literal["unix", "udp", "tcp"] = "unix"
+    protocol: Literal["journald", "rfc5424", "rfc3164", "console"]
+    transport: Literal["unix", "udp", "tcp", "stream"] = "unix"
+    """stream: of a console."""
     address: str
-    """Absolute path of a socket, or the number of a host: the logger looks no names up."""
+    """Absolute path of a socket, or the number of a host: the logger looks no names up. Of a console
+    /dev/stdout or /dev/stderr: what the keeper was started with."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     facility: Annotated[int, Field(ge=0, le=23)] = 3
     """RFC 5424, table 1."""
+    stream: Literal["stdout", "stderr", "both"] = "both"
+    layout: Literal["raw", "prefix", "json"] = "raw"
+    """Of a console: lines as they are, with the service before them, or as objects."""
+
+
+class LogFileSpec(_Spec):
+    """A file that gets a copy of the output, byte by byte, rotated as supervisord does it."""
+
+    path: str
+    """Absolute."""
+    stream: Literal["stdout", "stderr", "both"] = "both"
+    max_bytes: _Bytes = 50 * 1024 * 1024
+    """Size at which it becomes `PATH.1`, and that `PATH.2`; 0: never."""
+    backups: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """So many are kept; 0: it is emptied."""
 
 
 class LogSpec(_Spec):
@@ -55,3 +72,4 @@ class LogSpec(_Spec):
     """So are the values of the service's secrets."""
     rate_limit: RateLimitSpec | None = None
     sinks: tuple[SinkSpec, ...] = ()
+    files: tuple[LogFileSpec, ...] = ()

@@ -64,6 +64,8 @@ class ServiceReport:
     run: str | None
     started: float | None
     restarts: int
+    failed_starts: int
+    """Starts in a row that did not count as started; above 0 and failed: it was given up for that."""
     exit: ExitReport | None
     port: int | None
     url: str | None

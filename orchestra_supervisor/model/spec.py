@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from orchestra_supervisor.model.checks import GrpcCheck, LogCheck
 from orchestra_supervisor.model.equipment import HookSpec, LimitsSpec, RecycleSpec, ReloadSpec, SocketSpec
+from orchestra_supervisor.model.exit_policy import ExitPolicySpec
 from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.mcp import GATEWAY, McpSettings, McpSpec
 from orchestra_supervisor.model.plugin import PluginSpec
@@ -19,6 +20,7 @@ from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.rotation import SecretChangeSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
+from orchestra_supervisor.model.supervisord import SupervisorName, SupervisorSpec
 from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "RlimitSpec",
     "Seconds",
     "ServiceSpec",
+    "StartSpec",
     "StopSpec",
     "StopStep",
     "TargetSpec",
@@ -176,6 +179,17 @@ class RestartSpec(_Spec):
     """A run this long resets the backoff."""
 
 
+class StartSpec(_Spec):
+    """When a run counts as started, and how often one that does not is tried again."""
+
+    after: Seconds = 1.0
+    """Seconds that a run has to last; until then it is starting. 0: started once it is spawned."""
+    retries: Annotated[int, Field(ge=0)] | None = 3
+    """Starts in a row that may fail and be tried again; None: no limit."""
+    delay: Seconds = 1.0
+    """Waited before the first of them; twice that before the second, three times before the third."""
+
+
 class StopStep(_Spec):
     """One signal of a stop sequence and the time it is given."""
 
@@ -252,6 +266,8 @@ class ServiceSpec(_Spec):
     required_for_system: bool = False
     depends_on: dict[str, DependencySpec] = Field(default_factory=dict)
     target: TargetSpec = TargetSpec()
+    start: StartSpec | None = None
+    """None: a run has started once it is spawned, and one that ends at once is for the restart policy."""
     restart: RestartSpec = RestartSpec()
     stop: StopSpec = StopSpec()
     probes: ProbeSet = ProbeSet()
@@ -288,6 +304,13 @@ class ServiceSpec(_Spec):
     on_secret_change: SecretChangeSpec = SecretChangeSpec()
     protected: bool = False
     """Whoever acts for somebody else asks before stopping or restarting it."""
+    supervisor: SupervisorName | None = None
+    """What supervisord's clients know it as; None: by its own name alone."""
+
+    @property
+    def says_started(self) -> bool:
+        """True where a probe or the service itself says that a run has started."""
+        return self.probes.startup is not None or self.notify
 
 
 class FleetSettings(_Spec):
@@ -323,6 +346,11 @@ class FleetSettings(_Spec):
     plugin_entry_points: bool = False
     """The plugins that installed packages bring are loaded too."""
     mcp: McpSettings = McpSettings()
+    supervisor: SupervisorSpec | None = None
+    """Where supervisord's clients connect; None: nowhere."""
+    exit_when: ExitPolicySpec = ExitPolicySpec()
+    console: Literal["off", "raw", "prefix", "json"] = "off"
+    """Output of all services also goes to that of the keeper, where `up --exec` became it."""
 
 
 class Fleet(_Spec):

@@ -34,6 +34,7 @@ from orchestra_supervisor.process.orders import (
     Snapshot,
     SpawnOrder,
 )
+from orchestra_supervisor.rules.successor import Successor
 from orchestra_supervisor.wire.frames import VERSION, FrameDecoder, Message, WireError, encode_frame
 
 __all__ = ["REPLY_TIMEOUT", "KeeperClient"]
@@ -58,6 +59,8 @@ class KeeperClient:
         self._early: list[Message] = []
         self._holds_stdio = False
         """The keeper knows of stdio servers; one that was started by an older version does not."""
+        self._knows_again = False
+        """It takes standing orders; likewise."""
 
     @classmethod
     async def from_fd(cls, fd: int) -> "KeeperClient":
@@ -70,7 +73,9 @@ class KeeperClient:
         Raises:
             KeeperLost: The connection ended, or the keeper speaks another version.
         """
-        self._send({"type": "hello", "id": self._new_id(), "version": VERSION, "pid": os.getpid()})
+        self._send(
+            {"type": "hello", "id": self._new_id(), "version": VERSION, "pid": os.getpid(), "again": True}
+        )
         await self.flush()
         welcome: Message | None = None
         runs: list[HeldRun] = []
@@ -95,6 +100,7 @@ class KeeperClient:
         if welcome is None:
             raise KeeperLost("the keeper sent no welcome")
         self._holds_stdio = bool(welcome.get("stdio"))
+        self._knows_again = bool(welcome.get("again"))
         return replace(to_snapshot(welcome, runs, notes), sockets=tuple(sockets))
 
     async def news(self) -> AsyncIterator[News]:
@@ -180,10 +186,18 @@ class KeeperClient:
                 "watchdog": order.watchdog or None,
                 "limits": _limits(order.limits),
                 "stdio": order.stdio,
+                "stdin": order.stdin,
                 "channel": order.channel,
+                "key": order.key or None,
+                "next": _successor(order.successor),
                 "note": note,
             }
         )
+
+    def again(self, run: str, successor: Successor | None) -> None:
+        """Leave a standing order for what follows a run, or take it back."""
+        if self._knows_again:
+            self._send({"type": "again", "run": run, "next": _successor(successor)})
 
     def stop(self, run: str, stop: StopSpec | None = None) -> None:
         """Order the stop sequence: the run's own, or another one."""
@@ -252,11 +266,31 @@ class KeeperClient:
         Raises:
             ConflictError: There is no such run any more, or the keeper refuses.
         """
+        reply = await self._ask({"type": "signal", "run": run, "signal": signal, "scope": scope})
+        if reply["type"] == "error":
+            raise ConflictError(f"the keeper refuses {signal} to {run}: {reply.get('message')}")
+
+    async def input(self, run: str, text: str) -> None:
+        """Write to the stdin of a run, after what was written before, and wait for the keeper's word.
+
+        Args:
+            run: Run id.
+            text: At most 1 MiB in UTF-8.
+
+        Raises:
+            ConflictError: Nothing was written; `refusal` in its context is the keeper's code for why.
+        """
+        reply = await self._ask({"type": "input", "run": run, "data": text})
+        if reply["type"] == "error":
+            why = f"the keeper refuses input to {run}: {reply.get('message')}"
+            raise ConflictError(why, refusal=str(reply.get("code")))
+
+    async def _ask(self, message: Message) -> Message:
         number = self._new_id()
         event: anyio.Event = anyio.Event()
         got: list[Message] = []
         self._replies[number] = (event, got)
-        self._send({"type": "signal", "id": number, "run": run, "signal": signal, "scope": scope})
+        self._send({**message, "id": number})
         await self.flush()
         try:
             with anyio.fail_after(REPLY_TIMEOUT):
@@ -265,8 +299,7 @@ class KeeperClient:
             raise KeeperLost(f"the keeper did not answer within {REPLY_TIMEOUT:g} s") from error
         finally:
             self._replies.pop(number, None)
-        if got[0]["type"] == "error":
-            raise ConflictError(f"the keeper refuses {signal} to {run}: {got[0].get('message')}")
+        return got[0]
 
     async def flush(self) -> None:
         """Send what has been ordered, by whomever; a caller that is cancelled cuts no order in half.
@@ -313,6 +346,17 @@ class KeeperClient:
             raise OrchestraError(str(error), hint="is the environment over 4 MiB?") from error
 
 
+def _successor(successor: Successor | None) -> Message | None:
+    if successor is None:
+        return None
+    return {
+        "run": successor.run,
+        "min_life": successor.min_life,
+        "unless": list(successor.unless),
+        "needs": list(successor.needs),
+    }
+
+
 def _commands(hooks: tuple[HookSpec, ...]) -> list[Message]:
     return [{"argv": list(hook.argv), "timeout": hook.timeout} for hook in hooks]
 
@@ -322,7 +366,10 @@ def _limits(limits: LimitsSpec) -> Message | None:
 
 
 def _sockets(sockets: tuple[SocketSpec, ...]) -> list[Message]:
-    return [{"name": one.name, "kind": one.kind, "backlog": one.backlog, **_address(one)} for one in sockets]
+    return [
+        {"name": one.name, "kind": one.kind, "backlog": one.backlog, **_address(one), **_sharing(one)}
+        for one in sockets
+    ]
 
 
 def _address(one: SocketSpec) -> Message:
@@ -331,3 +378,7 @@ def _address(one: SocketSpec) -> Message:
     if one.kind == "unix":
         return {"path": one.path, "mode": one.mode, "user": one.user, "group": one.group}
     return {"host": one.host, "port": one.port}
+
+
+def _sharing(one: SocketSpec) -> Message:
+    return {"shared": True} if one.shared else {}

@@ -24,6 +24,7 @@ def log_message(target: LogTarget) -> dict[str, object]:
         "redact_secrets": spec.redact_secrets,
         "rate_limit": _limit(spec.rate_limit),
         "sinks": [sink.model_dump() for sink in spec.sinks],
+        "files": [file.model_dump() for file in spec.files],
     }
     message: dict[str, object] = {"path": target.path, "options": options}
     if target.secrets:

@@ -25,6 +25,7 @@ __all__ = [
     "needs_restart",
     "run_digest",
     "settings_after_reload",
+    "whole_digest",
 ]
 
 
@@ -90,6 +91,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "required_for_system": _live("holds from the fleet's next start"),
     "depends_on": _live("looked at from now on"),
     "target": _restart("decides where it runs"),
+    "start": _live("asked while a run starts"),
     "restart": _live("asked when the run ends"),
     "stop": _live("followed by the next stop"),
     "probes": _live("checked so from now on"),
@@ -113,6 +115,7 @@ SERVICE_FIELDS: Mapping[str, FieldClass] = {
     "replica": _live("told to the next run"),
     "on_secret_change": _live("asked when a secret changes"),
     "protected": _live("told to whoever asks"),
+    "supervisor": _live("told to supervisord's clients from now on"),
 }
 """Every field of a service. A running process knows nothing of a live one."""
 
@@ -133,6 +136,9 @@ SETTING_FIELDS: Mapping[str, FieldClass] = {
     "watch_config": _live("watched so from now on"),
     "watch_debounce": _live("watched so from now on"),
     "mcp": _live("asked for by the gateway"),
+    "supervisor": _next_up("its sockets are open"),
+    "exit_when": _live("asked when a service ends"),
+    "console": _live("told to the logger"),
 }
 """Every setting of the fleet."""
 
@@ -198,6 +204,18 @@ def run_digest(spec: ServiceSpec) -> str:
     return digest
 
 
+def whole_digest(spec: ServiceSpec) -> str:
+    """Return 12 hex digits that differ between any two specs that are not equal; remembered likewise."""
+    key = id(spec)
+    known = _WHOLE_DIGESTS.get(key)
+    if known is not None and known[0]() is spec:
+        return known[1]
+    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+    digest = hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+    _WHOLE_DIGESTS[key] = weakref.ref(spec, lambda _: _WHOLE_DIGESTS.pop(key, None)), digest
+    return digest
+
+
 def _digest_of(spec: ServiceSpec) -> str:
     live = {name for name in type(spec).model_fields if class_of(name).when is When.LIVE}
     fields = spec.model_dump(mode="json", exclude=live)
@@ -206,3 +224,4 @@ def _digest_of(spec: ServiceSpec) -> str:
 
 _DIGESTS: dict[int, tuple[weakref.ref[ServiceSpec], str]] = {}
 """By identity, since a spec holds mappings and has no hash. A copy of a spec is another spec."""
+_WHOLE_DIGESTS: dict[int, tuple[weakref.ref[ServiceSpec], str]] = {}

@@ -6,7 +6,7 @@ says which. `lifecycle` has the table.
 
 from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.rules.inputs import Input, RunNow
-from orchestra_supervisor.rules.moves import Step, begin, end, make_room
+from orchestra_supervisor.rules.moves import Step, begin, end, enter_running, make_room
 from orchestra_supervisor.rules.planning import Kept, admit, keep_time
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 
@@ -60,8 +60,15 @@ def due_while_up(service: Service, event: Input, now: Moment) -> Step:
     """Look at the schedule, and end a run that is not ready in time."""
     del event
     taken = _take_on(keep_time(service, now), now)
-    late = _out_of_time(taken.service, now)
-    return Step(late.service, (*taken.effects, *late.effects))
+    lasted = _lasted(taken.service, now)
+    late = _out_of_time(lasted.service, now)
+    return Step(late.service, (*taken.effects, *lasted.effects, *late.effects))
+
+
+def _lasted(service: Service, now: Moment) -> Step:
+    """Count a run as started that has lasted as long as it had to."""
+    at = service.started_at
+    return Step(service) if at is None or at > now.mono else enter_running(service, now)
 
 
 def _out_of_time(service: Service, now: Moment) -> Step:

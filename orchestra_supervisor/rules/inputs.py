@@ -35,6 +35,7 @@ __all__ = [
     "Stop",
     "StopRun",
     "Stuck",
+    "Took",
     "Unlisten",
     "Used",
 ]
@@ -193,6 +194,8 @@ class Gone:
     """Nothing of the run is left."""
 
     run: str
+    next: str = ""
+    """Id of the run that the keeper has started after it, by a standing order; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +280,15 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Took:
+    """A run that the keeper has started by a standing order is the service's own from here on."""
+
+    run: str
+    before: str
+    """The one that it follows."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopRun:
     """Order the keeper to carry out the stop sequence of the spec on the run."""
 
@@ -309,4 +321,4 @@ class Emit:
     data: tuple[tuple[str, object], ...] = ()
 
 
-Effect = Spawn | StopRun | Ack | Listen | Unlisten | Emit
+Effect = Spawn | Took | StopRun | Ack | Listen | Unlisten | Emit

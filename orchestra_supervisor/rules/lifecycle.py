@@ -65,6 +65,7 @@ from orchestra_supervisor.rules.moves import (
     enter,
     enter_running,
     settle_down,
+    take,
 )
 from orchestra_supervisor.rules.notified import called, listen_failed, notified
 from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
@@ -127,6 +128,7 @@ def _start_from_rest(service: Service, event: Input, now: Moment) -> Step:
         desired=Desired.UP,
         down_reason=DownReason.NONE,
         attempts=0,
+        failed_starts=0,
         recent=(),
         next_start=None,
         called=True,
@@ -141,7 +143,7 @@ def _start_while_stopping(service: Service, event: Input, now: Moment) -> Step:
     # Also where policy would decide: whoever asks for it now wants it up, whatever policy says of the run.
     ending = replace(service.ending, then=Then.AGAIN, failed=False)
     service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=ending)
-    return Step(replace(service, attempts=0, recent=(), next_start=None))
+    return Step(replace(service, attempts=0, failed_starts=0, recent=(), next_start=None))
 
 
 def _start_while_up(service: Service, event: Input, now: Moment) -> Step:
@@ -178,7 +180,8 @@ def _stop_while_stopping(service: Service, event: Input, now: Moment) -> Step:
 
 def _restart_while_up(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Restart)
-    service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, attempts=0, recent=())
+    service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE)
+    service = replace(service, attempts=0, failed_starts=0, recent=())
     return end(service, Ending(Then.AGAIN, event.why or "restarting", after=event.after), now)
 
 
@@ -187,7 +190,7 @@ def _restart_while_stopping(service: Service, event: Input, now: Moment) -> Step
     assert service.ending is not None
     ending = replace(service.ending, then=Then.AGAIN, failed=False)
     service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=ending)
-    return Step(replace(service, attempts=0, recent=(), next_start=None))
+    return Step(replace(service, attempts=0, failed_starts=0, recent=(), next_start=None))
 
 
 def _restart_from_rest(service: Service, event: Input, now: Moment) -> Step:
@@ -240,8 +243,10 @@ def _spawned(service: Service, event: Input, now: Moment) -> Step:
     run = replace(run, pid=event.pid, ordered_mono=event.started_mono, ordered_wall=event.started_wall)
     service = replace(service, run=run)
     emit = Emit("service.spawned", f"pid {event.pid}", (("pid", event.pid),))
-    if service.state is State.STOPPING or service.spec.probes.startup is not None or service.spec.notify:
+    if service.state is State.STOPPING or service.spec.says_started:
         return Step(service, (emit,))
+    if service.spec.start is not None and service.spec.start.after > 0:
+        return Step(service, (emit,))  # until it has lasted that long
     after = enter_running(service, now)
     return Step(after.service, (emit, *after.effects))
 
@@ -291,6 +296,9 @@ def _gone(service: Service, event: Input, now: Moment) -> Step:
     failed = service.ending is not None and service.ending.failed
     success = service.exit is not None and service.exit.success and not failed
     lasted = max(0.0, (run.ended_mono or now.mono) - run.ordered_mono)
+    if event.next:
+        taken = take(service, now, event.next, lasted=lasted, success=success)
+        return Step(taken.service, (*taken.effects, Ack(event.run)))
     after = after_run(service, now, lasted=lasted, success=success)
     return Step(after.service, (*after.effects, Ack(event.run)))
 

@@ -5,12 +5,12 @@ The rules in `lifecycle` choose among these; each keeps the promises that go wit
 
 from dataclasses import dataclass, replace
 
-from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.spec import ServiceSpec, StartSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diff import run_digest
-from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Unlisten
+from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Took, Unlisten
 from orchestra_supervisor.rules.planning import REPLACED, finish, next_up, with_plan
-from orchestra_supervisor.rules.restart import GiveUp, decide_restart, wants_restart
+from orchestra_supervisor.rules.restart import GiveUp, decide_restart, retry_delay, wants_restart
 from orchestra_supervisor.rules.schedule import first_text, next_time_of_day
 from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then
 
@@ -26,6 +26,7 @@ __all__ = [
     "make_room",
     "ready",
     "settle_down",
+    "take",
 ]
 
 
@@ -127,6 +128,7 @@ def settle_down(service: Service, now: Moment) -> Step:
 def enter_running(service: Service, now: Moment) -> Step:
     """Enter `running`, or `ready` at once where nothing has to be shown first."""
     assert service.run is not None
+    service = replace(service, run=replace(service.run, was_started=True), failed_starts=0)
     if service.spec.probes.readiness is not None or service.spec.kind is not Kind.DAEMON:
         return Step(enter(service, State.RUNNING, "running", now))
     return Step(enter(ready(service, now), State.READY, "ready", now))
@@ -178,6 +180,33 @@ def begin_after(spec: ServiceSpec, run: str, now: Moment) -> Service:
     return enter(service, State.STOPPING, why, now)
 
 
+def take(service: Service, now: Moment, run_id: str, *, lasted: float, success: bool) -> Step:
+    """Take over the run that began by a standing order when the last one was over.
+
+    It is there, whatever would be decided now: what has been said meanwhile is applied to it.
+    """
+    assert service.run is not None
+    ending, before = service.ending, service.run
+    run = Run(id=run_id, ordered_mono=now.mono, ordered_wall=now.wall, digest=before.digest)
+    took = Took(run_id, before.id)
+    if service.state is State.STOPPING:
+        return Step(replace(service, run=run), (took, StopRun(run_id)))
+    begun = enter(replace(service, run=run), State.STARTING, "starting", now)
+    if ending is not None:
+        return Step(begun, (took,))  # it waits for its dependents, as the one before did
+    after = after_run(service, replace(now, run_id=run_id), lasted=lasted, success=success)
+    if after.service.run is not None:
+        others = tuple(effect for effect in after.effects if not isinstance(effect, Spawn))
+        return Step(replace(after.service, run=run), (took, *others))
+    # The order was taken back, and that came too late.
+    if service.unmet:
+        ending = Ending(Then.AGAIN, _waiting_reason(service.unmet))
+    else:
+        ending = Ending(Then.POLICY, after.service.reason, failed=True)
+    stopped = end(begun, ending, now)
+    return Step(stopped.service, (took, *stopped.effects))
+
+
 def after_run(service: Service, now: Moment, *, lasted: float, success: bool) -> Step:
     """Decide what follows a run that is over."""
     assert service.run is not None
@@ -193,6 +222,9 @@ def after_run(service: Service, now: Moment, *, lasted: float, success: bool) ->
         return begin(replace(service, next_start=None), now)
     if ending is not None and ending.then is Then.AGAIN:
         return begin(replace(service, restarts=service.restarts + 1, next_start=None), now, ending.why)
+    start = service.spec.start
+    if start is not None and not run.was_started:
+        return _after_failed_start(start, service, run, now, lasted=lasted, why=why)
     if not wants_restart(service.spec.restart, service.spec.kind, success=success):
         service = finish(service, now, run=run, lasted=lasted, success=success, text=why)
         return _after_all(service, State.COMPLETED if success else State.FAILED, why, now)
@@ -215,3 +247,22 @@ def after_run(service: Service, now: Moment, *, lasted: float, success: bool) ->
         return begin(service, now, f"restarting after {why}")
     service = replace(service, next_start=now.mono + verdict.delay)
     return Step(enter(service, State.BACKOFF, why, now))
+
+
+def _after_failed_start(
+    start: StartSpec, service: Service, run: Run, now: Moment, *, lasted: float, why: str
+) -> Step:
+    """Try a start again that ended before it counted as one, however it ended, or give up."""
+    failed = service.failed_starts + 1
+    service = replace(service, failed_starts=failed)
+    delay = retry_delay(start, failed)
+    text = f"{why}, before it had lasted {start.after:g} s" if start.after else why
+    if delay is None:
+        text = f"{text}; given up after {failed} {'start' if failed == 1 else 'starts'}"
+        service = finish(service, now, run=run, lasted=lasted, success=False, text=text)
+        return _after_all(service, State.FAILED, text, now)
+    service = replace(service, restarts=service.restarts + 1)
+    if delay <= 0:
+        return begin(service, now, f"trying again after {text}")
+    service = replace(service, next_start=now.mono + delay)
+    return Step(enter(service, State.BACKOFF, text, now))

@@ -48,7 +48,7 @@ def next_up(service: Service) -> Service:
     if plan is None or plan.current is not None or not plan.waiting:
         return service
     plan = replace(plan, current=plan.waiting[0], waiting=plan.waiting[1:])
-    return replace(service, plan=plan, attempts=0, recent=())
+    return replace(service, plan=plan, attempts=0, failed_starts=0, recent=())
 
 
 def finish(

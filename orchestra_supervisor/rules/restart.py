@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from orchestra_supervisor.model.spec import BackoffSpec, RestartSpec
+from orchestra_supervisor.model.spec import BackoffSpec, RestartSpec, StartSpec
 from orchestra_supervisor.model.states import Kind
 
-__all__ = ["Again", "GiveUp", "backoff_delay", "decide_restart", "is_success", "wants_restart"]
+__all__ = ["Again", "GiveUp", "backoff_delay", "decide_restart", "is_success", "retry_delay", "wants_restart"]
 
 _RUN_ID_DIGITS = 12
 
@@ -96,3 +96,15 @@ def decide_restart(
     if spec.max_restarts is None:
         kept = ()  # nothing counts them, so nothing need remember them
     return Again(backoff_delay(spec.backoff, attempts, seed), attempts + 1, kept)
+
+
+def retry_delay(spec: StartSpec, failed: int) -> float | None:
+    """Return seconds to wait after a start that failed, or None: it is not tried again.
+
+    Args:
+        spec: What a start is.
+        failed: Starts that have failed in a row, this one included.
+    """
+    if spec.retries is not None and failed > spec.retries:
+        return None
+    return spec.delay * failed

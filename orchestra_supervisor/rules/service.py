@@ -51,6 +51,8 @@ class Run:
     leader_ended: bool = False
     ended_mono: float = 0.0
     was_ready: bool = False
+    was_started: bool = False
+    """It has been more than starting."""
     main_pid: int | None = None
     """The process that it has named its main one, where that is not the leader."""
     extended_until: float | None = None
@@ -109,6 +111,8 @@ class Service:
     """Runs that followed another, by policy or by hand, since the fleet started."""
     attempts: int = 0
     """Restarts by policy since the last stable spell: the exponent of the backoff."""
+    failed_starts: int = 0
+    """Starts in a row that ended before they counted as started, where the spec says when one does."""
     recent: tuple[float, ...] = ()
     """Instants of restarts by policy within the restart window."""
     exit: ExitReport | None = None
@@ -152,6 +156,16 @@ class Service:
     def is_current(self, run: str) -> bool:
         """Return whether a run id is that of the present run; news of any other is stale."""
         return self.run is not None and self.run.id == run
+
+    @property
+    def started_at(self) -> float | None:
+        """Instant from which the present run counts as started because it has lasted, or None."""
+        run, start = self.run, self.spec.start
+        if run is None or run.pid is None or run.leader_ended or self.ending is not None:
+            return None
+        if self.state is not State.STARTING or start is None or self.spec.says_started:
+            return None
+        return run.ordered_mono + start.after
 
     @property
     def startup_deadline(self) -> float | None:
@@ -200,6 +214,7 @@ class Service:
         look = self.look if self.plan is not None and self.desired is Desired.UP else None
         instants = (
             self.begin_at,
+            self.started_at,
             self.startup_deadline,
             self.watchdog_deadline,
             self.recycle_deadline,
@@ -218,6 +233,7 @@ _NOTE_FIELDS = (
     "since_wall",
     "restarts",
     "attempts",
+    "failed_starts",
     "recent",
     "next_start",
     "refresh",
@@ -260,6 +276,7 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
             ending=_ending(ending) if ending else None,
             restarts=int(held["restarts"]),
             attempts=int(held["attempts"]),
+            failed_starts=int(held.get("failed_starts", 0)),
             recent=tuple(float(at) for at in held["recent"]),
             exit=ExitReport(**ended) if ended else None,
             next_start=None if held["next_start"] is None else float(held["next_start"]),
@@ -309,6 +326,7 @@ def to_report(service: Service, moment: Moment, by_group: Collection[str] = ()) 
         run=run.id if run else None,
         started=run.ordered_wall if run and run.pid else None,
         restarts=service.restarts,
+        failed_starts=service.failed_starts,
         exit=service.exit,
         port=spec.port,
         url=spec.url,

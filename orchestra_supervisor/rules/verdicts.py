@@ -93,7 +93,9 @@ def unprobed(service: Service, now: Moment) -> Step:
     run, probes = service.run, service.spec.probes
     if run is None or run.pid is None or run.leader_ended:
         return Step(service)
-    is_starting = service.state is State.STARTING
+    is_starting, lasted_at = service.state is State.STARTING, service.started_at
+    if lasted_at is not None and lasted_at > now.mono:
+        return Step(service)
     awaited = (probes.startup or service.spec.notify or None) if is_starting else probes.readiness
     if awaited is None and service.state in {State.STARTING, State.RUNNING, State.UNHEALTHY}:
         after = enter_running(replace(service, probe_error=""), now)

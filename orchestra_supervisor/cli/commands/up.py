@@ -41,6 +41,11 @@ def configure(parser: CommandParser) -> None:
         help="how long to watch the start before going on (default: 60)",
     )
     parser.option(
+        "--logs",
+        choices=("off", "raw", "prefix", "json"),
+        help="with --exec: what the services write goes to our output, too (default: `settings.console`)",
+    )
+    parser.option(
         "--exec", action="store_true", dest="is_exec", help="become the keeper: for systemd and containers"
     )
 
@@ -49,11 +54,16 @@ def run(options: Namespace) -> int:
     """Start a fleet; see docs/cli.md for the exit statuses of its forms."""
     if options.is_exec and options.detach:
         raise UsageError("--exec and --detach exclude each other", "--exec stays where it is, as the keeper")
+    if options.logs and not options.is_exec:
+        raise UsageError(
+            "--logs is for --exec", "without it the logs are shown as `orchestra logs` shows them"
+        )
     files = find_config_files(options.config, Path.cwd())
     home = choose_home(options.home, os.environ, files)
     prepare_home(home)
     lock_fd = acquire_lock(home)
-    plan = Plan(home, files, split_names(options.only))
+    console = (options.logs or "auto") if options.is_exec else ""
+    plan = Plan(home, files, split_names(options.only), console)
     screen = Screen(Terminal(sys.stderr, os.environ))
     screen.show([("checking the configuration", "checking the configuration")])
     status = _check(plan, screen)

@@ -92,8 +92,10 @@ class KeeperStandIn:
         prefix: tuple[str, ...] = (),
         interpreter: tuple[str, ...] = PYTHON,
         nofile: int = 0,
+        stdout: int | None = None,
     ) -> None:
         self.home = home
+        self._stdout = stdout
         self.streams: list[Stream] = []
         self.events: list[Message] = []
         self._prefix = (*prefix, *interpreter)
@@ -124,6 +126,7 @@ class KeeperStandIn:
                 env={"ORCHESTRA_KEEPER_FD": str(theirs.fileno()), "ORCHESTRA_HOME": str(self.home)},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=self._stdout,
                 stderr=stderr,
             )
         theirs.close()

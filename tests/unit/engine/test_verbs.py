@@ -129,7 +129,7 @@ async def test_a_required_service_that_cannot_start_takes_the_fleet_down_with_st
 
 async def test_the_exit_status_of_a_failed_fleet_outlives_the_daemon() -> None:
     keeper = FakeKeeper()
-    keeper.notes["fleet:"] = "failed"
+    keeper.notes["fleet:"] = {"exit": 1}
     async with running(fleet_of(one("db")), keeper=keeper, snapshot=keeper.snapshot(shutdown=True)):
         assert ("quit", 1) in keeper.orders
 

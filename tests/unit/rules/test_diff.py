@@ -12,10 +12,12 @@ from orchestra_supervisor.model.spec import (
     RestartSpec,
     RlimitSpec,
     ServiceSpec,
+    StartSpec,
     StopSpec,
     TargetSpec,
 )
 from orchestra_supervisor.model.states import Kind
+from orchestra_supervisor.model.supervisord import SupervisorName
 from orchestra_supervisor.model.watch import WatchSpec
 from orchestra_supervisor.rules.diff import (
     SERVICE_FIELDS,
@@ -50,6 +52,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "required_for_system": (True, False),
     "depends_on": ({"c": DependencySpec()}, False),
     "target": (TargetSpec(name="container"), True),
+    "start": (StartSpec(after=5), False),
     "restart": (RestartSpec(policy="never"), False),
     "stop": (StopSpec(steps=()), False),
     "probes": (ProbeSet(readiness=PROBE), False),
@@ -74,6 +77,7 @@ OTHER: dict[str, tuple[object, bool]] = {
     "watch": (WatchSpec(paths=("src",)), False),
     "on_secret_change": (SecretChangeSpec(action="restart"), False),
     "protected": (True, False),
+    "supervisor": (SupervisorName(group="g", process="p"), False),
 }
 
 

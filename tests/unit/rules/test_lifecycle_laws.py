@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from orchestra_supervisor.model.errors import IllegalTransition
 from orchestra_supervisor.model.schedule import ScheduleSpec
-from orchestra_supervisor.model.spec import BackoffSpec, DependencySpec, ProbeSet, RestartSpec, ServiceSpec
+from orchestra_supervisor.model.spec import (
+    BackoffSpec,
+    DependencySpec,
+    ProbeSet,
+    RestartSpec,
+    ServiceSpec,
+    StartSpec,
+)
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diagram import explore
 from orchestra_supervisor.rules.graph import LEAVING
@@ -57,6 +64,7 @@ def specs(draw: st.DrawFn) -> ServiceSpec:
         probed=probed if kind is Kind.DAEMON else "",
         startup_timeout=draw(st.sampled_from([0.0, 3.0, 60.0])),
         start_delay=draw(st.sampled_from([0.0, 0.0, 2.0])),
+        start=draw(st.sampled_from([None, StartSpec(after=0.0), StartSpec(after=4.0, retries=1)])),
         restart=RestartSpec(
             policy=draw(st.sampled_from(["always", "on-failure", "never"])),
             max_restarts=draw(st.sampled_from([None, 0, 1, 3])),
@@ -100,6 +108,7 @@ def anything(draw: st.DrawFn, service: Service, at: float) -> Input:
         exited,
         Gone(run),
         Hung(run, "does not answer"),
+        Gone(run, f"a-{draw(st.integers(0, 2**40)):012x}"),
         Stuck(run, (1, 2)),
         Due(),
         probed,
