@@ -16,6 +16,7 @@ __all__ = [
     "Emit",
     "Exited",
     "Gone",
+    "Hung",
     "Input",
     "Listen",
     "ListenFailed",
@@ -198,6 +199,14 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Hung:
+    """Somebody who talks with the run has found that it does not answer any more."""
+
+    run: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """SIGKILL was sent and these processes are still there."""
 
@@ -251,6 +260,7 @@ Input = (
     | ListenFailed
     | Exited
     | Gone
+    | Hung
     | Stuck
     | Due
     | Probed

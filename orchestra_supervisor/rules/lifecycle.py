@@ -40,6 +40,7 @@ from orchestra_supervisor.rules.inputs import (
     Emit,
     Exited,
     Gone,
+    Hung,
     Input,
     ListenFailed,
     Notified,
@@ -71,7 +72,7 @@ from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 from orchestra_supervisor.rules.usage import used
-from orchestra_supervisor.rules.verdicts import probe_saw, probed, unprobed
+from orchestra_supervisor.rules.verdicts import hung, probe_saw, probed, unprobed
 
 __all__ = ["TABLE", "step"]
 
@@ -371,6 +372,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     Called: _row((_WAITING, called), ((*_REST, *_BACKOFF, *_WITH_RUN), _ignore)),
     ListenFailed: _row((_WAITING, listen_failed), ((*_REST, *_BACKOFF, *_WITH_RUN), _ignore)),
     Used: _row((_UP, used), ((*_NO_RUN, *_STOPPING), _ignore)),
+    Hung: _row((_UP, hung), ((*_NO_RUN, *_STOPPING), _ignore)),
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
     Due: _row((_NO_RUN, due_without_run), (_UP, due_while_up), (_STOPPING, due_while_stopping)),
     Probed: _row((_UP, probed), ((*_NO_RUN, *_STOPPING), _ignore)),
