@@ -26,6 +26,7 @@ from orchestra_supervisor.gateway.messages import Json
 
 __all__ = ["HttpLink", "header_value"]
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """What stands in the header `Mcp-Name`, by method."""
 _POSTS = 256  # notifications that may wait
@@ -259,4 +260,4 @@ class HttpLink:
 
 
 def _encoded(message: Json) -> bytes:
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return _ENCODER.encode(message).encode("ascii")

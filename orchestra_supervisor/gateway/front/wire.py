@@ -37,6 +37,9 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # json.loads would make one for each message
+
+
 def decode(data: bytes | bytearray) -> object:
     """Parse one JSON text.
 
@@ -44,7 +47,7 @@ def decode(data: bytes | bytearray) -> object:
         RpcError: PARSE_ERROR, it is not JSON.
     """
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        return _DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise RpcError(PARSE_ERROR, f"the message is not JSON: {error}") from error
 
