@@ -33,7 +33,8 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def __init__(self, home: Path) -> None:
         self.settings: dict[str, Any] = {"http": None, "auth": "token", "idle_stop": 0}
         self.asked: list[str] = []
-        self.followers: list[Any] = []
+        self.followers: dict[Any, str] = {}
+        """Those who follow events now, and of which kind."""
         self.ready = threading.Condition()
         super().__init__(str(home / "control.sock"), _Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -41,16 +42,20 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def reload(self, **settings: Any) -> None:
         self.settings |= settings
         with self.ready:
-            assert self.ready.wait_for(lambda: self.followers, DEADLINE)
-        for out in self.followers:
-            out.write(b'id: 7\nevent: config.reloaded\ndata: {"kind": "config.reloaded"}\n\n')
-            out.flush()
+            assert self.ready.wait_for(lambda: self._those_who_hear("config."), DEADLINE)
+            for out in self._those_who_hear("config."):
+                out.write(b'id: 7\nevent: config.reloaded\ndata: {"kind": "config.reloaded"}\n\n')
+                out.flush()
+
+    def _those_who_hear(self, kind: str) -> list[Any]:
+        return [out for out, path in self.followers.items() if path.endswith(f"kind={kind}")]
 
     def end(self) -> None:
         self.shutdown()
         self.server_close()
-        for out in self.followers:
-            out.close()
+        with self.ready:
+            for out in self.followers:
+                out.close()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -65,13 +70,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.flush()
             with daemon.ready:
-                daemon.followers.append(self.wfile)
+                daemon.followers[self.wfile] = self.path
                 daemon.ready.notify_all()
-            self.rfile.read()  # until the gateway leaves
+            try:
+                self.rfile.read()  # until the gateway leaves
+            finally:
+                with daemon.ready:
+                    del daemon.followers[self.wfile]
             return
         answers = {
             "/v1/mcp": {"settings": daemon.settings, "backends": []},
             "/v1/health": {"ok": True, "pid": os.getpid()},
+            "/v1/status": {"daemon": {}, "services": []},
         }
         body = json.dumps(
             answers.get(self.path, {"error": {"code": "x", "message": "no", "hint": "no"}})
