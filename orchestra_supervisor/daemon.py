@@ -29,6 +29,7 @@ from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
+from orchestra_supervisor.engine.listeners import ListenerDesk
 from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plugins import PluginDesk
@@ -58,6 +59,7 @@ from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.surfaces.agent_api import agent_routes
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
+from orchestra_supervisor.surfaces.listeners_api import listener_routes
 from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from orchestra_supervisor.surfaces.serve import serve_unix
 from orchestra_supervisor.surfaces.talk import log_to_stderr, say
@@ -94,6 +96,7 @@ class Daemon:
         self._started = self._clock.wall()
         self._plugins = PluginDesk(self._bus)
         self._gateway = GatewayDesk(self._home.path, place_socket, os.environ)
+        self._listeners = ListenerDesk(self._home.path)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
@@ -173,7 +176,8 @@ class Daemon:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             await tasks.start(self._plugins.run, fleet.settings)
-            self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
+            data: dict[str, object] = {"pid": os.getpid(), "fresh": self._is_fresh}
+            self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data=data)
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
             self._tell(fleet)
@@ -200,7 +204,8 @@ class Daemon:
         supervisor = control.supervisor
         checks = AskedChecks(supervisor, self._plugins.checks.run, launcher.log_path, self._clock)
         room = AgentRoom(control, checks, reloader.reload, self._snapshot.keeper_pid)
-        more = mcp_routes(control, self._plugins.secrets.resolve, beside=agent_routes(room))
+        beside = listener_routes(control, launcher.log_path, self._snapshot.started_wall, agent_routes(room))
+        more = mcp_routes(control, self._plugins.secrets.resolve, beside=beside)
         describe = partial(self._describe, supervisor, log_directory)
         reports = self._plugins.host.reports
         return make_app(ApiContext(control, VERSION, describe, launcher.log_path, reports, more))
@@ -224,7 +229,7 @@ class Daemon:
             return await self._load()
         applied = self._home.applied_fleet()
         if applied is not None:
-            return self._gateway.adopt(applied)
+            return self._listeners.adopt(self._gateway.adopt(applied))
         # Better the files as they are now than services that nobody supervises.
         fleet = await self._load()
         text = "the fleet as it was applied cannot be read; going on with the configuration files"
@@ -245,7 +250,7 @@ class Daemon:
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle and not result.errors:  # errors have a place and are told first
             raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
-        return replace(result, fleet=self._gateway.equip(result.fleet))
+        return replace(result, fleet=self._listeners.equip(self._gateway.equip(result.fleet)))
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""

@@ -219,11 +219,20 @@ class Reloader:
         self._verbs.check_open()
         self._files.apply(self._supervisor.roller.written(fleet))
         plan = self._verbs.reload(fleet, down)
+        self._tell_changed(plan)
         self._configure(old, fleet)
         await self._supervisor.commit()
         applied, self._applied = self._applied, anyio.Event()
         applied.set()
         return plan
+
+    def _tell_changed(self, plan: ReloadPlan) -> None:
+        """Say who comes and who goes, before anything follows of it."""
+        added, removed = plan.names(Action.ADD), plan.names(Action.REMOVE)
+        if added or removed:
+            words = f"{len(added)} services come, {len(removed)} go"
+            data: dict[str, object] = {"added": list(added), "removed": list(removed)}
+            self._bus.publish("fleet.changed", words, data=data)
 
     def _configure(self, old: Fleet, new: Fleet) -> None:
         """Let the logger and the keeper have what changes for runs that go on."""

@@ -49,6 +49,7 @@ from orchestra_supervisor.rules.inputs import (
     ListenFailed,
     Stop,
 )
+from orchestra_supervisor.rules.listening import stop_after
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
 
@@ -313,8 +314,9 @@ class Supervisor:
         self._keeper.shutdown()
         self.roller.abandon()
         self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
+        waits = stop_after(self.core.services)
         for name in sorted(self.core.services, key=lambda name: -self._carrier.ranks.get(name, 0)):
-            after = self.core.dependents(name)
+            after = (*self.core.dependents(name), *waits.get(name, ()))
             self.core.post(name, Stop(DownReason.SHUTDOWN, "the fleet goes down", after))
         self.core.wake()
 
@@ -334,6 +336,7 @@ class Supervisor:
         self._carrier.forget(name)
         self._plans.forget(name)
         self.standing.forget(name)
+        self._bus.publish("service.removed", "no longer configured", service=name)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services
