@@ -144,7 +144,16 @@ class Daemon:
         rotation = Rotation(supervisor, verbs, self._keeper, ledger, self._plugins.secrets, self._bus)
         self._plugins.on_changed = rotation.tell
         go_over = self._plugins.apply
-        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake, go_over)
+        files = Files(
+            self._read,
+            self._apply,
+            self._tell,
+            self._down,
+            launcher,
+            meter.wake,
+            go_over,
+            self._listeners.equip,
+        )
         reloader = Reloader(
             supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
         )

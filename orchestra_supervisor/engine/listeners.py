@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from orchestra_supervisor.model.spec import BackoffSpec, Fleet, RestartSpec, ServiceSpec, StopSpec, StopStep
-from orchestra_supervisor.rules.listening import LISTENERS, is_listener
+from orchestra_supervisor.model.supervisord import LISTENERS
+from orchestra_supervisor.rules.listening import is_listener
 
 __all__ = ["ListenerDesk"]
 

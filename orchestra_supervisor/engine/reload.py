@@ -37,6 +37,7 @@ class Files:
         launcher: Knows where logs go, and what becomes of them.
         on_applied: Called once a fleet is applied, for what looks at its settings.
         go_over: Goes over to what the settings say of plugins; it takes its time.
+        equip: Adds to a fleet what its services need of ours.
     """
 
     load: Callable[[tuple[Path, ...], Mapping[str, GroupSpec]], Awaitable[LoadResult]]
@@ -46,6 +47,7 @@ class Files:
     launcher: Launcher
     on_applied: Callable[[], None]
     go_over: Callable[[FleetSettings], Awaitable[None]]
+    equip: Callable[[Fleet], Fleet] = lambda fleet: fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Reloader:
             if old.coming:
                 hint = "wait for the rolling update to end: orchestra events --kind roll"
                 raise ConflictError("the fleet is being changed otherwise", hint=hint)
-            new = self._verbs.stage(make(old))
+            new = self._verbs.stage(self._files.equip(make(old)))
             plan = await self._take(new, self._files.down(new))
             self._files.tell(new)
         await self._verbs.forget_removed(plan.names(Action.REMOVE))

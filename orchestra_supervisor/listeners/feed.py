@@ -111,7 +111,7 @@ class EventFeed:
         except OSError:
             self._socket.close()
             raise
-        self._socket.setblocking(False)  # the socket takes it by position only
+        self._socket.settimeout(0)
 
     def fileno(self) -> int:
         """Return the descriptor of the connection."""

@@ -186,7 +186,8 @@ class Pools:
         # The length is that of the text, as supervisord has it: listeners read text.
         head = (
             f"ver:3.0 server:{self.identifier} serial:{event.serial} pool:{pool.spec.name} "
-            f"poolserial:{event.pool_serials[pool.spec.name]} eventname:{event.name} len:{len(event.payload)}\n"
+            f"poolserial:{event.pool_serials[pool.spec.name]} eventname:{event.name} "
+            f"len:{len(event.payload)}\n"
         )
         return (head + event.payload).encode("utf-8", "surrogateescape")
 

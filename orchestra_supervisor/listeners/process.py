@@ -11,17 +11,15 @@ import selectors
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from orchestra_supervisor.control_client import ControlClient, ControlError, rows
 from orchestra_supervisor.listeners.catalog import Happening
 from orchestra_supervisor.listeners.clock import wall
-from orchestra_supervisor.listeners.directory import Directory, parse_directory
-from orchestra_supervisor.listeners.feed import EventFeed, FeedLost
+from orchestra_supervisor.listeners.directory import Directory
 from orchestra_supervisor.listeners.links import Links
 from orchestra_supervisor.listeners.memory import Memory
+from orchestra_supervisor.listeners.news import STARTED, News, added_by, data_of, seq_of
 from orchestra_supervisor.listeners.pools import Pools
 from orchestra_supervisor.listeners.protocol import ListenerState
 from orchestra_supervisor.listeners.scene import Scene, dump_scene, load_scene
@@ -33,17 +31,10 @@ __all__ = ["Listening", "say"]
 
 Json = dict[str, object]
 
-_RETRY = 0.05  # seconds between attempts to reach a daemon that is away
-_SILENCE = (
-    60.0  # seconds without a byte, of which the daemon sends some every 15 s, after which it is asked anew
-)
-_ANSWER = 5.0  # seconds for an answer of the daemon
 _LOOK = 0.1  # seconds between looks at logs
 _CLOSE_LOOK = 0.02  # likewise while something waits for them
 _HOLD = 0.3  # seconds that the end of a process waits for its last output
-_STARTS = 50  # newest starts of daemons that are looked at
-_CHANGES = 200  # likewise changes of the fleet
-_NEWS_OF_FLEET = frozenset({"config.reloaded", "fleet.changed", "daemon.started"})
+_NEWS_OF_FLEET = frozenset({"config.reloaded", "fleet.changed", STARTED})
 _LOG_EVENTS = (
     "PROCESS_LOG_STDOUT",
     "PROCESS_LOG_STDERR",
@@ -62,20 +53,17 @@ class Listening:
     """
 
     def __init__(self, control: str, channel: socket.socket, memory: Memory) -> None:
-        self._control = control
-        self._client = ControlClient(control, timeout=_ANSWER, connect_wait=_ANSWER)
         self._selector = selectors.DefaultSelector()
+        self._news = News(control, self._selector, say)
         self._links = Links(self._selector, self._on_said)
         self._channel = Channel(channel)
         self._memory = memory
         self._doubted = set(memory.in_doubt())
-        self._feed: EventFeed | None = None
-        self._queue: deque[Json] = deque()
         self._fleet = 0.0
         self._scene = Scene(Pools("supervisor", say))
         self._is_dirty = True
         self._is_lost = False
-        self._next_feed = self._next_look = self._last_byte = 0.0
+        self._next_look = 0.0
         self._held_until: float | None = None
         self._unkept = ""
 
@@ -86,7 +74,7 @@ class Listening:
         while not self._is_lost:
             for key, events in self._selector.select(self._patience()):
                 cast("Callable[[int], None]", key.data)(events)
-            self._mind_feed()
+            self._scene.cursor = self._news.mind(self._scene.cursor, self._scene.mark)
             self._take_events()
             self._look_at_logs()
             self._tick()
@@ -98,10 +86,7 @@ class Listening:
 
     def _begin(self) -> None:
         """Find out where to go on."""
-        directory = self._directory()
-        while directory is None:
-            time.sleep(_RETRY)  # nothing else is to be done yet
-            directory = self._directory()
+        directory = self._news.wait_directory()
         self._fleet = directory.fleet
         held = self._memory.load(directory.fleet)
         scene: Scene | None = None
@@ -117,16 +102,16 @@ class Listening:
     def _first(self, directory: Directory) -> Scene:
         """Return the scene of a fleet that has had no listeners so far."""
         scene = Scene(Pools(directory.identifier, say))
-        starts = [row for row in self._events("daemon.started", _STARTS) if _data(row).get("fresh") is True]
-        begun = _seq(starts[-1]) if starts else 0
+        starts = [row for row in self._news.starts() if data_of(row).get("fresh") is True]
+        begun = seq_of(starts[-1]) if starts else 0
         listeners = {entry.service for entry in directory.entries if entry.is_listener}
-        changes = [row for row in self._events("fleet.changed", _CHANGES) if _seq(row) > begun]
-        came = next((row for row in changes if listeners & _added(row)), None)
+        changes = [row for row in self._news.changes() if seq_of(row) > begun]
+        came = next((row for row in changes if listeners & added_by(row)), None)
         if came is None and starts:
             scene.cursor = begun - 1
             return scene
-        scene.cursor = directory.last if came is None else _seq(came) - 1
-        added = set[str]() if came is None else _added(came)
+        scene.cursor = directory.last if came is None else seq_of(came) - 1
+        added = set[str]() if came is None else added_by(came)
         scene.pools.configure(directory.pools)
         for entry in directory.entries:
             if entry.service in added:
@@ -145,15 +130,6 @@ class Listening:
 
     # The daemon.
 
-    def _directory(self) -> Directory | None:
-        try:
-            return parse_directory(self._client.request("GET", "/v1/listeners"))
-        except ControlError:
-            return None
-        except (KeyError, TypeError, ValueError) as error:
-            say(f"the daemon's answer cannot be read: {error!r}")
-            return None
-
     def _configure(self, directory: Directory) -> None:
         scene = self._scene
         scene.pools.identifier = directory.identifier
@@ -164,69 +140,14 @@ class Listening:
         for service in list(self._links.by_service):
             self._adopt(service)
 
-    def _events(self, kind: str, limit: int) -> list[Json]:
-        try:
-            return rows(self._client.events(limit=limit, kind=kind), "events")
-        except ControlError:
-            return []
-
-    def _mind_feed(self) -> None:
-        now = time.monotonic()
-        if self._feed is not None:
-            if now > self._last_byte + _SILENCE:
-                self._close_feed()
-            return
-        if now < self._next_feed:
-            return
-        self._next_feed = now + _RETRY
-        try:
-            self._rewind()
-            self._feed = EventFeed(self._control, self._scene.cursor)
-        except (OSError, ControlError):
-            return
-        self._last_byte = now
-        self._selector.register(self._feed.fileno(), selectors.EVENT_READ, self._on_feed)
-
-    def _rewind(self) -> None:
-        """Go back to where a daemon that was killed had told of events which it did not come to keep.
-
-        The next one gives their numbers to others: all that it has told is news, from its own start on.
-        """
-        scene, mark = self._scene, self._scene.mark
-        if mark is None:
-            return
-        starts = rows(self._client.events(limit=_STARTS, kind="daemon.started"), "events")
-        places = [(_seq(row), float(cast("float", row["at"]))) for row in starts]
-        unseen = places[places.index(mark) + 1 :] if mark in places else places[-1:]
-        if unseen and unseen[0][0] <= scene.cursor:
-            scene.cursor = unseen[0][0] - 1
-
-    def _on_feed(self, _events: int) -> None:
-        if self._feed is None:
-            return
-        try:
-            events = self._feed.read()
-        except FeedLost:
-            self._close_feed()
-            return
-        self._last_byte = time.monotonic()
-        self._queue.extend(events)
-
-    def _close_feed(self) -> None:
-        if self._feed is not None:
-            self._selector.unregister(self._feed.fileno())
-            self._feed.close()
-            self._feed = None
-        self._queue.clear()  # they come again
-
     def _take_events(self) -> None:
-        while self._queue:
-            event = self._queue[0]
-            if _seq(event) > self._scene.cursor:
+        while self._news.queue:
+            event = self._news.queue[0]
+            if seq_of(event) > self._scene.cursor:
                 if self._waits(event) or not self._knows_fleet(event):
                     return
                 self._take(event)
-            self._queue.popleft()
+            self._news.queue.popleft()
 
     def _waits(self, event: Json) -> bool:
         """Return whether the end of a process waits for its last output."""
@@ -246,12 +167,12 @@ class Listening:
         """Learn what the fleet is now, where an event says that it is another; False: nobody answers."""
         if event.get("kind") not in _NEWS_OF_FLEET:
             return True
-        directory = self._directory()
+        directory = self._news.directory()
         if directory is None:
-            self._close_feed()
+            self._news.lose()
             return False
         self._configure(directory)
-        if event.get("kind") == "daemon.started" and _data(event).get("fresh") is not True:
+        if event.get("kind") == STARTED and data_of(event).get("fresh") is not True:
             here = {entry.service for entry in directory.entries}
             gone = [service for service in self._scene.translator.processes if service not in here]
             for service in gone:  # let go of while nobody told
@@ -263,13 +184,13 @@ class Listening:
 
     def _take(self, event: Json) -> None:
         scene, kind = self._scene, event.get("kind")
-        scene.cursor = _seq(event)
+        scene.cursor = seq_of(event)
         self._is_dirty = True
-        if kind == "daemon.started":
+        if kind == STARTED:
             scene.mark = (scene.cursor, float(cast("float", event["at"])))
         source = scene.sources.by_service.get(str(event.get("service", "")))
         if kind == "service.spawned" and source is not None:
-            source.began(str(event.get("run", "")), int(cast("int", _data(event).get("pid", 0))))
+            source.began(str(event.get("run", "")), int(cast("int", data_of(event).get("pid", 0))))
         self._accept(scene.translator.take(event))
 
     def _accept(self, happenings: Iterable[Happening]) -> None:
@@ -290,11 +211,9 @@ class Listening:
             self._accept(due_ticks(self._scene.slices, wall()))
 
     def _patience(self) -> float | None:
-        waits = [_SILENCE]
+        waits = [self._news.patience()]
         now = time.monotonic()
-        if self._feed is None:
-            waits.append(self._next_feed - now)
-        if self._queue:
+        if self._news.queue:
             waits.append(_CLOSE_LOOK)
         if self._scene.sources.by_service:
             waits.append(self._next_look - now)
@@ -348,15 +267,7 @@ class Listening:
             self._doubted.discard(link.run)
             pools.distrust(service)
             say(f"{service}: what it was told last is not known, it is started anew")
-            self._restart(service)
-
-    def _restart(self, service: str) -> None:
-        try:
-            self._client.restart(
-                [service], wait="none", reason="it was being spoken with by one who was killed"
-            )
-        except ControlError as error:
-            say(f"{service} cannot be started anew: {error.message}")
+            self._news.restart(service, "who spoke with it was killed")
 
     def _on_said(self, service: str) -> None:
         listener = self._scene.pools.listeners.get(service)
@@ -400,18 +311,3 @@ def say(text: str) -> None:
     """Say a line in the log of this process."""
     sys.stderr.write(f"orchestra listeners: {text}\n")
     sys.stderr.flush()
-
-
-def _data(event: Json) -> Json:
-    data = event.get("data")
-    return cast("Json", data) if isinstance(data, dict) else {}
-
-
-def _seq(event: Json) -> int:
-    seq = event.get("seq")
-    return seq if isinstance(seq, int) else 0
-
-
-def _added(event: Json) -> set[str]:
-    added = _data(event).get("added")
-    return {str(one) for one in cast("list[object]", added)} if isinstance(added, list) else set()

@@ -6,7 +6,7 @@ some of our states are one of theirs: what changes no state of theirs makes noth
 docs/event-listeners.md has the table.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,6 +24,7 @@ Json = Mapping[str, object]
 
 _WITH_TRIES = frozenset({"STARTING", "BACKOFF"})
 _WITH_PID = frozenset({"RUNNING", "STOPPING", "STOPPED"})
+_AT_REST = frozenset({"EXITED", "FATAL"})
 _UP = frozenset({"STARTING", "RUNNING"})
 
 
@@ -83,11 +84,9 @@ class Translator:
                 return [remote(str(data.get("type", "")), str(data.get("data", "")))]
             case "service.removed":
                 return self._removed(str(event.get("service", "")))
-            case _ if kind.startswith("service."):
-                known = self.processes.get(str(event.get("service", "")))
-                return [] if known is None else self._of_process(known, kind, event, data)
             case _:
-                return []
+                known, word = self.processes.get(str(event.get("service", ""))), _WORDS.get(kind)
+                return [] if known is None or word is None else word(known, event, data)
 
     # Groups.
 
@@ -109,74 +108,115 @@ class Translator:
         self.groups.remove(known.group)
         return [group_event("REMOVED", known.group)]
 
-    # Processes.
 
-    def _of_process(self, known: Known, kind: str, event: Json, data: Json) -> list[Happening]:
-        run, tries = str(event.get("run", "")), _number(data.get("tries"), known.tries)
-        match kind.removeprefix("service."):
-            case "waiting" if data.get("idle") is True:
-                return self._enter(known, "STOPPED")
-            case "waiting" | "starting" as word:
-                if word == "starting":
-                    known.run, known.pid = run, 0
-                known.tries = tries
-                return self._enter(known, "STARTING")
-            case "spawned":
-                known.run, known.pid = run, _number(data.get("pid"), 0)
-            case "running" | "ready" | "unhealthy":
-                known.pid = _number(data.get("pid"), known.pid)
-                known.tries = 0
-                return self._enter(known, "RUNNING")
-            case "stopping" if known.state in _UP:
-                return self._enter(known, "STOPPING")
-            case "exited" if not known.run or known.run == run:
-                return self._ended(known, expected=data.get("success") is True)
-            case "spawn_failed" if not known.run or known.run == run:
-                return self._ended(known, expected=False)
-            case "backoff":
-                known.tries = tries
-                return self._enter(known, "BACKOFF")
-            case "stopped":
-                return self._enter(known, "STOPPED")
-            case "completed":
-                return self._enter(known, "EXITED", expected=True)
-            case "failed" if known.state == "BACKOFF" or data.get("given_up") is not False:
-                known.tries = 0
-                return self._enter(known, "FATAL")
-            case "failed":
-                return self._enter(known, "EXITED", expected=False)
-            case _:
-                pass
+# Processes.
+
+
+def _waiting(known: Known, event: Json, data: Json) -> list[Happening]:
+    del event
+    if data.get("idle") is True:  # a periodic one, between its runs
+        return _enter(known, "STOPPED")
+    known.tries = _number(data.get("tries"), known.tries)
+    return _enter(known, "STARTING")
+
+
+def _starting(known: Known, event: Json, data: Json) -> list[Happening]:
+    known.run, known.pid = str(event.get("run", "")), 0
+    return _waiting(known, event, data)
+
+
+def _spawned(known: Known, event: Json, data: Json) -> list[Happening]:
+    known.run, known.pid = str(event.get("run", "")), _number(data.get("pid"), 0)
+    return []
+
+
+def _running(known: Known, event: Json, data: Json) -> list[Happening]:
+    del event
+    known.pid, known.tries = _number(data.get("pid"), known.pid), 0
+    return _enter(known, "RUNNING")
+
+
+def _stopping(known: Known, event: Json, data: Json) -> list[Happening]:
+    del event, data
+    # What its leader has left behind is stopped, too: that is none of supervisord's concern.
+    return _enter(known, "STOPPING") if known.state in _UP else []
+
+
+def _exited(known: Known, event: Json, data: Json) -> list[Happening]:
+    """Its leader has ended, or it never had one."""
+    if known.run and known.run != event.get("run"):
         return []
+    found: list[Happening] = []
+    match known.state:
+        case "STOPPING":
+            found = _enter(known, "STOPPED")
+        case "RUNNING":
+            found = _enter(known, "EXITED", expected=data.get("success") is True)
+        case "STARTING":
+            known.tries += 1
+            found = _enter(known, "BACKOFF")
+        case _:
+            pass
+    known.pid = 0
+    return found
 
-    def _ended(self, known: Known, *, expected: bool) -> list[Happening]:
-        """Its leader has ended, or it never had one."""
-        found: list[Happening] = []
-        match known.state:
-            case "STOPPING":
-                found = self._enter(known, "STOPPED")
-            case "RUNNING":
-                found = self._enter(known, "EXITED", expected=expected)
-            case "STARTING":
-                known.tries += 1
-                found = self._enter(known, "BACKOFF")
-            case _:
-                pass
-        known.pid = 0
-        return found
 
-    def _enter(self, known: Known, to: str, *, expected: bool = False) -> list[Happening]:
-        before, known.state = known.state, to
-        if before == to:
-            return []
-        more: list[tuple[str, int]] = []
-        if to in _WITH_TRIES:
-            more = [("tries", known.tries)]
-        elif to == "EXITED":
-            more = [("expected", int(expected)), ("pid", known.pid)]
-        elif to in _WITH_PID:
-            more = [("pid", known.pid)]
-        return [state_event(to, process=known.process, group=known.group, before=before, more=more)]
+def _backoff(known: Known, event: Json, data: Json) -> list[Happening]:
+    del event
+    known.tries = _number(data.get("tries"), known.tries)
+    return _enter(known, "BACKOFF")
+
+
+def _stopped(known: Known, event: Json, data: Json) -> list[Happening]:
+    del event, data
+    if known.state not in _AT_REST:
+        return _enter(known, "STOPPED")
+    known.state = "STOPPED"  # a word of ours: supervisord stops nothing that does not run
+    return []
+
+
+def _completed(known: Known, event: Json, data: Json) -> list[Happening]:
+    del event, data
+    return _enter(known, "EXITED", expected=True)
+
+
+def _failed(known: Known, event: Json, data: Json) -> list[Happening]:
+    del event
+    if known.state != "BACKOFF" and data.get("given_up") is False:
+        return _enter(known, "EXITED")
+    known.tries = 0
+    return _enter(known, "FATAL")
+
+
+def _enter(known: Known, to: str, *, expected: bool = False) -> list[Happening]:
+    before, known.state = known.state, to
+    if before == to:
+        return []
+    more: list[tuple[str, int]] = []
+    if to in _WITH_TRIES:
+        more = [("tries", known.tries)]
+    elif to == "EXITED":
+        more = [("expected", int(expected)), ("pid", known.pid)]
+    elif to in _WITH_PID:
+        more = [("pid", known.pid)]
+    return [state_event(to, process=known.process, group=known.group, before=before, more=more)]
+
+
+_WORDS: dict[str, Callable[[Known, Json, Json], list[Happening]]] = {
+    "service.waiting": _waiting,
+    "service.starting": _starting,
+    "service.spawned": _spawned,
+    "service.running": _running,
+    "service.ready": _running,
+    "service.unhealthy": _running,
+    "service.stopping": _stopping,
+    "service.exited": _exited,
+    "service.spawn_failed": _exited,
+    "service.backoff": _backoff,
+    "service.stopped": _stopped,
+    "service.completed": _completed,
+    "service.failed": _failed,
+}
 
 
 def _object(value: object) -> Json:

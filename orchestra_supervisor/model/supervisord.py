@@ -11,7 +11,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AuthSpec", "OutputSpec", "ServerSpec", "SupervisorName", "SupervisorSpec", "password_digest"]
+__all__ = [
+    "LISTENERS",
+    "AuthSpec",
+    "OutputSpec",
+    "ServerSpec",
+    "SupervisorName",
+    "SupervisorSpec",
+    "password_digest",
+]
+
+LISTENERS = "@listeners"
+"""The service of our own that speaks with event listeners."""
 
 _ROUNDS = 20_000  # of PBKDF2: a few milliseconds for each password that is tried
 _KNOWN = 64  # passwords that need not be worked out again

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from orchestra_supervisor.model.mcp import OWN_PREFIX
 from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import State
+from orchestra_supervisor.model.supervisord import LISTENERS
 from orchestra_supervisor.rules.graph import below
 from orchestra_supervisor.rules.restart import wants_restart
 from orchestra_supervisor.rules.service import Service
 
-__all__ = ["LISTENERS", "is_given_up", "is_listener", "stop_after"]
-
-LISTENERS = f"{OWN_PREFIX}listeners"
-"""The service of our own that speaks with event listeners."""
+__all__ = ["is_given_up", "is_listener", "stop_after"]
 
 
 def is_listener(spec: ServiceSpec) -> bool:
