@@ -24,6 +24,7 @@ from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.asked_checks import AskedChecks
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.description import describe
 from orchestra_supervisor.engine.gateway import GatewayDesk, gateway_pid
 from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
@@ -52,7 +53,6 @@ from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import Snapshot
 from orchestra_supervisor.rules.exit_policy import FleetExit
-from orchestra_supervisor.rules.fleet import tally
 from orchestra_supervisor.rules.graph import find_cycle
 from orchestra_supervisor.rules.left_down import left_down
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
@@ -215,9 +215,9 @@ class Daemon:
         room = AgentRoom(control, checks, reloader.reload, self._snapshot.keeper_pid)
         beside = listener_routes(control, launcher.log_path, self._snapshot.started_wall, agent_routes(room))
         more = mcp_routes(control, self._plugins.secrets.resolve, beside=beside)
-        describe = partial(self._describe, supervisor, log_directory)
+        about = partial(describe, supervisor, self._snapshot, self._home.path, log_directory, self._started)
         reports = self._plugins.host.reports
-        return make_app(ApiContext(control, VERSION, describe, launcher.log_path, reports, more))
+        return make_app(ApiContext(control, VERSION, about, launcher.log_path, reports, more))
 
     async def _serve(self, app: Starlette, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
         group = fleet.settings.control_group
@@ -317,27 +317,6 @@ class Daemon:
     def _note_exit(self, found: FleetExit) -> None:
         """Leave word for whoever waits for the keeper's end that its exit status is a service's."""
         self._home.write_exit(self._snapshot.keeper_pid, found.status, found.why)
-
-    def _describe(self, supervisor: Supervisor, log_directory: Path) -> dict[str, object]:
-        (ready, count), groups = tally(supervisor.services), self._snapshot.groups
-        return {
-            "pid": os.getpid(),
-            "keeper_pid": self._snapshot.keeper_pid,
-            "logger_pid": supervisor.logger_pid,
-            "gateway_pid": gateway_pid(supervisor.services),
-            "version": VERSION,
-            "home": str(self._home.path),
-            "started": self._snapshot.started_wall,
-            "daemon_started": self._started,
-            "daemon_starts": self._snapshot.daemon_starts,
-            "phase": supervisor.phase.value,
-            "cgroups": {"version": groups.version, "bases": groups.bases, "limits": groups.limits},
-            "files": supervisor.fleet.files,
-            "log_directory": str(log_directory),
-            "rolls": supervisor.roller.reports(),
-            "services": count,
-            "ready": ready,
-        }
 
 
 async def _run(options: Options) -> int:

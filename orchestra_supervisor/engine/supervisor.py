@@ -41,14 +41,7 @@ from orchestra_supervisor.process.orders import (
 from orchestra_supervisor.rules.exit_policy import exit_of, may_end
 from orchestra_supervisor.rules.fleet import steady_at, still_up, tally, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
-from orchestra_supervisor.rules.inputs import (
-    Boot,
-    Called,
-    Gone,
-    Input,
-    ListenFailed,
-    Stop,
-)
+from orchestra_supervisor.rules.inputs import Boot, Called, Gone, Input, ListenFailed, Stop
 from orchestra_supervisor.rules.listening import stop_after
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
@@ -314,8 +307,8 @@ class Supervisor:
         self._keeper.shutdown()
         self.roller.abandon()
         self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
-        waits = stop_after(self.core.services)
-        for name in sorted(self.core.services, key=lambda name: -self._carrier.ranks.get(name, 0)):
+        services, waits = self.core.services, stop_after(self.core.services)
+        for name in sorted(services, key=lambda name: -self._carrier.ranks.get(name, 0)):
             after = (*self.core.dependents(name), *waits.get(name, ()))
             self.core.post(name, Stop(DownReason.SHUTDOWN, "the fleet goes down", after))
         self.core.wake()
