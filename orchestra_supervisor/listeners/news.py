@@ -38,6 +38,8 @@ class News:
     def __init__(self, control: str, selector: selectors.BaseSelector, say: Callable[[str], None]) -> None:
         self.queue: deque[Json] = deque()
         """Events that have come and were not taken yet."""
+        self.last = 0
+        """Number of the newest event when the stream began: up to it, they are what was missed."""
         self._control = control
         self._client = ControlClient(control, timeout=_ANSWER)
         self._selector = selector
@@ -110,6 +112,7 @@ class News:
         self._next_try = now + _RETRY
         try:
             cursor = _rewound(cursor, mark, self.starts()) if mark is not None else cursor
+            self.last = seq_of({"seq": self._client.events(limit=1).get("last")})
             self._feed = EventFeed(self._control, cursor)
         except (OSError, ControlError):
             return cursor

@@ -157,16 +157,24 @@ class Pools:
         if happening.name == "PROCESS_GROUP_REMOVED" and happening.group in self.pools:
             self.pools[happening.group].is_subscribed = False
 
-    def dispatch(self, states: Mapping[str, str], write: Callable[[str, bytes], bool]) -> None:
-        """Give what waits to who is ready.
+    @property
+    def full(self) -> list[str]:
+        """The pools that would drop something if one more came."""
+        return [name for name, pool in self.pools.items() if len(pool.buffer) >= pool.spec.buffer_size]
+
+    def dispatch(self, states: Mapping[str, str], write: Callable[[str, bytes], bool]) -> set[str]:
+        """Give what waits to who is ready; return the pools of which somebody got something.
 
         Args:
             states: Of services, in supervisord's words: only RUNNING ones get events.
             write: Sends to a service; False: nobody reads there any more.
         """
-        for pool in self.pools.values():
+        moved: set[str] = set()
+        for name, pool in self.pools.items():
             while pool.buffer and self._send(pool, pool.buffer[0], states, write):
                 pool.buffer.pop(0)
+                moved.add(name)
+        return moved
 
     def _send(
         self, pool: Pool, event: Numbered, states: Mapping[str, str], write: Callable[[str, bytes], bool]

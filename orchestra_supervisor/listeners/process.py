@@ -33,6 +33,7 @@ Json = dict[str, object]
 
 _LOOK = 0.1  # seconds between looks at logs
 _CLOSE_LOOK = 0.02  # likewise while something waits for them
+_PROGRESS = 1.0  # seconds within which a pool that is not stuck gives somebody an event
 _HOLD = 0.3  # seconds that the end of a process waits for its last output
 _NEWS_OF_FLEET = frozenset({"config.reloaded", "fleet.changed", STARTED})
 _LOG_EVENTS = (
@@ -63,8 +64,12 @@ class Listening:
         self._scene = Scene(Pools("supervisor", say))
         self._is_dirty = True
         self._is_lost = False
+        self._took_over: Directory | None = None
+        """The fleet as a daemon had it that took it over."""
         self._next_look = 0.0
         self._held_until: float | None = None
+        self._full_since: dict[str, float] = {}
+        """By pool that has no room: since when nobody of it has got anything."""
         self._unkept = ""
 
     def run(self) -> int:
@@ -78,7 +83,8 @@ class Listening:
             self._take_events()
             self._look_at_logs()
             self._tick()
-            self._scene.pools.dispatch(self._scene.translator.states, self._write)
+            for name in self._scene.pools.dispatch(self._scene.translator.states, self._write):
+                self._full_since.pop(name, None)
             self._keep()
         return 1
 
@@ -143,11 +149,39 @@ class Listening:
     def _take_events(self) -> None:
         while self._news.queue:
             event = self._news.queue[0]
+            self._correct(seq_of(event))
             if seq_of(event) > self._scene.cursor:
-                if self._waits(event) or not self._knows_fleet(event):
+                if self._is_crowded(event) or self._waits(event) or not self._knows_fleet(event):
                     return
                 self._take(event)
             self._news.queue.popleft()
+        self._correct(self._scene.cursor + 1)
+
+    def _correct(self, coming: int) -> None:
+        """After all that a daemon which took over had told: see that processes are as it has them.
+
+        Args:
+            coming: Number of the next event.
+        """
+        directory = self._took_over
+        if directory is None or coming <= directory.last:
+            return
+        self._took_over = None
+        for entry in directory.entries:
+            run = entry.run if entry.pid or entry.state in {"STARTING", "STOPPING"} else ""
+            self._accept(self._scene.translator.correct(entry.service, entry.state, run, entry.pid))
+
+    def _is_crowded(self, event: Json) -> bool:
+        """Return whether what was missed is to wait, for pools that have no room and are about to get some.
+
+        What happens now goes by the bounds of pools, as supervisord has it; but that we were away is no
+        reason to lose anything.
+        """
+        if seq_of(event) > self._news.last:
+            return False
+        now = time.monotonic()
+        since = [self._full_since.setdefault(name, now) for name in self._scene.pools.full]
+        return any(now < one + _PROGRESS for one in since)
 
     def _waits(self, event: Json) -> bool:
         """Return whether the end of a process waits for its last output."""
@@ -174,6 +208,7 @@ class Listening:
         self._configure(directory)
         if event.get("kind") == STARTED and data_of(event).get("fresh") is not True:
             here = {entry.service for entry in directory.entries}
+            self._took_over = directory
             gone = [service for service in self._scene.translator.processes if service not in here]
             for service in gone:  # let go of while nobody told
                 self._accept(self._scene.translator.take({"kind": "service.removed", "service": service}))

@@ -25,7 +25,28 @@ Json = Mapping[str, object]
 _WITH_TRIES = frozenset({"STARTING", "BACKOFF"})
 _WITH_PID = frozenset({"RUNNING", "STOPPING", "STOPPED"})
 _AT_REST = frozenset({"EXITED", "FATAL"})
-_UP = frozenset({"STARTING", "RUNNING"})
+_END = {"STARTING": "BACKOFF", "RUNNING": "EXITED", "STOPPING": "STOPPED"}
+"""What the end of its process makes of a state."""
+_UP_ORDER = {"STARTING": 1, "RUNNING": 2, "STOPPING": 3}
+_NEXT = {
+    "STOPPED": ("STARTING",),
+    "STARTING": ("RUNNING", "BACKOFF", "STOPPING"),
+    "RUNNING": ("EXITED", "STOPPING"),
+    "BACKOFF": ("STARTING", "FATAL", "STOPPED"),
+    "STOPPING": ("STOPPED",),
+    "EXITED": ("STARTING",),
+    "FATAL": ("STARTING",),
+    "UNKNOWN": (),
+}
+"""Which states follow on which. Source: supervisor 4.3, `process.py`."""
+_STATES = {
+    "starting": "STARTING",
+    "running": "RUNNING",
+    "ready": "RUNNING",
+    "unhealthy": "RUNNING",
+    "stopping": "STOPPING",
+}
+"""Our states of a run in supervisord's words."""
 
 
 @dataclass(slots=True)
@@ -39,6 +60,7 @@ class Known:
         pid: Of its run, 0: it has none.
         run: Its present or last run.
         tries: Starts in a row that came to nothing.
+        ended: The last run whose end was told.
     """
 
     group: str
@@ -47,6 +69,7 @@ class Known:
     pid: int = 0
     run: str = ""
     tries: int = 0
+    ended: str = ""
 
 
 class Translator:
@@ -88,6 +111,21 @@ class Translator:
                 known, word = self.processes.get(str(event.get("service", ""))), _WORDS.get(kind)
                 return [] if known is None or word is None else word(known, event, data)
 
+    def correct(self, service: str, state: str, run: str, pid: int) -> list[Happening]:
+        """Take the state of a process as the daemon has it, after all that it has told.
+
+        Args:
+            service: Our name of it.
+            state: In supervisord's words.
+            run: Its present run, or empty.
+            pid: Of that run, or 0.
+        """
+        known = self.processes.get(service)
+        if known is None or (known.state == state and run in {"", known.run}):
+            return []
+        found = _catch_up(known, run, state, pid) if run else []
+        return [*found, *_go(known, state)]
+
     # Groups.
 
     def _added(self, services: Iterable[str]) -> list[Happening]:
@@ -121,44 +159,84 @@ def _waiting(known: Known, event: Json, data: Json) -> list[Happening]:
 
 
 def _starting(known: Known, event: Json, data: Json) -> list[Happening]:
-    known.run, known.pid = str(event.get("run", "")), 0
-    return _waiting(known, event, data)
+    run, found = str(event.get("run", "")), list[Happening]()
+    if run != known.run:
+        if known.state in {"RUNNING", "STOPPING"}:
+            found = _go(known, _END[known.state])
+        known.run, known.pid = run, 0
+    return [*found, *_waiting(known, event, data)]
 
 
 def _spawned(known: Known, event: Json, data: Json) -> list[Happening]:
-    known.run, known.pid = str(event.get("run", "")), _number(data.get("pid"), 0)
-    return []
+    return _catch_up(known, str(event.get("run", "")), "STARTING", _number(data.get("pid"), 0))
 
 
 def _running(known: Known, event: Json, data: Json) -> list[Happening]:
-    del event
-    known.pid, known.tries = _number(data.get("pid"), known.pid), 0
-    return _enter(known, "RUNNING")
+    found = _catch_up(known, str(event.get("run", "")), "STARTING", _number(data.get("pid"), known.pid))
+    known.tries = 0
+    return [*found, *_enter(known, "RUNNING")]
 
 
 def _stopping(known: Known, event: Json, data: Json) -> list[Happening]:
-    del event, data
-    # What its leader has left behind is stopped, too: that is none of supervisord's concern.
-    return _enter(known, "STOPPING") if known.state in _UP else []
+    run = str(event.get("run", ""))
+    if run == known.ended:
+        return []  # what its leader has left behind is stopped: that is none of supervisord's concern
+    found = _catch_up(known, run, "STARTING", _number(data.get("pid"), known.pid))
+    return [*found, *_enter(known, "STOPPING")]
 
 
 def _exited(known: Known, event: Json, data: Json) -> list[Happening]:
     """Its leader has ended, or it never had one."""
-    if known.run and known.run != event.get("run"):
+    run = str(event.get("run", ""))
+    if run == known.ended:
         return []
-    found: list[Happening] = []
-    match known.state:
-        case "STOPPING":
-            found = _enter(known, "STOPPED")
-        case "RUNNING":
-            found = _enter(known, "EXITED", expected=data.get("success") is True)
-        case "STARTING":
-            known.tries += 1
-            found = _enter(known, "BACKOFF")
-        case _:
-            pass
-    known.pid = 0
+    state = _STATES.get(str(data.get("state", "")), "STARTING")
+    found = _catch_up(known, run, state, _number(data.get("pid"), known.pid))
+    to = _END.get(known.state)
+    if to is not None:
+        known.tries += to == "BACKOFF"
+        found += _enter(known, to, expected=data.get("success") is True)
+    known.ended, known.pid = run, 0
     return found
+
+
+def _catch_up(known: Known, run: str, state: str, pid: int) -> list[Happening]:
+    """Tell what was not told: that a run is there, and as far as this.
+
+    A daemon that is killed may have done what it did not come to tell, and the next one does not know
+    what was told.
+
+    Args:
+        known: The process.
+        run: Its present run.
+        state: At least STARTING, RUNNING, STOPPING.
+        pid: Of the run.
+    """
+    found: list[Happening] = []
+    if run and run != known.run:
+        if known.state in _END and known.run:
+            found += _go(known, _END[known.state])
+        found += _go(known, "STARTING")
+        known.run = run
+    known.pid = pid
+    if _UP_ORDER.get(known.state, 9) < _UP_ORDER.get(state, 0):
+        found += _go(known, state)
+    return found
+
+
+def _go(known: Known, to: str) -> list[Happening]:
+    """Go to a state by the shortest way that supervisord knows; there may be none, then at once."""
+    ways: list[list[str]] = [[known.state]]
+    seen = {known.state}
+    for way in ways:  # grows meanwhile
+        if way[-1] == to:
+            return [happening for state in way[1:] for happening in _enter(known, state)]
+        for following in _NEXT[way[-1]]:
+            if following not in seen:
+                seen.add(following)
+                ways.append([*way, following])
+    known.state = to
+    return []
 
 
 def _backoff(known: Known, event: Json, data: Json) -> list[Happening]:

@@ -275,6 +275,8 @@ def _exited(service: Service, event: Input, now: Moment) -> Step:
         ("signal", event.signal),
         ("remaining", event.remaining),
         ("success", success),
+        ("state", service.state.value),
+        ("pid", run.pid),
     )
     emit = Emit("service.exited", text, data)
     if service.state is State.STOPPING or not event.remaining:
