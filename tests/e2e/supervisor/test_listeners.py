@@ -1,15 +1,32 @@
 """Event listeners on a real fleet: what they are told, whatever becomes of them and of who tells them."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from orchestra_supervisor.control_client import rows
 from tests.e2e.fleet_driver import Fleet, alive, until
-from tests.e2e.supervisor.listener_fleet import SLEEP, command, start, told_to, until_told
+from tests.e2e.supervisor.listener_fleet import SLEEP, Told, command, start, told_to, until_told
 
 pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A fleet, and the pids of the program that was killed again and again."""
+
+    fleet: Fleet
+    killed: list[str]
+
+    def told(self, name: str) -> list[Told]:
+        """Return what a listener was told."""
+        return told_to(self.fleet.path / name)
+
+    def serials(self, name: str) -> list[int]:
+        """Return the numbers of what a listener was told; `web` alone is looked at."""
+        return [one.serial for one in self.told(name) if "processname:web" in one.payload]
 
 
 @pytest.fixture
@@ -17,6 +34,44 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     one = Fleet(tmp_path)
     yield one
     one.end()
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
+    """A fleet with listeners of every kind, and a program that was killed five times."""
+    fleet = Fleet(tmp_path_factory.mktemp("crowd"))
+    for name, order in (("dies", "die"), ("refuses", "fail"), ("babbles", "garbage"), ("floods", "flood")):
+        (fleet.path / f"{name}.order").write_text(order, encoding="utf-8")
+    exits, size = "PROCESS_STATE_EXITED", 100
+    pool = {"numprocs": 2, "process_name": "%(program_name)s_%(process_num)d", "autorestart": "true"}
+    try:
+        start(
+            fleet,
+            listener(fleet.path, "calm", exits, buffer_size=size),
+            listener(fleet.path, "dies", exits, buffer_size=size, **pool),
+            listener(fleet.path, "refuses", exits, buffer_size=size),
+            listener(fleet.path, "babbles", exits, buffer_size=size),
+            listener(fleet.path, "floods", exits, buffer_size=size),
+            listener(fleet.path, "silent", exits, act="mute", buffer_size=2),
+            program("web", autorestart="true"),
+        )
+        killed = [crash(fleet, "web") for _ in range(5)]
+        until_told(fleet.path / "calm", exits, f"pid:{killed[-1]}")
+        yield Crowd(fleet, [str(pid) for pid in killed])
+    finally:
+        fleet.end()
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet with one listener of states of processes, and a program."""
+    fleet = Fleet(tmp_path_factory.mktemp("recorded"))
+    try:
+        start(fleet, listener(fleet.path), program("web", autorestart="true"))
+        until_told(fleet.path / "rec", "PROCESS_STATE_RUNNING", "processname:web")
+        yield fleet
+    finally:
+        fleet.end()
 
 
 def listener(folder: Path, name: str = "rec", events: str = "PROCESS_STATE", **options: object) -> str:
@@ -62,16 +117,15 @@ def ends(place: Path, service: str) -> list[str]:
     return [payload.rpartition("pid:")[2] for payload in exits]
 
 
-def test_who_speaks_with_them_may_be_killed_at_any_time(fleet: Fleet) -> None:
-    place = fleet.path / "rec"
-    start(fleet, listener(fleet.path), program("web", autorestart="true"))
-    until_told(place, "PROCESS_STATE_RUNNING", "processname:web")
+def test_who_speaks_with_them_may_be_killed_at_any_time(recorded: Fleet) -> None:
+    fleet, place = recorded, recorded.path / "rec"
     listener_pid = fleet.pid("rec")
     killed: list[str] = []
     for _ in range(6):
         fleet.kill(listening(fleet))
         killed.append(str(crash(fleet, "web")))
     until(lambda: set(killed) <= set(ends(place, "web")), f"all of {killed} are told of")
+    until_told(place, "PROCESS_STATE_RUNNING", f"pid:{fleet.pid('web')}")
     assert list(dict.fromkeys(ends(place, "web"))) == killed
     serials = [one.poolserial for one in told_to(place)]
     assert sorted(set(serials)) == list(range(max(serials) + 1)), "none is lost"
@@ -80,108 +134,70 @@ def test_who_speaks_with_them_may_be_killed_at_any_time(fleet: Fleet) -> None:
         assert {one.pid for one in told_to(place)} == {listener_pid}
 
 
-def test_a_daemon_that_is_killed_costs_no_event(fleet: Fleet) -> None:
-    place = fleet.path / "rec"
-    start(fleet, listener(fleet.path), program("web", autorestart="true"))
-    until_told(place, "PROCESS_STATE_RUNNING", "processname:web")
-    pids = (fleet.pid("rec"), listening(fleet))
-    killed: list[str] = []
-    for _ in range(4):
-        pid = fleet.pid("web")
+def test_a_daemon_that_is_killed_costs_no_event(recorded: Fleet) -> None:
+    fleet, place = recorded, recorded.path / "rec"
+    until_told(place, "PROCESS_STATE_RUNNING", f"pid:{fleet.pid('web')}")
+    pids, before = (fleet.pid("rec"), listening(fleet)), len(told_to(place))
+    killed: list[int] = []
+    for _ in range(3):
+        killed.append(fleet.pid("web"))
         fleet.kill_daemon()
-        fleet.kill(pid)
-        killed.append(str(pid))
-        until(lambda: fleet.service("web")["pid"] not in {None, int(killed[-1])}, "web runs again")
-    until(lambda: ends(place, "web")[len(killed) - 1 :], f"all of {killed} are told of")
-    assert ends(place, "web") == killed
+        fleet.kill(killed[-1])
+        until(lambda: fleet.service("web")["pid"] not in {None, killed[-1]}, "web runs again")
+    until_told(place, "PROCESS_STATE_RUNNING", f"pid:{fleet.pid('web')}")
     assert (fleet.pid("rec"), listening(fleet)) == pids
-    states = [one.name.rpartition("_")[2] for one in told_to(place) if "processname:web" in one.payload]
-    assert states == ["STARTING", "RUNNING", *["EXITED", "STARTING", "RUNNING"] * len(killed)]
+    told = told_to(place)[before:]
+    states = [one.name.rpartition("_")[2] for one in told if "processname:web" in one.payload]
+    assert states == ["EXITED", "STARTING", "RUNNING"] * len(killed)
+    exits = [one.payload.rpartition("pid:")[2] for one in told if one.name == "PROCESS_STATE_EXITED"]
+    assert exits == [str(pid) for pid in killed]
 
 
-def test_what_a_listener_had_when_it_died_goes_to_the_next_of_its_pool(fleet: Fleet) -> None:
-    place = fleet.path / "rec"
-    (fleet.path / "rec.order").write_text("die", encoding="utf-8")
-    start(
-        fleet,
-        listener(fleet.path, numprocs=2, process_name="%(program_name)s_%(process_num)d", autorestart="true"),
-        program("web"),
-    )
-    running = until_told(place, "PROCESS_STATE_RUNNING", "processname:web")
-    told = told_to(place)
-    first = next(
-        one for one in told if told.count(one) == 1 and [x.serial for x in told].count(one.serial) == 2
-    )
-    again = [one for one in told if one.serial == first.serial]
-    assert [(one.name, one.payload, one.poolserial) for one in again] == [
-        (first.name, first.payload, first.poolserial)
-    ] * 2
-    assert again[0].pid != again[1].pid
-    assert running.pool == "rec"
-    until_told(place, "PROCESS_STATE_EXITED", f"expected:0 pid:{again[0].pid}")
+def test_what_a_listener_had_when_it_died_goes_to_the_next_of_its_pool(crowd: Crowd) -> None:
+    until(lambda: len(crowd.serials("dies")) >= 6, "all is told")
+    first, second = crowd.told("dies")[:2]
+    assert (second.serial, second.poolserial) == (first.serial, first.poolserial)
+    assert (second.name, second.payload, second.pool) == (first.name, first.payload, "dies")
+    assert second.pid != first.pid
+    until_told(crowd.fleet.path / "dies", "PROCESS_STATE_EXITED", f"expected:0 pid:{first.pid}")
 
 
-def test_a_refused_event_comes_again_and_before_all_others(fleet: Fleet) -> None:
-    place = fleet.path / "rec"
-    (fleet.path / "rec.order").write_text("fail", encoding="utf-8")
-    start(fleet, listener(fleet.path), program("web"))
-    until_told(place, "PROCESS_STATE_RUNNING", "processname:web")
-    serials = [one.serial for one in told_to(place)]
+def test_a_refused_event_comes_again_and_before_all_others(crowd: Crowd) -> None:
+    until(lambda: len(crowd.serials("refuses")) >= 6, "all is told")
+    serials = crowd.serials("refuses")
     assert serials[0] == serials[1]
     assert serials[1:] == sorted(set(serials))
-    assert b"rec: event was rejected" in fleet.log("@listeners")
+    assert b"refuses: event was rejected" in crowd.fleet.log("@listeners")
 
 
-@pytest.mark.parametrize(
-    ("order", "text"),
-    [
-        ("garbage", b"rec: bad result line: 'so what?'"),
-        ("flood", b"rec: has entered the UNKNOWN state and will no longer receive events"),
-    ],
-)
-def test_who_breaks_the_protocol_gets_nothing_more_until_it_is_started_anew(
-    fleet: Fleet, order: str, text: bytes
-) -> None:
-    place, other = fleet.path / "rec", fleet.path / "other"
-    (fleet.path / "rec.order").write_text(order, encoding="utf-8")
-    start(
-        fleet,
-        listener(fleet.path, buffer_size=100),
-        listener(fleet.path, "other"),
-        program("web", autorestart="true"),
+@pytest.mark.parametrize("name", ["babbles", "floods"])
+def test_who_breaks_the_protocol_gets_nothing_more_until_it_is_started_anew(crowd: Crowd, name: str) -> None:
+    crowd.fleet.until_log("@listeners", f"{name}: bad result line: '")
+    unknown = f"{name}: has entered the UNKNOWN state and will no longer receive events, "
+    crowd.fleet.until_log(
+        "@listeners", f"{unknown}this usually indicates the process violated the eventlistener protocol"
     )
-    fleet.until_log("@listeners", text.decode())
-    fleet.until_log("@listeners", "rec: has entered the UNKNOWN state")
-    pid = crash(fleet, "web")
-    until_told(other, "PROCESS_STATE_EXITED", f"pid:{pid}")
-    assert len(told_to(place)) == 1, "nobody else is disturbed, and it is told nothing"
-    assert alive(fleet.pid("rec"))
-    fleet.ok("restart", "rec")
-    until_told(place, "PROCESS_STATE_EXITED", f"pid:{pid}")
-    assert told_to(place)[0].serial in [one.serial for one in told_to(place)[1:]], "what it had was kept"
+    (first,) = crowd.told(name)
+    assert alive(crowd.fleet.pid(name))
+    crowd.fleet.ok("restart", name)
+    until_told(crowd.fleet.path / name, "PROCESS_STATE_EXITED", f"pid:{crowd.killed[-1]}")
+    serials = [one.serial for one in crowd.told(name) if "processname:web" in one.payload]
+    assert serials == [first.serial, *crowd.serials("calm")], "what it had was kept, and what came meanwhile"
 
 
-def test_a_listener_that_never_answers_costs_its_pool_the_oldest_events(fleet: Fleet) -> None:
-    place, other = fleet.path / "rec", fleet.path / "other"
-    start(
-        fleet,
-        listener(fleet.path, act="mute", events="PROCESS_STATE_EXITED", buffer_size=2),
-        listener(fleet.path, "other", events="PROCESS_STATE_EXITED"),
-        program("web", autorestart="true"),
-    )
-    pids = [crash(fleet, "web") for _ in range(5)]
-    until(lambda: len(told_to(other)) == 5, "the other pool is told of all")
-    assert [one.payload.rpartition("pid:")[2] for one in told_to(place)] == [str(pids[0])]
-    lost = [one.serial for one in told_to(other)][1:3]
-    log = fleet.until_log("@listeners", f"discarding event {lost[-1]}").decode()
+def test_a_listener_that_never_answers_costs_its_pool_the_oldest_events(crowd: Crowd) -> None:
+    (first,) = crowd.told("silent")
+    lost = crowd.serials("calm")[1:3]
     for serial in lost:
-        assert f"pool rec event buffer overflowed, discarding event {serial}" in log
-    fleet.kill(listening(fleet))
-    assert alive(fleet.pid("rec")), "it goes on"
-    fleet.kill(fleet.pid("rec"))
-    (fleet.path / "rec.order").write_text("ok", encoding="utf-8")
-    until(lambda: len(told_to(place)) >= 2, "it is told again")
-    assert told_to(place)[1].serial == told_to(place)[0].serial
+        words = f"pool silent event buffer overflowed, discarding event {serial}"
+        crowd.fleet.until_log("@listeners", words)
+    pid = crowd.fleet.pid("silent")
+    crowd.fleet.kill(listening(crowd.fleet))
+    assert crowd.fleet.pid("silent") == pid, "it goes on with whoever comes next"
+    crowd.fleet.kill(pid)
+    until(lambda: len(crowd.told("silent")) > 1, "the next one is told")
+    assert crowd.told("silent")[1].serial == first.serial
+    assert crowd.told("silent")[1].pid != pid
 
 
 def test_listeners_hear_of_the_end_of_all_others(fleet: Fleet) -> None:
