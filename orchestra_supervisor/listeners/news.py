@@ -10,7 +10,7 @@ from orchestra_supervisor.control_client import ControlClient, ControlError, row
 from orchestra_supervisor.listeners.directory import Directory, parse_directory
 from orchestra_supervisor.listeners.feed import EventFeed, FeedLost
 
-__all__ = ["STARTED", "Mark", "News", "added_by", "data_of", "seq_of"]
+__all__ = ["STARTED", "Mark", "News", "added_by", "data_of", "rewound", "seq_of"]
 
 Json = dict[str, object]
 Mark = tuple[int, float]
@@ -111,7 +111,7 @@ class News:
             return cursor
         self._next_try = now + _RETRY
         try:
-            cursor = _rewound(cursor, mark, self.starts()) if mark is not None else cursor
+            cursor = rewound(cursor, mark, self.starts()) if mark is not None else cursor
             self.last = seq_of({"seq": self._client.events(limit=1).get("last")})
             self._feed = EventFeed(self._control, cursor)
         except (OSError, ControlError):
@@ -140,7 +140,7 @@ class News:
         self.queue.extend(events)
 
 
-def _rewound(cursor: int, mark: Mark, starts: list[Json]) -> int:
+def rewound(cursor: int, mark: Mark, starts: list[Json]) -> int:
     """Return where to go on, so that nothing is missed that daemons have told since the one of the mark.
 
     A daemon that is killed has told what it did not come to keep, and the next one gives the same numbers to

@@ -24,6 +24,7 @@ Json = Mapping[str, object]
 
 _WITH_TRIES = frozenset({"STARTING", "BACKOFF"})
 _WITH_PID = frozenset({"RUNNING", "STOPPING", "STOPPED"})
+_REST = frozenset({"STOPPED", "EXITED", "FATAL", "BACKOFF"})
 _AT_REST = frozenset({"EXITED", "FATAL"})
 _END = {"STARTING": "BACKOFF", "RUNNING": "EXITED", "STOPPING": "STOPPED"}
 """What the end of its process makes of a state."""
@@ -226,6 +227,8 @@ def _catch_up(known: Known, run: str, state: str, pid: int) -> list[Happening]:
 
 def _go(known: Known, to: str) -> list[Happening]:
     """Go to a state by the shortest way that supervisord knows; there may be none, then at once."""
+    if known.state in _REST and to in _REST:
+        return _stopped(known, {}, {}) if to == "STOPPED" else _enter(known, to)
     ways: list[list[str]] = [[known.state]]
     seen = {known.state}
     for way in ways:  # grows meanwhile
