@@ -15,7 +15,7 @@ __all__ = ["ListenerDesk"]
 _RESTART = RestartSpec(
     policy="always",
     max_restarts=None,
-    backoff=BackoffSpec(initial=0.1, cap=10.0, first_immediate=True),
+    backoff=BackoffSpec(initial=0.1, cap=1.0, first_immediate=True),
     stable_after=10.0,
 )
 _STOP = StopSpec(steps=(StopStep(wait=2.0),))  # it may be killed at any time

@@ -23,6 +23,8 @@ _SILENCE = (
 )
 _ANSWER = 5.0  # seconds for an answer of the daemon
 _STARTS = 50  # newest starts of daemons that are looked at
+_BEHIND = 1000  # events that may come while what was missed is made up for
+_QUEUE = 20_000  # events that wait here; of more the stream is asked anew, from the last that was taken on
 _CHANGES = 200  # likewise changes of the fleet
 
 
@@ -38,8 +40,9 @@ class News:
     def __init__(self, control: str, selector: selectors.BaseSelector, say: Callable[[str], None]) -> None:
         self.queue: deque[Json] = deque()
         """Events that have come and were not taken yet."""
-        self.last = 0
-        """Number of the newest event when the stream began: up to it, they are what was missed."""
+        self._missed_until = 0
+        """Number of the last event that counts as missed, 0: there is none any more."""
+        self._last = 0
         self._control = control
         self._client = ControlClient(control, timeout=_ANSWER)
         self._selector = selector
@@ -112,13 +115,23 @@ class News:
         self._next_try = now + _RETRY
         try:
             cursor = rewound(cursor, mark, self.starts()) if mark is not None else cursor
-            self.last = seq_of({"seq": self._client.events(limit=1).get("last")})
+            self._last = seq_of({"seq": self._client.events(limit=1).get("last")})
+            self._missed_until = self._last + _BEHIND
             self._feed = EventFeed(self._control, cursor)
         except (OSError, ControlError):
             return cursor
         self._last_byte = now
         self._selector.register(self._feed.fileno(), selectors.EVENT_READ, self._on_feed)
         return cursor
+
+    def is_missed(self, seq: int) -> bool:
+        """Return whether an event is one of those that were missed, or came while they were made up for."""
+        return seq <= self._missed_until
+
+    def taken(self, cursor: int) -> None:
+        """All that has come was taken, up to a number."""
+        if cursor >= self._last:
+            self._missed_until = 0
 
     def lose(self) -> None:
         """Let go of the stream; what was not taken comes again."""
@@ -138,6 +151,8 @@ class News:
             return
         self._last_byte = time.monotonic()
         self.queue.extend(events)
+        if len(self.queue) > _QUEUE:
+            self.lose()
 
 
 def rewound(cursor: int, mark: Mark, starts: list[Json]) -> int:

@@ -155,6 +155,7 @@ class Listening:
                     return
                 self._take(event)
             self._news.queue.popleft()
+        self._news.taken(self._scene.cursor)
         self._correct(self._scene.cursor + 1)
 
     def _correct(self, coming: int) -> None:
@@ -177,7 +178,7 @@ class Listening:
         What happens now goes by the bounds of pools, as supervisord has it; but that we were away is no
         reason to lose anything.
         """
-        if seq_of(event) > self._news.last:
+        if not self._news.is_missed(seq_of(event)):
             return False
         now = time.monotonic()
         since = [self._full_since.setdefault(name, now) for name in self._scene.pools.full]

@@ -47,7 +47,7 @@ def test_listeners_get_pipes_and_somebody_who_speaks_with_them() -> None:
         restart=RestartSpec(
             policy="always",
             max_restarts=None,
-            backoff=BackoffSpec(initial=0.1, cap=10.0, first_immediate=True),
+            backoff=BackoffSpec(initial=0.1, cap=1.0, first_immediate=True),
             stable_after=10.0,
         ),
         stop=StopSpec(steps=(StopStep(wait=2.0),)),
