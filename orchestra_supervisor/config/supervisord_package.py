@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from orchestra_supervisor.config.supervisord_options import DEFAULT_HANDLER
+
 __all__ = ["BadValue", "Group", "PackageReader", "Process", "Socket"]
 
 _PROGRAMS = ("program:", "fcgi-program:", "eventlistener:")
@@ -256,7 +258,7 @@ class PackageReader:
             raise BadValue(
                 section, "redirect_stderr", "must not be true: it would break the listener's protocol"
             )
-        handler = str(self.value(section, "result_handler", "supervisor.dispatchers:default_handler"))
+        handler = str(self.value(section, "result_handler", DEFAULT_HANDLER))
         processes = tuple(self._made(section, name))
         return Group(name, section, priority, processes, "eventlistener", events, buffer_size, handler)
 

@@ -76,8 +76,6 @@ class SupervisorName(_Spec):
     """Of an event listener: names of the event types that its pool subscribes to."""
     buffer_size: Annotated[int, Field(ge=1)] = 10
     """Of an event listener: events that wait for its pool."""
-    result_handler: str = "supervisor.dispatchers:default_handler"
-    """Of an event listener: `module:function` that judges its answers."""
 
     @property
     def namespec(self) -> str:
