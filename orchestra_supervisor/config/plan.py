@@ -151,7 +151,7 @@ def text_of(path: tuple[str, ...], value: object) -> str:
         members = cast("dict[str, object]", value)
         parts = [f"{key}: {text_of((*path, key), member)}" for key, member in members.items()]
         return shown("{" + ", ".join(parts) + "}")
-    if is_sensitive(name) and path[0] in {"env", "mcp"}:
+    if is_sensitive(name) and path[0] in {"env", "mcp", "supervisor"}:
         return _HIDDEN
     if isinstance(value, list):
         return shown(_line(cast("list[object]", value), path))

@@ -25,8 +25,8 @@ _HARMLESS = re.compile(
 )
 """Variables that are shown."""
 _ENVIRONMENTS = frozenset({"env", "headers"})
-_OPTIONS = frozenset({"options", "config"})
-"""Keys of what plugins are given: of these, values under a telling name are hidden."""
+_OPTIONS = frozenset({"options", "config", "auth"})
+"""Keys of what plugins are given, and of who may use a server: values under a telling name are hidden."""
 
 
 def redacted_fleet(fleet: Fleet, names: tuple[str, ...] = ()) -> dict[str, object]:

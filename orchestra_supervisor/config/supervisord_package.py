@@ -6,10 +6,12 @@ found, and keeps from it what depends on the host (users, folders of logs): thos
 
 import configparser
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from orchestra_supervisor.config.supervisord_options import DEFAULT_HANDLER
@@ -102,9 +104,9 @@ class PackageReader:
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         # Loaded with the first such file: it is large, and most fleets have none.
-        self._package = import_module("supervisor.options")
-        self._types = import_module("supervisor.datatypes")
-        self._event_types = import_module("supervisor.events").EventTypes
+        self._package = _imported("supervisor.options")
+        self._types = _imported("supervisor.datatypes")
+        self._event_types = _imported("supervisor.events").EventTypes
         self._options = self._package.ServerOptions()
         self._options.configfile = str(path)
         self._options.here = self._here = str(path.parent)
@@ -354,6 +356,13 @@ class PackageReader:
                     return option
                 guess = guess or option
         return next((option for word, option in _NAMED if word in text), guess)
+
+
+def _imported(name: str) -> ModuleType:
+    """Return a module of the package; that it reads a file of its own without an encoding is not told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=EncodingWarning, module=r"supervisor\.")
+        return import_module(name)
 
 
 _NAMED = (("process_num", "process_name"), ("stopasgroup", "killasgroup"))

@@ -113,7 +113,7 @@ class Keeper:
                 self._launcher.report_failure,
                 self._follow,
                 self._notifications.hear,
-                self._stdio.end,
+                self._leader_over,
             ),
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
@@ -258,9 +258,13 @@ class Keeper:
     def _run_stuck(self, _run: Run) -> None:
         self._shutdown.changed()
 
+    def _leader_over(self, run: Run) -> None:
+        self._stdio.end(run)
+        self._stopper.look_again(run)
+
     def _run_changed(self, run: Run) -> None:
         if self._table.in_slot(run.slot) is run:
-            self._stopper.stray_ended(run)
+            self._stopper.look_again(run)
         else:
             self._stopper.end(run)
             self._notifications.close(run)

@@ -34,6 +34,8 @@ class Killing:
     timer: Timer | None = None
     due_mono: float = 0.0
     killing_since: float | None = None
+    is_commanding: bool = False
+    """The step that goes on is a command, and it has not ended."""
     pause: float = 0.0
     is_stuck: bool = False
 

@@ -70,21 +70,35 @@ class Sockets:
         self._unwatch(here)
         here.called = ""
         for spec in [spec for spec in here.held if spec not in wanted]:
-            _close(spec, here.held.pop(spec), here.places.pop(spec, None))
+            self._let_go(here, spec)
         for spec in wanted:
             if spec not in here.held:
-                here.held[spec] = self._take(spec) if spec.kind == "inherited" else self._open(spec)
-                if spec.kind == "unix" and (place := _place_of(spec.path)) is not None:
-                    here.places[spec] = place
+                self._hold(here, spec)
         if not here.held:
             del self._slots[slot]
         return [here.held[spec].fileno() for spec in wanted]
 
-    def _open(self, spec: ListenSpec) -> socket.socket:
-        """Return a new socket, or our share of one that another slot has and shares."""
-        known = (one.held[spec] for one in self._slots.values() if spec.shared and spec in one.held)
-        first = next(known, None)
-        return _listen(spec) if first is None else first.dup()
+    def _hold(self, here: _Slot, spec: ListenSpec) -> None:
+        """Give a slot a new socket, or a share of one that another slot has and shares."""
+        other = self._sharer(here, spec)
+        if other is not None:
+            here.held[spec] = other.held[spec].dup()
+            place = other.places.get(spec)  # not looked up: by now somebody else's file may be there
+        else:
+            here.held[spec] = self._take(spec) if spec.kind == "inherited" else _listen(spec)
+            place = _place_of(spec.path) if spec.kind == "unix" else None
+        if place is not None:
+            here.places[spec] = place
+
+    def _let_go(self, here: _Slot, spec: ListenSpec) -> None:
+        """Close what a slot has of a socket; the file goes with the last slot that has it."""
+        one, place = here.held.pop(spec), here.places.pop(spec, None)
+        _close(spec, one, place if self._sharer(here, spec) is None else None)
+
+    def _sharer(self, here: _Slot, spec: ListenSpec) -> _Slot | None:
+        """Return another slot that has the same socket, where it may be shared."""
+        others = (one for one in self._slots.values() if one is not here and spec in one.held)
+        return next(others, None) if spec.shared else None
 
     def _take(self, spec: ListenSpec) -> socket.socket:
         """Return our share of a socket of the service manager; of several under one name the first."""
@@ -112,8 +126,8 @@ class Sockets:
         here = self._slots.pop(slot, None)
         if here is not None:
             self._unwatch(here)
-            for spec, one in here.held.items():
-                _close(spec, one, here.places.get(spec))
+            for spec in list(here.held):
+                self._let_go(here, spec)
 
     def close_all(self) -> None:
         """Close what every slot holds."""

@@ -76,19 +76,24 @@ class Stopper:
         killing.next_step = len(killing.plan.steps)
         self._schedule(run, killing, min(limit, max(0.0, killing.due_mono - time.monotonic())))
 
-    def stray_ended(self, run: Run) -> None:
-        """Look again: what was below it is now in reach, and a round of SIGKILL may be due."""
-        if run.killing is not None and run.killing.killing_since is not None and run.phase != "gone":
-            run.killing.pause = 0.0
-            self._schedule(run, run.killing, 0.0)
+    def look_again(self, run: Run) -> None:
+        """Leader or stray ended: what was below it is now in reach, and a round of SIGKILL may be due."""
+        killing = run.killing
+        if killing is None or run.phase == "gone":
+            return
+        if killing.killing_since is not None:
+            killing.pause = 0.0
+            self._schedule(run, killing, 0.0)
+        elif _leader_is_over(run, killing) and not killing.is_commanding:
+            self._schedule(run, killing, 0.0)
 
     def _step(self, run: Run) -> None:
         killing = run.killing
         if killing is None:
             return
         plan = killing.plan
-        leader_is_over = plan.leader_only and run.phase == "exited"
-        if killing.next_step >= len(plan.steps) or leader_is_over:
+        killing.is_commanding = False  # one that takes longer than its wait holds nothing up
+        if killing.next_step >= len(plan.steps) or _leader_is_over(run, killing):
             self._kill(run, killing)
             return
         act, wait = plan.steps[killing.next_step]
@@ -102,6 +107,7 @@ class Stopper:
                 say(f"{run.slot}: its stop command is newer than the run; going on with the next step")
                 self._schedule(run, killing, 0.0)
             case Command():
+                killing.is_commanding = True
                 self._run_command(run, act, lambda is_ok: self._command_ended(run, killing, is_ok=is_ok))
             case _:
                 self._signal(run, act, "leader" if plan.leader_only else "tree")
@@ -114,6 +120,7 @@ class Stopper:
 
     def _command_ended(self, run: Run, killing: Killing, *, is_ok: bool) -> None:
         """Go on at once where a stop command failed; one that succeeded has its wait to take effect."""
+        killing.is_commanding = False
         if not is_ok and run.killing is killing and killing.killing_since is None:
             self._schedule(run, killing, 0.0)
 
@@ -180,6 +187,16 @@ def send_signal(run: Run, number: int, scope: str) -> list[Proc]:
         except PermissionError:  # reported as stuck in the end
             continue
     return procs
+
+
+def _leader_is_over(run: Run, killing: Killing) -> bool:
+    """Return whether a plan that is for the leader alone has nobody left to wait for."""
+    if not killing.plan.leader_only or run.phase != "exited":
+        return False
+    # The process that the run named its main one is meant in the leader's place, and may end after it.
+    return run.main_pid is None or all(
+        proc.pid != run.main_pid or proc.state in "ZX" for proc in members(run)
+    )
 
 
 def members(run: Run) -> list[Proc]:

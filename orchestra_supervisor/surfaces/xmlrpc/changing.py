@@ -96,6 +96,8 @@ class Changing:
         return True
 
     async def _change(self, who: Principal, verb: str, group: str, make: Callable[[Fleet], Fleet]) -> None:
+        # The files say what they said: a group that goes now can come back.
+        self._read, self._reloads = self.read, self._around.reloader.reloads
         try:
             await self._around.reloader.change(make)
         except OrchestraError as error:

@@ -131,6 +131,24 @@ def test_groups_come_change_and_go_as_the_files_say(pair: Pair) -> None:
     both(pair, "status")
 
 
+@pytest.mark.timeout(120)
+def test_a_group_that_was_removed_is_added_again_as_the_files_were_last_read(pair: Pair) -> None:
+    pair.write(PROGRAMS[:4])
+    pair.up()
+    pair.settle()
+    pair.write(PROGRAMS[:1])  # nobody has read that
+    both(pair, "stop", "back:*")
+    assert both(pair, "remove", "back").said == "back: removed process group\n"
+    assert both(pair, "remove", "off").said == "off: removed process group\n"
+    assert both(pair, "avail").said.count("avail ") == 3
+    assert both(pair, "add", "back").said == "back: added process group\n"
+    pair.settle()
+    assert both(pair, "status").said.count("RUNNING") == 3
+    assert both(pair, "add", "back").said == "ERROR: process group already active\n"
+    assert both(pair, "reread").said == "back: disappeared\n"
+    both(pair, "add", "off")
+
+
 def follow(side: Side, words: tuple[str, ...], *, inet: bool) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         side.ctl_argv(*words, inet=inet),

@@ -237,3 +237,17 @@ def test_nothing_of_the_waiting_is_left_in_the_program(daemon, tmp_path):
     status = Path(f"/proc/{spawned['pid']}/status")
     wait_until(lambda: text_in(status).startswith("Name:\tsleep"), "the shell is through")
     assert "SigBlk:\t0000000000000000" in text_in(status)
+
+
+def test_a_stop_command_of_scope_leader_is_not_cut_short_by_the_end_that_it_brings(daemon, tmp_path):
+    go, done = tmp_path / "go", tmp_path / "done"
+    script = f"kill $MAINPID; while ! [ -e {go} ]; do sleep 0.01; done; echo cleaned > {done}"
+    plan = {"steps": [[["sh", "-c", script], 600.0], ["SIGTERM", 600.0]], "scope": "leader"}
+    leader = f"sleep 100 & echo $! > {tmp_path}/pid; exec sleep 100"
+    daemon.request(spawn_message("a-1", "sh", "-c", leader, stop=plan))
+    stray = pid_in(tmp_path / "pid")
+    daemon.request({"type": "stop", "run": "a-1"})
+    assert stray in daemon.event("exit", run="a-1")["remaining"]
+    go.touch()
+    daemon.event("gone", run="a-1")
+    assert done.read_text(encoding="utf-8") == "cleaned\n"

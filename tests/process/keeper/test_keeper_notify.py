@@ -157,6 +157,36 @@ time.sleep(100)
     wait_until((tmp_path / "told").exists, "the main process got it")
 
 
+def test_a_stop_of_scope_leader_waits_for_the_main_process_and_for_nothing_after_it(daemon, tmp_path):
+    done = tmp_path / "done"
+    script = f"""
+import signal
+leader = os.getpid()
+ready, write = os.pipe()
+pid = os.fork()
+if not pid:
+    if not os.fork():
+        os.close(write)
+        time.sleep(100)
+    def end(*_):
+        os.close(write)  # the leader ends before it
+        while os.getppid() == leader: time.sleep(0.01)
+        open({str(done)!r}, "w").write("done")
+        os._exit(3)
+    signal.signal(signal.SIGTERM, end)
+    say(f'MAINPID={{os.getpid()}}')
+    while True: signal.pause()
+os.close(write)
+os.read(ready, 1)
+"""
+    plan = {"steps": [["SIGTERM", 600.0]], "scope": "leader"}
+    daemon.request(spawn_message("a-1", *speaker(script), notify=True, stop=plan))
+    daemon.event("notify", run="a-1")
+    daemon.request({"type": "stop", "run": "a-1"})
+    daemon.event("gone", run="a-1")
+    assert done.read_text(encoding="utf-8") == "done"
+
+
 def test_a_stranger_is_not_made_the_main_process(daemon):
     daemon.request(
         spawn_message(

@@ -259,3 +259,67 @@ def test_a_socket_of_the_service_manager_goes_to_the_run_that_names_it_and_stays
             other = {**http, "fd_name": "api"}
             failed = daemon.request(spawn_message("api-1", *server(), sockets=[other]))
             assert failed["message"] == "socket http: the service manager passed no 'api' (passed: web)"
+
+
+def shared(path: Path) -> dict[str, object]:
+    return {"name": "app", "kind": "unix", "path": str(path), "shared": True}
+
+
+def connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as here:
+        return here.connect_ex(str(path)) == 0
+
+
+# How a slot lets go of a socket: it is given up, or an order names others, or none.
+LETTING_GO = {
+    "unlisten": lambda slot, _: {"type": "unlisten", "slot": slot},
+    "an order without it": lambda slot, _: {"type": "listen", "slot": slot, "sockets": []},
+    "an order with another": lambda slot, other: {"type": "listen", "slot": slot, "sockets": [other]},
+}
+
+
+@pytest.mark.parametrize("how", LETTING_GO)
+def test_a_shared_path_stays_until_the_last_slot_lets_go_of_it(daemon, tmp_path, how):
+    path = tmp_path / "app"
+    for slot in ("a", "b", "c"):
+        answer = daemon.request({"type": "listen", "slot": slot, "sockets": [shared(path)]})
+        assert answer["type"] == "ok"
+    for slot in ("a", "c"):
+        daemon.send(LETTING_GO[how](slot, {"name": "x", "kind": "unix", "path": f"{tmp_path}/{slot}"}))
+        daemon.sync()
+        assert connects(path)
+    daemon.request({"type": "listen", "slot": "a", "sockets": [shared(path)]})  # it comes back to the same
+    daemon.send(LETTING_GO[how]("b", {"name": "x", "kind": "unix", "path": f"{tmp_path}/b"}))
+    daemon.sync()
+    assert connects(path)
+    daemon.send(LETTING_GO[how]("a", {"name": "x", "kind": "unix", "path": f"{tmp_path}/a"}))
+    daemon.sync()
+    assert not path.exists()
+
+
+def test_a_path_that_somebody_else_has_bound_before_another_slot_shares_it_is_left_to_them(daemon, tmp_path):
+    path = tmp_path / "app"
+    daemon.request({"type": "listen", "slot": "a", "sockets": [shared(path)]})
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(path))
+        theirs.listen()
+        daemon.request({"type": "listen", "slot": "b", "sockets": [shared(path)]})
+        for slot in ("a", "b"):
+            daemon.send({"type": "unlisten", "slot": slot})
+        daemon.sync()
+        assert connects(path)
+
+
+def test_a_shared_path_is_removed_when_the_fleet_is_down(tmp_path):
+    path = tmp_path / "app"
+    with Keeper(tmp_path) as keeper:
+        daemon, logger = keeper.greeted_daemon(), keeper.logger()
+        for slot in ("a", "b"):
+            daemon.request({"type": "listen", "slot": slot, "sockets": [shared(path)]})
+        daemon.send({"type": "quit"})
+        logger.event("quit")
+        logger.kill()
+        daemon.kill()
+        assert keeper.wait() == 0
+    assert not path.exists()

@@ -368,6 +368,7 @@ def test_what_a_stdio_service_says_itself_holds(load_service) -> None:
         ({"stop": {"signal": "EOF"}}, "has a stop step EOF, which is for stdio services"),
         ({"stop": {"steps": [{"signal": "eof"}]}}, "has a stop step EOF, which is for stdio services"),
         ({"reload": "EOF"}, "unknown signal 'EOF'"),
+        ({"reload": {"signal": "eof"}}, "unknown signal 'eof'"),
     ],
 )
 def test_what_does_not_go_together_is_an_error(load, body: dict[str, object], said: str) -> None:

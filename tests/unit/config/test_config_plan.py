@@ -120,3 +120,40 @@ def test_a_setting_is_told_with_its_place_and_that_it_waits(tmp_path: Path) -> N
     assert (note.field, note.old, note.when) == ("log_directory", "(not set)", "next_up")
     assert note.new == str(tmp_path / "elsewhere")
     assert note.where.line == 3
+
+
+SUPERVISORD = """\
+[supervisord]
+[unix_http_server]
+file=/run/x.sock
+username=joe
+password=hunter1
+[inet_http_server]
+port=127.0.0.1:9001
+username=joe
+password={SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d
+[program:x]
+command=/bin/true
+"""
+
+
+def test_no_password_of_supervisords_servers_is_told_nor_what_is_kept_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "supervisord.conf"
+    texts = [
+        SUPERVISORD,
+        SUPERVISORD.replace("hunter1", "hunter2"),
+        SUPERVISORD.replace("82ab", "93bc"),
+        SUPERVISORD.replace("9001", "9002"),
+        SUPERVISORD.replace("username=joe", "username=jim"),
+        "[program:x]\ncommand=/bin/true\n",
+    ]
+    fleets: list[LoadResult] = []
+    for text in texts:
+        path.write_text(text, encoding="utf-8")
+        fleets.append(load_fleet([path], environ={}))
+    for one in fleets:
+        for other in fleets:
+            told = json.dumps(report(one.fleet, other).to_dict())
+            assert ("supervisor" in told) is (one is not other)
+            for secret in ("hunter", "82ab876d", "93bc876d", "cb1d", "pbkdf2", "sha1"):
+                assert secret not in told, told

@@ -40,6 +40,8 @@ def test_nothing_is_done_where_nothing_is_said(load) -> None:
     [
         ("restrat", "must be ignore, restart, reload or a signal like SIGHUP, not 'restrat'"),
         ({"signal": "SIGNONE"}, "unknown signal 'SIGNONE'"),
+        ("EOF", "must be ignore, restart, reload or a signal like SIGHUP, not 'EOF'"),
+        ({"signal": "EOF"}, "unknown signal 'EOF'"),
         ({"action": "stop"}, "'ignore', 'restart' or 'reload'"),
         ({"action": "restart", "signal": "HUP"}, "exactly one of action and signal"),
         ({}, "exactly one of action and signal"),

@@ -4,6 +4,8 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -463,3 +465,18 @@ def test_the_order_of_what_is_read_does_not_depend_on_line_ends_or_a_mark(load):
     for variant in (text, text.replace("\n", "\r\n"), "\ufeff" + text, text.replace("\n", "\r")):
         (finding,) = load(variant, "s.conf").errors
         assert finding.where[0].line == 5
+
+
+def test_whoever_asks_for_encodings_hears_nothing_of_the_packages_own_files(tmp_path):
+    path = tmp_path / "supervisord.conf"
+    path.write_text("[program:x]\ncommand=/bin/true\n", encoding="utf-8")
+    asking = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning"]
+    done = subprocess.run(
+        [sys.executable, "-P", *asking, "-m", "orchestra_supervisor", "check", str(path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -55,6 +55,15 @@ def test_options_of_plugins_under_telling_names_are_hidden() -> None:
     assert '"url": "http://h/"' in text
 
 
+def test_nothing_is_shown_of_a_password_of_supervisords_servers() -> None:
+    auth = {"username": "joe", "password_digest": f"sha1:{'ab' * 20}"}
+    server = {"host": "127.0.0.1", "port": 9001, "auth": auth}
+    fleet = Fleet.model_validate({"settings": {"supervisor": {"inet": [server], "unix": server}}})
+    shown_servers = redacted_fleet(fleet)["settings"]["supervisor"]  # type: ignore[call-overload,index]
+    for one in (shown_servers["inet"][0], shown_servers["unix"]):
+        assert one["auth"] == {"username": "joe", "password_digest": "***"}
+
+
 def test_the_chosen_services_alone_are_told_of() -> None:
     service = {"argv": ["x"], "cwd": "/"}
     fleet = Fleet.model_validate({"services": {name: {"name": name, **service} for name in "abc"}})
