@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from orchestra_supervisor.control_client import rows
 from tests.e2e.fleet_driver import Fleet, alive, until
-from tests.e2e.supervisor.listener_fleet import SLEEP, Told, command, start, told_to, until_told
+from tests.e2e.supervisor.listener_fleet import SLEEP, Told, command, conf, start, told_to, until_told
+from tests.e2e.supervisor.pair import Orchestra, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +35,13 @@ class Crowd:
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     one = Fleet(tmp_path)
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Iterator[Orchestra]:
+    one = Orchestra(tmp_path / "side", free_port())
     yield one
     one.end()
 
@@ -233,6 +242,41 @@ def test_listeners_hear_of_the_end_of_all_others(fleet: Fleet) -> None:
     words = [" ".join((one.name, *one.payload.split()[:1])) for one in told[stopping + 1 :]]
     assert sorted(words[:2]) == [f"PROCESS_STATE_STOPPING processname:{name}" for name in ("db", "web")]
     assert words[2] == "PROCESS_STATE_STOPPED processname:web", "what is left is the last of all"
+
+
+def test_clients_are_shown_listeners_and_not_who_speaks_with_them(side: Orchestra) -> None:
+    fleet = side.fleet
+    start(fleet, listener(fleet.path), program("web"))
+    until_told(fleet.path / "rec", "PROCESS_STATE_RUNNING", "processname:web")
+    pid = listening(fleet)
+    shown = [line.split()[:2] for line in side.ctl("status").said.splitlines()]
+    assert shown == [["rec", "RUNNING"], ["web", "RUNNING"]]
+    assert set(fleet.status()) == {"rec", "web"}
+    assert (fleet.daemon()["services"], fleet.daemon()["ready"]) == (2, 2)
+    configured = cast("list[dict[str, object]]", side.call("supervisor.getAllConfigInfo"))
+    assert [one["name"] for one in configured] == ["rec", "web"]
+    assert side.ctl("avail").said.count("\n") == 2
+    assert side.call("supervisor.reloadConfig") == [[[], [], []]]
+    for method in ("getProcessInfo", "stopProcess", "addProcessGroup", "removeProcessGroup"):
+        assert side.call(f"supervisor.{method}", "@listeners") == ("fault", 10, "BAD_NAME: @listeners")
+    stopped = cast("list[dict[str, object]]", side.call("supervisor.stopAllProcesses"))
+    assert sorted(str(one["name"]) for one in stopped) == ["rec", "web"]
+    assert side.ctl("update").said == ""
+    fleet.ok("start", "all")
+    until_told(fleet.path / "rec", "PROCESS_STATE_RUNNING", f"pid:{fleet.pid('web')}")
+    assert listening(fleet) == pid, "it is not one of all"
+
+
+def test_neither_listeners_nor_who_speaks_with_them_keep_a_fleet_from_ending(fleet: Fleet) -> None:
+    more = {"services": {}, "settings": {"exit_when": {"all_ended": True}}}
+    (fleet.path / "more.json").write_text(json.dumps(more), encoding="utf-8")
+    until_told_some = f"/bin/sh -c 'until [ -s {fleet.path}/rec ]; do sleep 0.05; done; exit 4'"
+    sections = (listener(fleet.path), program("job", until_told_some, autorestart="false"))
+    (fleet.path / "supervisord.conf").write_text(conf(fleet.path, *sections), encoding="utf-8")
+    done = fleet.run("up", "--exec", "-c", "supervisord.conf", "-c", "more.json")
+    assert done.returncode == 1, f"{done.stdout}{done.stderr}"
+    assert "nothing is left to run; failed: job" in done.stderr
+    assert told_to(fleet.path / "rec")
 
 
 def test_a_fleet_without_listeners_has_nobody_who_speaks_with_them(fleet: Fleet) -> None:

@@ -72,15 +72,6 @@ autostart=false
 """
 
 
-class ConfOrchestra(Orchestra):
-    """Our own, on a supervisord.conf."""
-
-    def up(self) -> None:
-        done = self.fleet.run("up", "--detach", "-c", "supervisord.conf", TZ="UTC")
-        assert done.returncode in {0, 1}, done.stderr  # 1: some of the programs are made to fail
-        assert isinstance(self.call("supervisor.getState"), dict), self.fleet.said()
-
-
 def write(side: Side) -> None:
     folder = side.folder
     (folder / "talk.py").write_text(TALK, encoding="utf-8")
@@ -157,7 +148,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[
     folder = tmp_path_factory.mktemp("beside")
     sides: dict[str, Side] = {
         "supervisord": Supervisord(folder / "supervisord", free_port()),
-        "orchestra": ConfOrchestra(folder / "orchestra", free_port()),
+        "orchestra": Orchestra(folder / "orchestra", free_port()),
     }
     try:
         for side in sides.values():
