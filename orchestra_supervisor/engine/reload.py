@@ -18,6 +18,7 @@ from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, FleetSettings
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.rules.diff import settings_after_reload
+from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import check_scaled, rescaled
 
@@ -229,8 +230,10 @@ class Reloader:
         return plan
 
     def _tell_changed(self, plan: ReloadPlan) -> None:
-        """Say who comes and who goes, before anything follows of it."""
-        added, removed = plan.names(Action.ADD), plan.names(Action.REMOVE)
+        """Say who of the files' services comes and who goes, before anything follows of it."""
+        added, removed = (
+            visible(dict.fromkeys(plan.names(action))) for action in (Action.ADD, Action.REMOVE)
+        )
         if added or removed:
             words = f"{len(added)} services come, {len(removed)} go"
             data: dict[str, object] = {"added": list(added), "removed": list(removed)}

@@ -291,6 +291,9 @@ def test_a_fleet_without_listeners_has_nobody_who_speaks_with_them(fleet: Fleet)
     told = [(one.name, one.payload) for one in told_to(place)]
     assert ("PROCESS_GROUP_ADDED", "groupname:rec\n") in told
     assert not [one for one in told if "web" in one[1]], "what was there before is no news"
+    (changed,) = fleet.events("fleet.changed")
+    assert (sorted(changed["data"]["added"]), changed["data"]["removed"]) == (["db", "rec"], [])
+    assert changed["message"] == "2 services come, 0 go"
     (fleet.path / "supervisord.conf").write_text(text, encoding="utf-8")
     fleet.ok("reload")
     assert fleet.run("status", "@listeners").returncode == 5
