@@ -102,6 +102,7 @@ class Launcher:
             watchdog=spec.watchdog,
             limits=spec.limits,
             stdio=spec.stdio,
+            stdin=spec.supervisor is not None and not spec.stdio,  # open, as supervisord has it
             channel=spec.channel,
         )
 

@@ -53,6 +53,7 @@ class KeeperPort(Protocol):
     def status(self, state: str, text: str) -> None: ...  # noqa: D102
     def pong(self, number: int) -> None: ...  # noqa: D102
     async def signal(self, run: str, signal: str, scope: str) -> None: ...  # noqa: D102
+    async def input(self, run: str, text: str) -> None: ...  # noqa: D102
     async def flush(self) -> None: ...  # noqa: D102
     def news(self) -> AsyncIterator[News]: ...  # noqa: D102
 

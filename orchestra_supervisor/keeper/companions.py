@@ -76,6 +76,7 @@ class Companions:
             notify=False,
             watchdog=None,
             stdio=False,
+            stdin=False,
             channel=False,
         )
         try:

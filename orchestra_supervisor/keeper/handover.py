@@ -35,7 +35,7 @@ class Handed:
         group: Control group that it is to be in.
         sockets: Listening sockets, in order, with their names.
         notify: Address for NOTIFY_SOCKET, or empty.
-        stdio: Pipes that are its stdin and stdout; empty: it has none.
+        stdio: Pipes that are its stdin and stdout, or its stdin alone; empty: it has none.
         channel: Its end of the socket on which it gets the pipes of stdio servers, or None.
     """
 
@@ -56,7 +56,7 @@ class Ends:
         status: Where it reports a failure.
         sockets: Listening sockets.
         channel: A socket that follows them, or None.
-        stdio: What takes the place of standard input and output for the program; may be empty.
+        stdio: What takes the place of standard input, or of input and output, for the program; may be empty.
     """
 
     standard: Sequence[int]

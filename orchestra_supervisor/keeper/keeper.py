@@ -10,6 +10,7 @@ from orchestra_supervisor.keeper.announce import Announcer
 from orchestra_supervisor.keeper.cgroups import Cgroups
 from orchestra_supervisor.keeper.companions import KILL, Companions
 from orchestra_supervisor.keeper.fields import BadMessage
+from orchestra_supervisor.keeper.inputs import Inputs
 from orchestra_supervisor.keeper.launch import Equipment, Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.loop import Loop, say
@@ -85,7 +86,8 @@ class Keeper:
         self._cgroups = cgroups
         self._sockets = Sockets(self._loop, self._emit, around.handed_down)
         self._notifications = Notifications(self._loop, self._emit, self._find_strays)
-        self._stdio = Stdio(self._loop)
+        inputs = Inputs(self._loop)
+        self._stdio = Stdio(self._loop, inputs)
         self._launcher = Launcher(
             self._loop,
             self._table,
@@ -140,6 +142,7 @@ class Keeper:
             find_strays=self._find_strays,
             logs=self._logs,
             sockets=self._sockets,
+            inputs=inputs,
         )
         self._verbs = self._make_verbs(orders)
 

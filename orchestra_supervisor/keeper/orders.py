@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from orchestra_supervisor.keeper.fields import BadMessage, take_text
 from orchestra_supervisor.keeper.identity import SpawnFailure
+from orchestra_supervisor.keeper.inputs import INPUT_LIMIT, InputFull, Inputs, NoInput
 from orchestra_supervisor.keeper.launch import Launcher
 from orchestra_supervisor.keeper.logs import LogPipes
 from orchestra_supervisor.keeper.request import (
@@ -42,6 +43,7 @@ class Orders:
         find_strays: Takes up what has left the tree of a living leader.
         logs: Passes on what the logger is to know.
         sockets: Holds listening sockets.
+        inputs: Holds the inputs of runs.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Orders:
         find_strays: Callable[[], None],
         logs: LogPipes,
         sockets: Sockets,
+        inputs: Inputs,
     ) -> None:
         self._table = table
         self._launcher = launcher
@@ -62,6 +65,7 @@ class Orders:
         self._find_strays = find_strays
         self._logs = logs
         self._sockets = sockets
+        self._inputs = inputs
 
     def verbs(self) -> dict[str, Callable[[Message], Message | None]]:
         """Return what to call for each message type: returns the reply, or raises Refused or BadMessage."""
@@ -75,6 +79,7 @@ class Orders:
             "limits": self._limit,
             "listen": self._listen,
             "unlisten": self._unlisten,
+            "input": self._input,
         }
 
     def _spawn(self, message: Message) -> None:
@@ -139,6 +144,22 @@ class Orders:
 
     def _unlisten(self, message: Message) -> None:
         self._sockets.close(take_text(message, "slot"))
+
+    def _input(self, message: Message) -> Message:
+        run, text = self._present(message), message.get("data")
+        try:
+            data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else None
+        except UnicodeEncodeError:
+            data = None
+        if data is None or len(data) > INPUT_LIMIT:  # it is not shown: it may be a secret
+            raise BadMessage(f"data is not text of at most {INPUT_LIMIT} bytes")
+        try:
+            self._inputs.write(run, data)
+        except NoInput:
+            raise Refused("no_input", f"{run.slot}: nothing reads its stdin") from None
+        except InputFull:
+            raise Refused("input_full", f"{run.slot}: it does not read what waits for it already") from None
+        return {"type": "ok"}
 
     def _ack(self, message: Message) -> None:
         run = self._table.get(message.get("run"))

@@ -125,6 +125,8 @@ class SpawnRequest:
     limits: Limits = Limits()
     stdio: bool = False
     """Its stdin and stdout are pipes whose far ends are held for whoever has a channel."""
+    stdin: bool = False
+    """Its stdin is a pipe whose far end is held, for `input`."""
     channel: bool = False
     """It gets a channel, on which it is handed the pipes of all stdio servers."""
 
@@ -167,6 +169,7 @@ def parse_spawn(message: Message) -> SpawnRequest:
         watchdog=None if message.get("watchdog") is None else seconds("watchdog", message["watchdog"]),
         limits=parse_limits(message.get("limits")),
         stdio=optional_flag(message, "stdio"),
+        stdin=optional_flag(message, "stdin"),
         channel=optional_flag(message, "channel"),
     )
 

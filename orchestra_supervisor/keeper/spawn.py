@@ -134,7 +134,7 @@ def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Sp
     identity = resolve_identity(request)
     limits = _limits(request, around, handed.tag)
     env = environment(request, handed)
-    names = () if request.log is None else ("stderr",) if handed.stdio else ("stdout", "stderr")
+    names = () if request.log is None else ("stderr",) if request.stdio else ("stdout", "stderr")
     pipes = make_pipes(1 + len(names))
     (status_read, status_write), *logged = pipes
     os.set_blocking(status_read, False)  # os takes it by position only

@@ -2,6 +2,7 @@
 
 As a descriptor of each far end stays open here, a server sees no end of its input and no broken pipe when
 the one who talks to it dies; the next one gets the very same pipes. Nothing is ever read or written here.
+Of a run whose stdin alone is a pipe, the far end is an input (`inputs`).
 
 Who talks to them is a run, too (the gateway): it is started with a channel, a socket on which it is told of
 every server. What it has not taken waits in a bounded queue without any descriptor of its own, and nobody
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.keeper.identity import SpawnFailure
+from orchestra_supervisor.keeper.inputs import Inputs
 from orchestra_supervisor.keeper.loop import Loop, say
 from orchestra_supervisor.keeper.request import SpawnRequest
 from orchestra_supervisor.keeper.runs import Run
@@ -35,8 +37,8 @@ class Wiring:
     """What was made for one run: the near ends are its own, the far ends ours.
 
     Attributes:
-        near: Read end of its stdin and write end of its stdout, or empty.
-        far: Write end of its stdin and read end of its stdout, or empty.
+        near: Read end of its stdin and write end of its stdout, or the former alone, or empty.
+        far: Write end of its stdin and read end of its stdout, or the former alone, or empty.
         theirs: Its end of its channel, or None.
         ours: Our end of its channel, or None.
     """
@@ -93,10 +95,12 @@ class Stdio:
 
     Args:
         loop: The keeper's loop.
+        inputs: Holds the stdin of runs that are no servers.
     """
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, inputs: Inputs) -> None:
         self._loop = loop
+        self._inputs = inputs
         self._servers: dict[Run, _Server] = {}
         self._talks: dict[Run, socket.socket] = {}
         """Our ends of channels whose run has not executed its program yet."""
@@ -115,6 +119,10 @@ class Stdio:
             for fd in wiring.far:
                 os.set_blocking(fd, False)
                 enlarge(fd)
+        elif request.stdin:
+            ((stdin_read, stdin_write),) = make_pipes(1)
+            wiring.near, wiring.far = (stdin_read,), (stdin_write,)
+            os.set_blocking(stdin_write, False)
         if request.channel:
             try:
                 wiring.ours, wiring.theirs = socket.socketpair()
@@ -128,9 +136,13 @@ class Stdio:
     def take(self, run: Run, wiring: Wiring) -> None:
         """Hold the far ends of a run that was forked, and close the near ones."""
         wiring.close_near()
-        if wiring.far:
-            stdin, stdout = wiring.far
-            self._servers[run] = _Server(run.run, run.slot, stdin, stdout)
+        match wiring.far:
+            case [stdin, stdout]:
+                self._servers[run] = _Server(run.run, run.slot, stdin, stdout)
+            case [stdin]:
+                self._inputs.hold(run, stdin)
+            case _:
+                pass
         if wiring.ours is not None:
             self._talks[run] = wiring.ours
 
@@ -170,6 +182,7 @@ class Stdio:
     def end(self, run: Run) -> None:
         """The leader of a run has ended, or it was never executed: close all that was held for it."""
         self.end_input(run)
+        self._inputs.end(run)
         server = self._servers.pop(run, None)
         if server is not None:
             os.close(server.stdout)

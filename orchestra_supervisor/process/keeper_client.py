@@ -180,6 +180,7 @@ class KeeperClient:
                 "watchdog": order.watchdog or None,
                 "limits": _limits(order.limits),
                 "stdio": order.stdio,
+                "stdin": order.stdin,
                 "channel": order.channel,
                 "note": note,
             }
@@ -252,11 +253,31 @@ class KeeperClient:
         Raises:
             ConflictError: There is no such run any more, or the keeper refuses.
         """
+        reply = await self._ask({"type": "signal", "run": run, "signal": signal, "scope": scope})
+        if reply["type"] == "error":
+            raise ConflictError(f"the keeper refuses {signal} to {run}: {reply.get('message')}")
+
+    async def input(self, run: str, text: str) -> None:
+        """Write to the stdin of a run, after what was written before, and wait for the keeper's word.
+
+        Args:
+            run: Run id.
+            text: At most 1 MiB in UTF-8.
+
+        Raises:
+            ConflictError: Nothing was written; `refusal` in its context is the keeper's code for why.
+        """
+        reply = await self._ask({"type": "input", "run": run, "data": text})
+        if reply["type"] == "error":
+            why = f"the keeper refuses input to {run}: {reply.get('message')}"
+            raise ConflictError(why, refusal=str(reply.get("code")))
+
+    async def _ask(self, message: Message) -> Message:
         number = self._new_id()
         event: anyio.Event = anyio.Event()
         got: list[Message] = []
         self._replies[number] = (event, got)
-        self._send({"type": "signal", "id": number, "run": run, "signal": signal, "scope": scope})
+        self._send({**message, "id": number})
         await self.flush()
         try:
             with anyio.fail_after(REPLY_TIMEOUT):
@@ -265,8 +286,7 @@ class KeeperClient:
             raise KeeperLost(f"the keeper did not answer within {REPLY_TIMEOUT:g} s") from error
         finally:
             self._replies.pop(number, None)
-        if got[0]["type"] == "error":
-            raise ConflictError(f"the keeper refuses {signal} to {run}: {got[0].get('message')}")
+        return got[0]
 
     async def flush(self) -> None:
         """Send what has been ordered, by whomever; a caller that is cancelled cuts no order in half.

@@ -89,6 +89,8 @@ class SpawnOrder:
     limits: LimitsSpec = NO_LIMITS
     stdio: bool = False
     """Its stdin and stdout are pipes that the keeper holds for whoever has a channel; they are not logged."""
+    stdin: bool = False
+    """Its stdin is a pipe that stays open, for `KeeperClient.input`; an older keeper leaves it at its end."""
     channel: bool = False
     """It gets a channel, on which the keeper hands it the pipes of all stdio servers."""
 

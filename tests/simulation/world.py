@@ -440,6 +440,9 @@ class Link:
     async def signal(self, run: str, signal: str, scope: str) -> None:
         raise AssertionError
 
+    async def input(self, run: str, text: str) -> None:
+        raise AssertionError
+
     async def flush(self) -> None:
         await anyio.lowlevel.checkpoint()
         if self.is_stuck:

@@ -1,4 +1,4 @@
-"""Starting, stopping and signalling, by process, by group, and all.
+"""Starting, stopping and signalling, by process, by group, and all; and writing to one.
 
 Which processes of several are meant is supervisord's rule: whoever is not in a state for it is passed over
 in silence, and what could not be done for one of them stands in its result.
@@ -14,7 +14,7 @@ import anyio
 from anyio import to_thread
 
 from orchestra_supervisor.control import Ask, Principal
-from orchestra_supervisor.model.errors import OrchestraError
+from orchestra_supervisor.model.errors import ConflictError, OrchestraError
 from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
 from orchestra_supervisor.surfaces.xmlrpc.deferred import (
     Outcome,
@@ -40,6 +40,12 @@ Results = list[dict[str, object]]
 
 _HERE = TargetSpec().name
 _NOW = Ask(wait=False)
+_REFUSALS: dict[object, Fault] = {
+    "no_such_run": Fault.NOT_RUNNING,
+    "input_full": Fault.FAILED,
+    "bad_message": Fault.BAD_ARGUMENTS,
+}
+"""Why the keeper writes nothing, where it is not that nobody would read it."""
 _WAIT: object = True
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"  # as supervisord has it
 
@@ -205,6 +211,31 @@ class Acting:
             await self._control.signal(who, [process.service], _signal.Signals(number).name, "leader")
         except OrchestraError as error:
             raise fault_of(error, name, is_stopping=self._around.is_closing) from error
+
+    # Input.
+
+    async def send_stdin(self, who: Principal, name: str, chars: object) -> bool:
+        """Write to the standard input of a process; the text is told nowhere."""
+        if not isinstance(chars, str):
+            raise RpcFault(Fault.INCORRECT_PARAMETERS, chars)
+        process = self._around.directory.process(name)
+        service = self._around.service(process)
+        run = service.run
+        if run is None or run.pid is None or run.leader_ended or state_of(service) is ProcessState.STOPPING:
+            raise RpcFault(Fault.NOT_RUNNING, name)
+        try:
+            await self._control.keeper.input(run.id, chars)
+        except ConflictError as error:
+            fault = _REFUSALS.get(error.context.get("refusal"), Fault.NO_FILE)
+            raise RpcFault(fault, name) from error
+        except OrchestraError as error:
+            raise fault_of(error, name, is_stopping=self._around.is_closing) from error
+        self._control.bus.publish(
+            "control.input",
+            f"{who.name}: input {process.service}",
+            data={"who": who.name, "names": [process.service], "characters": len(chars)},
+        )
+        return True
 
     # Parts.
 

@@ -117,7 +117,7 @@ _TABLE: tuple[tuple[str, str, tuple[Parameter, ...], int, str], ...] = (
         "boolean",
         (_NAME, Parameter("string", "chars")),
         2,
-        "Write to a process's stdin: NO_FILE here.",
+        "Write to a process's stdin.",
     ),
     (
         "sendRemoteCommEvent",

@@ -53,7 +53,6 @@ class Methods:
             "getAllConfigInfo": lambda: reading.all_config_info(changing.read),
             "getProcessInfo": reading.process_info,
             "getAllProcessInfo": reading.all_process_info,
-            "sendProcessStdin": reading.send_stdin,
             "sendRemoteCommEvent": changing.send_remote_event,
         }
 
@@ -92,6 +91,7 @@ class Methods:
             "signalProcess": acting.signal,
             "signalProcessGroup": acting.signal_group,
             "signalAllProcesses": acting.signal_all,
+            "sendProcessStdin": acting.send_stdin,
         }
 
     async def call(self, who: Principal, name: str, params: tuple[object, ...]) -> object:

@@ -165,18 +165,6 @@ class Reading:
         spec = self._around.service(self._around.directory.process(name)).spec
         return source_of(spec, stream, self._around.log_path)
 
-    # Writing to them.
-
-    async def send_stdin(self, name: str, chars: object) -> bool:
-        """Refuse: nothing of ours holds the stdin of a service, which is at its end."""
-        if not isinstance(chars, str):
-            raise RpcFault(Fault.INCORRECT_PARAMETERS, chars)
-        service = self._around.service(self._around.directory.process(name))
-        run = service.run
-        if run is None or run.pid is None or run.leader_ended or service.state.value == "stopping":
-            raise RpcFault(Fault.NOT_RUNNING, name)
-        raise RpcFault(Fault.NO_FILE, name)
-
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")

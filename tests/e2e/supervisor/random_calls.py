@@ -145,6 +145,7 @@ def random_call(dice: random.Random) -> Call:
         (2, ("supervisor.removeProcessGroup", (group,))),
         (1, ("supervisor.reloadConfig", ())),
         (1, ("supervisor.sendRemoteCommEvent", ("type", "data"))),
+        (2, ("supervisor.sendProcessStdin", (name, dice.choice(["a line\n", "", "ü"])))),
         (1, (f"supervisor.get{dice.choice(['State', 'Version', 'APIVersion', 'SupervisorVersion'])}", ())),
         (1, ("supervisor.getIdentification", ())),
         (1, ("system.listMethods", ())),

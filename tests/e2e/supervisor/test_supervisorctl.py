@@ -132,6 +132,41 @@ def test_groups_come_change_and_go_as_the_files_say(pair: Pair) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_a_process_is_written_to_as_under_supervisord(pair: Pair) -> None:
+    asking = Program.shell("ask", "read a; echo got $a; read b; echo and $b; exec sleep 1000")
+    deaf = Program.shell("deaf", "exec 0</dev/null; echo deaf; exec sleep 1000")
+    pair.write([asking, deaf, Program.sleeping("off", autostart=False)])
+    pair.up()
+    pair.settle()
+
+    def send(*params: object) -> object:
+        theirs, ours = pair.call("supervisor.sendProcessStdin", *params)
+        assert ours == theirs, params
+        return ours
+
+    def logged(name: str, text: str) -> None:
+        for side in pair.sides:
+            until(lambda side=side: text in side.ctl("tail", name).said, f"{name} has said {text!r}")
+
+    logged("deaf", "deaf")
+    assert send("ask", "on") is True
+    assert send("ask:ask", "e\n") is True
+    logged("ask", "got one\n")
+    assert send("deaf", "x\n") == ("fault", 20, "NO_FILE: deaf")
+    assert send("off", "x\n") == ("fault", 70, "NOT_RUNNING: off")
+    assert send("nobody", "x\n") == ("fault", 10, "BAD_NAME: nobody")
+    assert send("ask:*", "x\n") == ("fault", 10, "BAD_NAME: ask:*")
+    both(pair, "fg", "off")
+    both(pair, "signal", "CONT", "ask")
+    theirs, ours = pair.ctl("fg", "ask", stdin="two\n")  # which ends with its input
+    assert ours.status == theirs.status
+    logged("ask", "and two\n")
+    told = pair.orchestra.fleet.ok("events")
+    assert "input ask" in told
+    assert "two" not in told
+
+
+@pytest.mark.timeout(120)
 def test_a_group_that_was_removed_is_added_again_as_the_files_were_last_read(pair: Pair) -> None:
     pair.write(PROGRAMS[:4])
     pair.up()

@@ -235,10 +235,10 @@ def _signals_pending(pid: int) -> int:
 
 
 words = st.sampled_from(
-    ["spawn", "stop", "signal", "ack", "note", "log_config", "hello", "ping", "open", "eof", "x"]
+    ["spawn", "stop", "signal", "input", "ack", "note", "log_config", "hello", "ping", "open", "eof", "x"]
 )
 KEYS = """run slot argv env cwd umask user group groups rlimits nice oom_score_adj log stop stop_order note
-plan signal scope path options secrets version pid id re"""
+plan signal scope path options secrets version pid id re stdin data"""
 keys = st.sampled_from(KEYS.split())
 values = st.recursive(
     st.none()

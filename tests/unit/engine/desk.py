@@ -145,6 +145,9 @@ class FakeKeeper:
     async def signal(self, run: str, signal: str, scope: str) -> None:
         self.orders.append(("signal", run, signal, scope))
 
+    async def input(self, run: str, text: str) -> None:
+        self.orders.append(("input", run, text))
+
     async def flush(self) -> None:
         await anyio.lowlevel.checkpoint()
 

@@ -352,6 +352,7 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "watchdog": 2.5,
             "limits": {"memory": 1 << 20, "cpu": 0.5},
             "stdio": False,
+            "stdin": False,
             "channel": False,
             "note": {"n": 1},
         }
@@ -478,6 +479,38 @@ async def test_a_spawn_that_the_keeper_refuses_is_news_for_its_service() -> None
 async def listen(client: KeeperClient) -> None:
     async for _ in client.news():
         pass
+
+
+async def test_input_waits_for_the_keepers_word_and_keeps_its_reason() -> None:
+    async with connected() as (client, peer), anyio.create_task_group() as tasks:
+        tasks.start_soon(peer.send, WELCOME, END)
+        await client.hello()
+
+        async def answer() -> None:
+            await peer.next()  # hello
+            asked = await peer.next()
+            assert {key: asked[key] for key in ("type", "run", "data")} == {
+                "type": "input",
+                "run": RUN,
+                "data": "yes\n",
+            }
+            await peer.send({"type": "ok", "re": asked["id"]})
+            asked = await peer.next()
+            await peer.send(
+                {"type": "error", "re": asked["id"], "code": "no_input", "message": "nothing reads it"}
+            )
+
+        async def listen() -> None:
+            async for _ in client.news():
+                pass
+
+        tasks.start_soon(answer)
+        tasks.start_soon(listen)
+        await client.input(RUN, "yes\n")
+        with pytest.raises(ConflictError, match="nothing reads it") as refused:
+            await client.input(RUN, "yes\n")
+        assert refused.value.context == {"refusal": "no_input"}
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_signal_waits_for_the_keepers_word() -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.model.supervisord import SupervisorName, SupervisorSpec
@@ -88,7 +89,6 @@ async def test_there_are_forty_one_methods_and_each_can_be_asked_about(folder: P
         ("supervisor.sendProcessStdin", ("web", 5), "INCORRECT_PARAMETERS: 5"),
         ("system.multicall", ("x",), "INCORRECT_PARAMETERS"),
         ("system.methodHelp", (None,), "INCORRECT_PARAMETERS"),
-        ("supervisor.sendProcessStdin", ("web", "x"), "NO_FILE: web"),
     ],
 )
 async def test_a_call_that_does_not_fit_is_a_fault(
@@ -96,6 +96,28 @@ async def test_a_call_that_does_not_fit_is_a_fault(
 ) -> None:
     async with desk_of(folder, service("web")) as desk:
         assert await desk.call(name, *params) == fault
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fault"),
+    [
+        ("no_input", "NO_FILE: web"),
+        ("unknown_type", "NO_FILE: web"),  # a keeper that was started by an older version
+        ("no_such_run", "NOT_RUNNING: web"),
+        ("input_full", "FAILED: web"),
+        ("bad_message", "BAD_ARGUMENTS: web"),
+    ],
+)
+async def test_input_that_the_keeper_refuses_is_a_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, refusal: str, fault: str
+) -> None:
+    async with desk_of(folder, service("web")) as desk:
+
+        async def refuse(_run: str, _text: str) -> None:
+            raise ConflictError("no", refusal=refusal)
+
+        monkeypatch.setattr(desk.around.control.keeper, "input", refuse)
+        assert await desk.call("supervisor.sendProcessStdin", "web", "x") == fault
 
 
 async def test_several_calls_are_made_in_order_each_with_its_own_fault(folder: Path) -> None:
