@@ -259,6 +259,7 @@ def test_clients_are_shown_listeners_and_not_who_speaks_with_them(side: Orchestr
     assert side.call("supervisor.reloadConfig") == [[[], [], []]]
     for method in ("getProcessInfo", "stopProcess", "addProcessGroup", "removeProcessGroup"):
         assert side.call(f"supervisor.{method}", "@listeners") == ("fault", 10, "BAD_NAME: @listeners")
+    assert side.call("supervisor.sendProcessStdin", "rec", "x") == ("fault", 20, "NO_FILE: rec")
     stopped = cast("list[dict[str, object]]", side.call("supervisor.stopAllProcesses"))
     assert sorted(str(one["name"]) for one in stopped) == ["rec", "web"]
     assert side.ctl("update").said == ""
