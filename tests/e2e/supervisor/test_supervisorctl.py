@@ -19,7 +19,7 @@ PROGRAMS = [
     Program.sleeping("cache", "warm", group="back", priority=1),
     Program.sleeping("off", "idle", autostart=False),
     Program.shell("brief", "sleep 0.5; echo was here", autostart=False),
-    Program.shell("broken", "echo oh; exit 7", startsecs=3, startretries=0),
+    Program.shell("broken", "echo oh; sleep 0.5; exit 7", startsecs=3, startretries=0),
     Program("missing", "/no/such/program", autostart=False),
 ]
 
@@ -158,9 +158,16 @@ def test_a_process_is_written_to_as_under_supervisord(pair: Pair) -> None:
     assert send("ask:*", "x\n") == ("fault", 10, "BAD_NAME: ask:*")
     both(pair, "fg", "off")
     both(pair, "signal", "CONT", "ask")
-    theirs, ours = pair.ctl("fg", "ask", stdin="two\n")  # which ends with its input
-    assert ours.status == theirs.status
-    logged("ask", "and two\n")
+    for side in pair.sides:
+        with follow(side, ("fg", "ask"), inet=False) as client:
+            try:
+                read_until(client, b"got one\n")
+                assert client.stdin is not None
+                client.stdin.write(b"two\n")
+                client.stdin.flush()
+                read_until(client, b"and two\n")
+            finally:
+                client.kill()  # its own thread outlives the end of its input
     told = pair.orchestra.fleet.ok("events")
     assert "input ask" in told
     assert "two" not in told
