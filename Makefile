@@ -9,8 +9,8 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install -c constraints.txt
 TESTS ?= tests
 JOBS ?= 2
 
-.PHONY: conformance gateway-bench listen thousand up test lint types floors unit fmt simulate rpc-differences soak \
-	respawn lock clean
+.PHONY: bench bench-quick conformance gateway-bench listen thousand up test lint types floors unit fmt simulate \
+	rpc-differences soak respawn lock clean
 
 up: $(VENV)/.installed
 	$(BIN)/orchestra up
@@ -62,6 +62,15 @@ soak: $(VENV)/.dev
 # From a crash to the next process, beside fork and exec alone: about two minutes, on a machine that does nothing else.
 respawn: $(VENV)/.dev
 	$(BIN)/python benchmarks/respawn.py
+
+# Orchestra beside other supervisors: writes docs/benchmarks.md, in under 20 minutes, on a machine that does nothing else.
+# PyPI, npm and Debian have to be within reach the first time. `python benchmarks/compare.py --help` has its parts.
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/compare.py
+
+# The same in under a minute: ratios alone, printed and not kept.
+bench-quick: $(VENV)/.dev
+	$(BIN)/python benchmarks/compare.py --quick
 
 # A thousand services up, restarted, stopped and down, each command timed.
 thousand: $(VENV)/.dev

@@ -42,6 +42,7 @@ from gateway_world import (
     await_port,
     free_port,
     install_python,
+    version_in,
 )
 
 __all__ = ["main"]
@@ -94,12 +95,6 @@ def attempt(what: str) -> Generator[None]:
         yield
     except NotTried as error:
         print(f"{what} is left out: {error}", file=sys.stderr)
-
-
-def version_in(bin_folder: Path, package: str) -> str:
-    """Return the version of a package of a virtual environment."""
-    found = next(bin_folder.parent.glob(f"lib/python*/site-packages/{package.replace('-', '_')}-*.dist-info"))
-    return found.name.removesuffix(".dist-info").rpartition("-")[2]
 
 
 def measure_calls(folder: Path, installed: Path, rounds: int) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -21,10 +22,12 @@ __all__ = [
     "await_port",
     "children_of",
     "free_port",
+    "install_debian",
     "install_node",
     "install_python",
     "memory_of",
     "orchestra",
+    "version_in",
     "with_children",
 ]
 
@@ -230,7 +233,7 @@ class Fleet:
             orchestra(self._folder, "down")
 
 
-def _install(command: Sequence[str], folder: Path) -> None:
+def _install(command: Sequence[str], folder: Path) -> str:
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, encoding="utf-8", timeout=INSTALL_TIME, check=False
@@ -239,6 +242,7 @@ def _install(command: Sequence[str], folder: Path) -> None:
         raise NotTried(f"{command[0]}: {error}") from error
     if done.returncode:
         raise NotTried(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")
+    return done.stdout
 
 
 def _once(folder: Path, make: Callable[[], None]) -> None:
@@ -268,6 +272,12 @@ def install_python(folder: Path, *packages: str) -> Path:
     return folder / "venv" / "bin"
 
 
+def version_in(bin_folder: Path, package: str) -> str:
+    """Return the version of a package of a virtual environment."""
+    found = next(bin_folder.parent.glob(f"lib/python*/site-packages/{package.replace('-', '_')}-*.dist-info"))
+    return found.name.removesuffix(".dist-info").rpartition("-")[2]
+
+
 def install_node(folder: Path, *packages: str) -> Path:
     """Return the `node_modules` with packages of npm.
 
@@ -281,3 +291,37 @@ def install_node(folder: Path, *packages: str) -> Path:
 
     _once(folder, make)
     return folder / "node_modules"
+
+
+def install_debian(folder: Path, package: str, needs: re.Pattern[str]) -> tuple[Path, str]:
+    """Unpack a package of Debian into a folder; nothing is installed, and nothing of it runs.
+
+    Args:
+        folder: Keeps it.
+        package: Its name.
+        needs: Matches the names of what it depends on that is to be unpacked with it.
+
+    Returns:
+        The folder that stands for `/`, and the version.
+
+    Raises:
+        NotTried: It cannot be had.
+    """
+
+    def make() -> None:
+        todo, seen = [package], set[str]()
+        while todo:
+            name = todo.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            _install(["apt-get", "download", "-q", name], folder)
+            archive = next(folder.glob(f"{name}_*.deb"))
+            _install(["dpkg-deb", "-x", archive.name, "root"], folder)
+            depends = _install(["dpkg-deb", "-f", archive.name, "Depends"], folder)
+            words = [word.split()[0] for word in depends.replace("|", ",").split(",") if word.strip()]
+            todo += [word for word in words if needs.fullmatch(word)]
+
+    _once(folder, make)
+    archive = next(folder.glob(f"{package}_*.deb"))
+    return folder / "root", archive.name.split("_")[1]

@@ -15,12 +15,13 @@ from anyio import to_thread
 
 from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.config.ports import PortOwner, listeners
-from orchestra_supervisor.config.redacted import redacted_fleet
+from orchestra_supervisor.config.redacted import redacted_fleet, shown_command
 from orchestra_supervisor.control import Control, Principal, Role
 from orchestra_supervisor.engine.asked_checks import AskedChecks, CheckResult, ServiceCheck
 from orchestra_supervisor.model.errors import ConflictError, ControlDenied, InvalidRequest
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.process.orders import slot_of
+from orchestra_supervisor.process.tree import ProcessNote, tree_of
 from orchestra_supervisor.rules.new_commands import new_commands
 from orchestra_supervisor.rules.reload import ReloadPlan
 
@@ -28,6 +29,10 @@ __all__ = ["AUDIT_PREFIX", "AgentRoom"]
 
 AUDIT_PREFIX = "mcp."
 """Begins the kind of every event that is written down for somebody: nobody forges those of our own."""
+_PROCESSES = 200  # of one run, that are told
+_WORDS = 12  # of a command
+_COMMAND = 200  # characters of them
+_LOOK_LIMIT = 5.0  # seconds for a look at the processes of a run
 _DATA_LIMIT = 16 * 1024  # characters of what an event brings
 
 
@@ -121,6 +126,30 @@ class AgentRoom:
                 return name
         return None
 
+    async def processes(self, name: str) -> dict[str, object]:
+        """Return the processes of a service's present run, each after its parent.
+
+        Args:
+            name: Of the service.
+
+        Raises:
+            UnknownService: There is none.
+        """
+        name = self.control.resolve([name])[0]
+        run = self.control.supervisor.services[name].run
+        found: list[ProcessNote] = []
+        if run is not None and run.pid is not None:
+            look = partial(tree_of, run.pid, run.id, self.keeper_pid)
+            with anyio.move_on_after(_LOOK_LIMIT):  # one that is stuck in the kernel may hold whoever looks
+                found = await to_thread.run_sync(look, limiter=self._threads, abandon_on_cancel=True)
+        told = [_process(one) for one in found[:_PROCESSES]]
+        return {
+            "name": name,
+            "run": run.id if run is not None else None,
+            "count": len(found),
+            "processes": told,
+        }
+
     async def config(self, names: Iterable[str]) -> dict[str, object]:
         """Return the fleet as applied, fit to be shown: see `config.redacted`.
 
@@ -155,6 +184,13 @@ def _allow(plan: ReloadPlan) -> None:
             hint="look at it with `orchestra plan`; a person applies it with `orchestra reload`",
             found=list(found[:50]),
         )
+
+
+def _process(one: ProcessNote) -> dict[str, object]:
+    line = " ".join(" ".join(shown_command(one.command[:_WORDS])).split())
+    is_cut = len(one.command) > _WORDS or len(line) > _COMMAND
+    command = f"{line[:_COMMAND]} ..." if is_cut else line
+    return {"pid": one.pid, "parent": one.parent, "command": command, "cpu": one.cpu, "memory": one.memory}
 
 
 def _told(one: ServiceCheck) -> dict[str, object]:

@@ -71,7 +71,7 @@ class Ask:
         patience: Seconds to wait for it at most.
         reason: The caller's words, for the audit.
         with_dependents: Whatever depends on the named services comes along.
-        demand: Somebody needs them, or no longer does, who does not decide about them.
+        demand: Somebody needs them, no longer does or finds them hung, who does not decide about them.
     """
 
     wait: bool = True
@@ -172,9 +172,11 @@ class Control:
         return await self._carry(_Deed(who, "stop", concerned, ask, before, is_down))
 
     async def restart(self, who: Principal, names: Iterable[str], ask: Ask) -> list[VerbResult]:
-        """Give services a new run; with dependents, those stop first and start last."""
-        chosen = self._allowed(who, names)
-        before = self._states()
+        """Give services a new run, with dependents around it; on demand, end hung ones: policy goes on."""
+        chosen, before = self._allowed(who, names), self._states()
+        if ask.demand:
+            hung = self.verbs.end_hung(chosen, _why("found not to answer", who, ask))
+            return await self._carry(_Deed(who, "restart", hung, ask, before, None))
         runs = {name: one.run.id for name, one in self.supervisor.services.items() if one.run}
         why = _why("restarted", who, ask)
         concerned = self.verbs.restart(chosen, why, with_dependents=ask.with_dependents)
@@ -254,8 +256,7 @@ class Control:
         Raises:
             ConflictError: A service has no run, or the keeper refuses.
         """
-        chosen = self._allowed(who, names)
-        before = self._states()
+        chosen, before = self._allowed(who, names), self._states()
         for name in chosen:
             run = self.supervisor.services[name].run
             if run is None or run.pid is None:
@@ -272,8 +273,7 @@ class Control:
         Raises:
             ConflictError: One cannot be told or does not run, and nobody was; or its command failed.
         """
-        chosen = self._allowed(who, names)
-        before, services = self._states(), self.supervisor.services
+        chosen, before, services = self._allowed(who, names), self._states(), self.supervisor.services
         for name in chosen:
             check_can_be_told(services[name])
         for name in chosen:

@@ -221,12 +221,13 @@ class ControlClient:
         with_dependents: bool = False,
         reason: str = "",
         batch: int | None = None,
+        demand: bool = False,
     ) -> Json:
-        """Restart services as `start`; with `batch`, at most so many replicas of one name at a time."""
+        """Restart services as `start`; with `batch`, so many replicas at a time; `demand`: they hang."""
         body: Json = {"names": list(names), "with_dependents": with_dependents, "reason": reason}
         if batch is not None:
             body |= {"rolling": True, "batch": batch}
-        return self._act("restart", body, wait, timeout)
+        return self._act("restart", body | ({"demand": True} if demand else {}), wait, timeout)
 
     def scale(
         self,

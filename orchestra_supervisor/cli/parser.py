@@ -92,6 +92,20 @@ class CommandParser(argparse.ArgumentParser):
             raise UsageError(f"unexpected argument {extra[0]!r}", f"`{self.prog} --help`")
         return options
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Raise where a word is none of those that there are: with the nearest, where one is near."""
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        close = nearest(str(value), known)
+        if action.option_strings:
+            flag = action.option_strings[-1]
+            what, meant = f"value {str(value)!r} of {flag}", f"{flag} {close}"
+        else:
+            what, meant = f"{action.metavar or action.dest} {str(value)!r}", f"`{self.prog} {close}`"
+        hint = f"did you mean {meant}?" if close else f"`{self.prog} --help` shows what it takes"
+        raise UsageError(f"{self.prog}: unknown {what}: one of {', '.join(known)}", hint)
+
     def error(self, message: str) -> NoReturn:
         """Raise argparse's complaint as ours."""
         missing = message.removeprefix("the following arguments are required: ")

@@ -80,6 +80,7 @@ def _spec(backend: Backend, owners: Mapping[int, str], findings: Findings) -> Mc
         "timeout": form.timeout,
         "pins": form.pins,
         "tools": None if form.tools is None else tuple(form.tools),
+        "on_hang": form.on_hang,
         "sharing": form.sharing if backend.is_stdio else None,
     }
     return McpBackendSpec(

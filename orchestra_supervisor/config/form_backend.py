@@ -13,7 +13,7 @@ from orchestra_supervisor.config.findings import Finding, Findings, Severity, sh
 from orchestra_supervisor.config.form_parts import Form
 from orchestra_supervisor.config.judge import judge
 from orchestra_supervisor.config.values import Duration, EnvValue, Flag, Integer, Text
-from orchestra_supervisor.model.mcp import CacheSpec, CanarySpec, Pins, Sharing
+from orchestra_supervisor.model.mcp import CacheSpec, CanarySpec, OnHang, Pins, Sharing
 
 __all__ = ["BackendForm", "CacheForm", "CanaryForm", "HeadForm", "backend_form", "cache_spec", "canary_spec"]
 
@@ -62,6 +62,7 @@ class BackendForm(_Open):
     pins: Pins | None = None
     tools: list[Text] | None = None
     canary: CanaryForm | None = None
+    on_hang: OnHang | None = None
     service: dict[str, JsonValue] | None = None
     """Further keys of the service that runs a stdio server; held to the form of a service as such."""
 

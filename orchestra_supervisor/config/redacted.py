@@ -6,14 +6,14 @@ nobody knows. In all other texts what looks like a secret is replaced.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from orchestra_supervisor.config.environment import SECRET_REFERENCE
 from orchestra_supervisor.config.findings import is_sensitive, masked
 from orchestra_supervisor.model.spec import Fleet
 
-__all__ = ["HIDDEN", "redacted_fleet"]
+__all__ = ["HIDDEN", "redacted_fleet", "shown_command"]
 
 HIDDEN = "***"
 """Stands for what is not shown."""
@@ -40,6 +40,11 @@ def redacted_fleet(fleet: Fleet, names: tuple[str, ...] = ()) -> dict[str, objec
     part = fleet.model_copy(update={"services": chosen, "coming": {}})
     document = part.model_dump(mode="json", exclude={"coming"})
     return cast("dict[str, object]", _shown(document, ""))
+
+
+def shown_command(words: Iterable[str]) -> list[str]:
+    """Return the words of a command, fit to be shown."""
+    return [str(word) for word in _list(list(words))]
 
 
 def _shown(value: object, key: str) -> object:

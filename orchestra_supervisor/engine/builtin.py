@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from orchestra_supervisor.model.checks import GrpcCheck
 from orchestra_supervisor.model.spec import HttpCheck, NetworkCheck, TcpCheck
+from orchestra_supervisor.plugin_api.context import Options
 from orchestra_supervisor.plugin_api.hooks import hookimpl
 from orchestra_supervisor.plugin_api.probe import Probe, ProbeRequest, Verdict
 from orchestra_supervisor.plugin_api.target import LocalRun, Target, TargetRequest
+from orchestra_supervisor.probes.identity_cache import IdentityCache
 from orchestra_supervisor.probes.run import run_check
 
 __all__ = ["API_VERSION", "NAME", "NetworkProbe", "ProcessTarget", "register_probes", "register_targets"]
@@ -29,7 +31,7 @@ class NetworkProbe:
 
     def __init__(self, kind: str, model: type[NetworkCheck]) -> None:
         self._kind = kind
-        self._model = model
+        self._parsed = IdentityCache[Options, NetworkCheck](model.model_validate)
 
     @property
     def type(self) -> str:
@@ -38,7 +40,7 @@ class NetworkProbe:
 
     async def check(self, request: ProbeRequest) -> Verdict:
         """Carry out one check."""
-        outcome = await run_check(self._model.model_validate(request.options), request.timeout)
+        outcome = await run_check(self._parsed.of(request.options), request.timeout)
         return Verdict(outcome.passed, outcome.detail)
 
 

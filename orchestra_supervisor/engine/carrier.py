@@ -1,5 +1,6 @@
 """Carries out what steps ask for: orders to the keeper, and the note that the next daemon gets."""
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ import anyio
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.order_secrets import TakeDown, has_secrets, with_secrets
 from orchestra_supervisor.engine.ports import KeeperPort, SecretResolver, TargetPreparer
+from orchestra_supervisor.engine.succession import Succession
 from orchestra_supervisor.model.errors import OrchestraError
 from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
 from orchestra_supervisor.process.orders import SpawnOrder
@@ -19,6 +21,7 @@ from orchestra_supervisor.rules.inputs import (
     Spawn,
     SpawnRefused,
     StopRun,
+    Took,
     Unlisten,
 )
 from orchestra_supervisor.rules.service import Service, to_note
@@ -72,7 +75,9 @@ class Carrier:
         self._inbox = inbox
         self._start = start
         self.ranks: Mapping[str, int] = {}
-        self._noted: dict[str, dict[str, object]] = {}
+        self.succession = Succession(keeper, lambda: inbox().services, self._beside)
+        self._noted: dict[str, str] = {}
+        """What the keeper has, by service; packed, since it is only ever compared."""
         self._resolving: dict[str, anyio.CancelScope] = {}
 
     def carry_out(self, service: Service, effects: tuple[Effect, ...]) -> None:
@@ -81,6 +86,8 @@ class Carrier:
             match effect:
                 case Spawn(run):
                     self._spawn(service, run)
+                case Took(run, before):
+                    self.succession.took(run, before)
                 case StopRun(run) if run in self._resolving:
                     self._resolving.pop(run).cancel()
                     refused = SpawnRefused(run, "secret", 0, "stopped before its start")
@@ -102,28 +109,36 @@ class Carrier:
                 case _:
                     pass
 
-    def order(self, effect: Effect) -> None:
-        """Order a stop or an acknowledgement of a run, whosever it is."""
-        match effect:
-            case StopRun(run):
-                self._keeper.stop(run)
-            case Ack(run):
-                self._keeper.ack(run)
-            case _:
-                pass
+    def order(self, *effects: Effect) -> None:
+        """Order stops and acknowledgements of runs, whosever they are."""
+        for effect in effects:
+            match effect:
+                case StopRun(run):
+                    self._keeper.stop(run)
+                case Ack(run):
+                    self._keeper.ack(run)
+                    self.succession.forget(run)
+                case _:
+                    pass
 
     # Notes.
 
     def leave_note(self, service: Service) -> None:
         """Leave the service's note with the keeper, unless that is what it holds."""
         name, note = service.spec.name, to_note(service)
-        if self._noted.get(name) != note:
-            self._noted[name] = note
+        packed = _packed(note)
+        if self._noted.get(name) != packed:
+            self._noted[name] = packed
             self._keeper.note(name, note)
+
+    def keep_up(self, service: Service) -> None:
+        """Let the next daemon and the keeper know how a service stands that may have changed."""
+        self.leave_note(service)
+        self.succession.update(service)
 
     def holds(self, service: Service) -> None:
         """Take note of what the keeper holds already."""
-        self._noted[service.spec.name] = to_note(service)
+        self._noted[service.spec.name] = _packed(to_note(service))
 
     def forget(self, name: str) -> None:
         """Take back the note of a service that is no more."""
@@ -162,11 +177,18 @@ class Carrier:
                 self._send(self._inbox().services[name], whole)
                 self._inbox().wake()
 
+    def _beside(self, name: str) -> str:
+        return f"{self.ranks.get(name, 0)} {self._launcher.log_keep_bytes}"
+
     def _send(self, service: Service, order: SpawnOrder) -> None:
         name, note = service.spec.name, to_note(service)
         try:
-            self._keeper.spawn(order, note)
+            self._keeper.spawn(self.succession.dress(order, service), note)
         except OrchestraError as error:
             self._inbox().post(name, SpawnRefused(order.run, "order", 0, error.message))
             return
-        self._noted[name] = note
+        self._noted[name] = _packed(note)
+
+
+def _packed(note: dict[str, object]) -> str:
+    return json.dumps(note)

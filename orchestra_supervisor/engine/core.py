@@ -30,6 +30,7 @@ from orchestra_supervisor.rules.inputs import (
     Spawn,
     SpawnRefused,
     Start,
+    Took,
 )
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.listening import is_given_up
@@ -64,7 +65,8 @@ class Core:
         self._ends: deque[tuple[str, Input]] = deque()
         """What may be followed by another run. It comes after all other news: of two things told together,
         that a dependency has ended is known before anybody starts on top of it. A service's own order is
-        kept, for nothing more is told of a run after its end, and its next one has yet to be ordered."""
+        kept, for nothing more is told of a run after its end, and its next one has yet to be ordered. The
+        end of one that the keeper has let follow is news like all others: nothing is to be decided."""
         self._wake = anyio.Event()
         self._changed = anyio.Event()
         self._due: list[tuple[float, str]] = []
@@ -125,7 +127,7 @@ class Core:
 
     def post_news(self, name: str, event: Input) -> None:
         """Put what the keeper says before everything that is still to be decided."""
-        is_end = isinstance(event, Gone | SpawnRefused)
+        is_end = isinstance(event, SpawnRefused) or (isinstance(event, Gone) and not event.next)
         (self._ends if is_end else self._news).append((name, event))
         self._wake.set()
 
@@ -187,7 +189,7 @@ class Core:
                 self._bus.publish(
                     effect.kind, effect.message, service=name, run=run_id, data=dict(effect.data)
                 )
-        started_anew = any(isinstance(effect, Spawn) for effect in effects)
+        started_anew = any(isinstance(effect, Spawn | Took) for effect in effects)
         if after.state is not before.state or started_anew:
             data: dict[str, object] = {"from": before.state.value, "restarts": after.restarts}
             data["tries"] = after.failed_starts if after.spec.start is not None else after.attempts
@@ -208,6 +210,8 @@ class Core:
         self._unsure.extend(self.dependents(after.spec.name))
         if after.is_leaving:
             self._unsure.append(after.spec.name)
+        if before.run is not None and after.run is not None and before.run.id != after.run.id:
+            self._touched.update(self.dependents(after.spec.name))  # they may be told which run they need
         if before.run is not None and after.run is None:
             self._unsure.extend(after.spec.depends_on)
             self._unsure.extend(self._awaited.pop(after.spec.name, ()))

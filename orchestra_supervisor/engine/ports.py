@@ -8,6 +8,7 @@ from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import NetworkCheck, PluginCheck, ServiceSpec, StopSpec
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.orders import LogTarget, News, SpawnOrder
+from orchestra_supervisor.rules.successor import Successor
 
 __all__ = ["Checker", "Clock", "EventLog", "KeeperPort", "OrderMaker", "SecretResolver", "TargetPreparer"]
 
@@ -41,6 +42,7 @@ class KeeperPort(Protocol):
     """The keeper as the engine orders it; `KeeperClient` documents each order."""
 
     def spawn(self, order: SpawnOrder, note: object) -> None: ...  # noqa: D102  # documented there
+    def again(self, run: str, successor: Successor | None) -> None: ...  # noqa: D102
     def stop(self, run: str, stop: StopSpec | None = None) -> None: ...  # noqa: D102
     def limits(self, run: str, limits: LimitsSpec) -> None: ...  # noqa: D102
     def listen(self, slot: str, sockets: tuple[SocketSpec, ...]) -> None: ...  # noqa: D102

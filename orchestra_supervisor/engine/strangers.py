@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from orchestra_supervisor.process.orders import slot_of
-from orchestra_supervisor.rules.inputs import Effect, StopRun
+from orchestra_supervisor.rules.inputs import Ack, Effect, Gone, StopRun
 
 __all__ = ["Strangers"]
 
@@ -18,10 +18,13 @@ class Strangers:
         """Take note of the runs that are stopped."""
         self._runs |= {slot_of(effect.run): effect.run for effect in effects if isinstance(effect, StopRun)}
 
-    def is_gone(self, run: str) -> None:
-        """Take note that a run is gone."""
-        if self._runs.get(slot_of(run)) == run:
-            del self._runs[slot_of(run)]
+    def is_gone(self, gone: Gone) -> tuple[Effect, ...]:
+        """Take note that a run is gone; returns what is to be ordered: what followed it has to go too."""
+        if self._runs.get(slot_of(gone.run)) == gone.run:
+            del self._runs[slot_of(gone.run)]
+        following = (StopRun(gone.next),) if gone.next else ()
+        self.expect(following)
+        return (Ack(gone.run), *following)
 
     def take(self, name: str) -> str | None:
         """Return the run that holds a service's slot, whose end is that service's affair from now on."""

@@ -163,6 +163,7 @@ class Supervisor:
         held: dict[str, list[Held]] = {}
         for record in snapshot.runs:
             held.setdefault(record.slot, []).append(Held(record.run, record.stopping, record.told))
+            self._carrier.succession.holds(record.run, record.key)
             if record.slot.startswith(PROBE_SLOT_PREFIX) and Gone(record.run) not in record.told:
                 self._checks.expect_end(record.run)
         slots = {slot: tuple(records) for slot, records in held.items()}
@@ -186,8 +187,7 @@ class Supervisor:
                 self._keeper.note(slot, None)  # of a service that is no longer configured
         effects = resume_strangers(self.fleet.services, slots)
         self.strangers.expect(effects)
-        for effect in effects:
-            self._carrier.order(effect)
+        self._carrier.order(*effects)
         hold_sockets(self.core, self._keeper, snapshot.sockets)
         self.core.rewire(self.fleet.services)
         self.standing.begin(self.core.services, is_wanted=snapshot.manager)
@@ -219,7 +219,7 @@ class Supervisor:
             service = self.core.services.get(name)
             if service is not None:
                 self._prober.reconcile(service, self._task_group)
-                self._carrier.leave_note(service)
+                self._carrier.keep_up(service)
                 self._plans.look(service)
         self._watch_phase(touched)
         self.standing.update(touched, self.phase, self.fleet.settings, self.failure)
@@ -253,8 +253,7 @@ class Supervisor:
             if news.slot in self.core.services:
                 self.core.post_news(news.slot, news.input)
             elif isinstance(news.input, Gone):
-                self._keeper.ack(news.input.run)
-                self.strangers.is_gone(news.input.run)
+                self._carrier.order(*self.strangers.is_gone(news.input))
                 self.core.wake()
 
     def _slot_news(self, news: SlotNews) -> None:

@@ -12,7 +12,7 @@ from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules.demand import callers, refusal
 from orchestra_supervisor.rules.graph import above, below, stop_ranks
-from orchestra_supervisor.rules.inputs import Boot, Input, Respec, Restart, RunNow, Start, Stop
+from orchestra_supervisor.rules.inputs import Boot, Hung, Input, Respec, Restart, RunNow, Start, Stop
 from orchestra_supervisor.rules.moves import begin_after
 from orchestra_supervisor.rules.reload import Action, ReloadPlan, ServiceChange, plan_reload
 from orchestra_supervisor.rules.service import Service
@@ -157,6 +157,19 @@ class Verbs:
         for name in ordered:
             self._core.post(name, Restart(why, self._before(name, concerned)))
         return ordered
+
+    def end_hung(self, names: Iterable[str], why: str) -> list[str]:
+        """End the present runs of services that do not answer; their restart policies say what follows.
+
+        Returns:
+            Those that had a run.
+        """
+        self.check_open()
+        self._supervisor.decide()  # what was asked for before is seen
+        runs = {name: run.id for name in names if (run := self._core.services[name].run) is not None}
+        for name, run in runs.items():
+            self._core.post(name, Hung(run, why))
+        return list(runs)
 
     def roll(self, names: Iterable[str], why: str, batch: int) -> list[str]:
         """Restart services, those of one name one after the other, `batch` at a time at most.

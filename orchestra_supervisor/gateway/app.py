@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +20,19 @@ from orchestra_supervisor.control_client import ControlError
 from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.gateway.access import Access
 from orchestra_supervisor.gateway.daemon_link import DaemonLink
+from orchestra_supervisor.gateway.endpoint import Caller
 from orchestra_supervisor.gateway.front.guard import HostGuard
 from orchestra_supervisor.gateway.front.http import HttpFront
 from orchestra_supervisor.gateway.front.identity import NotAllowed
 from orchestra_supervisor.gateway.front.lines import LineFront
 from orchestra_supervisor.gateway.front.serving import HttpServer
-from orchestra_supervisor.gateway.front.session_ids import load_session_key
-from orchestra_supervisor.gateway.front.sessions import Sessions
+from orchestra_supervisor.gateway.front.session_ids import SessionKey, load_session_key
+from orchestra_supervisor.gateway.front.sessions import Session, Sessions
 from orchestra_supervisor.gateway.front.wire import as_object, encode, error_response
 from orchestra_supervisor.gateway.messages import INVALID_REQUEST, Json, RpcError
 from orchestra_supervisor.gateway.parts import Part, Parts, make_parts
 from orchestra_supervisor.gateway.places import GatewayPlaces
+from orchestra_supervisor.gateway.presence import present
 from orchestra_supervisor.unix_peer import peer_of_socket
 
 __all__ = [
@@ -88,6 +90,24 @@ class Settings:
         )
 
 
+class _EndingSessions(Sessions):
+    """Sessions over HTTP, of which each end is told: not of those that only leave the memory.
+
+    Args:
+        key: Makes and reads their ids.
+        tell: Gets whose session is over.
+    """
+
+    def __init__(self, key: SessionKey, tell: Callable[[Caller], None]) -> None:
+        super().__init__(key)
+        self._tell = tell
+
+    def end(self, session: Session) -> None:
+        """End a session for good."""
+        super().end(session)
+        self._tell(session.conversation.caller)
+
+
 class Gateway:
     """One gateway, from its sockets to its end.
 
@@ -103,7 +123,7 @@ class Gateway:
         self._access = Access(home, is_open=settings.is_open, group=settings.group)
         self._places = GatewayPlaces(parts)
         names = [] if settings.http is None else [settings.http.rpartition(":")[0].strip("[]")]
-        self._sessions = Sessions(load_session_key(home))
+        self._sessions = _EndingSessions(load_session_key(home), parts.servers.left)
         self._http_front = HttpFront(self._places, self._access, self._sessions, HostGuard(names))
         self._http = HttpServer(self._http_front)
         self._lines = LineFront(self._places)
@@ -188,7 +208,8 @@ class Gateway:
                 async with stream:
                     await stream.send(refusal)
             return
-        await self._lines.talk(stream, identity)
+        with present():
+            await self._lines.talk(stream, identity)
 
     async def _watch_idle(self) -> None:
         """End when nobody was connected, nothing was asked and no session was used for long."""
@@ -237,6 +258,7 @@ async def run_gateway(home: Path, sockets: Mapping[str, socket.socket]) -> int:
                 parts = make_parts(home, config, link.callbacks(), os.environ)
                 gateway = Gateway(home, Settings.from_config(config), parts)
                 tasks.start_soon(link.watch_config, gateway.apply, config)
+                tasks.start_soon(link.watch_services, parts.servers.told)
                 tasks.start_soon(_end_when, stopped, gateway)
                 await gateway.run(sockets)
         tasks.cancel_scope.cancel()

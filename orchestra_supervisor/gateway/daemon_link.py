@@ -18,6 +18,7 @@ from anyio.abc import UNIXSocketStream
 
 from orchestra_supervisor.control_client import ControlClient, ControlError, Json, NoDaemon, rows
 from orchestra_supervisor.gateway.backends.callbacks import Callbacks, NotDone
+from orchestra_supervisor.model.states import State
 from orchestra_supervisor.unix_http import connect, quote
 
 __all__ = ["DaemonLink", "follow_events"]
@@ -29,6 +30,9 @@ _DAEMON_AWAY = 5.0  # seconds during which a daemon that is being replaced is wa
 _THREADS = 16  # questions at a time: each server behind the gateway may have one
 _SILENCE = 40.0  # seconds; the daemon sends a comment every 15
 _CHUNK = 64 * 1024
+
+_STATES = frozenset(state.value for state in State)
+"""Of the events of services, those that tell of another state."""
 
 _log = logging.getLogger("orchestra.gateway")
 
@@ -71,17 +75,44 @@ class DaemonLink:
             apply: Takes it.
             known: What it said last.
         """
+
+        async def take(event: Json) -> None:
+            nonlocal known
+            if event.get("kind") in {None, "config.reloaded"}:
+                config = await self.read_config()
+                if config != known:
+                    known = config
+                    await apply(config)
+
+        await self._watch("config.", take)
+
+    async def watch_services(self, tell: Callable[[str, str], None]) -> None:
+        """Tell how each service is, now and whenever it is in another state; until cancelled.
+
+        Args:
+            tell: Gets the name and the state.
+        """
+
+        async def take(event: Json) -> None:
+            kind = event.get("kind")
+            if kind is None:  # what was said meanwhile is lost
+                status = await self._ask(lambda client: client.status())
+                for row in rows(status, "services"):
+                    tell(str(row.get("name")), str(row.get("state")))
+            elif (word := str(kind).removeprefix("service.")) in _STATES:
+                tell(str(event.get("service")), word)
+
+        await self._watch("service.", take)
+
+    async def _watch(self, kind: str, take: Callable[[Json], Awaitable[None]]) -> None:
+        """Follow events for ever, over the ends of daemons."""
         pause = _FIRST_PAUSE
         while True:
             try:
-                async with aclosing(follow_events(self.path, "config.")) as events:
+                async with aclosing(follow_events(self.path, kind)) as events:
                     async for event in events:
                         pause = _FIRST_PAUSE
-                        if event.get("kind") in {None, "config.reloaded"}:
-                            config = await self.read_config()
-                            if config != known:
-                                known = config
-                                await apply(config)
+                        await take(event)
             except (OSError, ControlError, h11.RemoteProtocolError, anyio.BrokenResourceError) as error:
                 _log.info("the stream of events ended: %s", error)
             await anyio.sleep(pause)
@@ -89,7 +120,9 @@ class DaemonLink:
 
     def callbacks(self) -> Callbacks:
         """Return the verbs that the servers behind the gateway need."""
-        return Callbacks(start=self._start, stop=self._stop, scale=self._scale, headers=self._headers)
+        return Callbacks(
+            start=self._start, stop=self._stop, hung=self._hung, scale=self._scale, headers=self._headers
+        )
 
     async def _start(self, service: str) -> None:
         why = "a client of the gateway needs it"
@@ -98,6 +131,9 @@ class DaemonLink:
     async def _stop(self, service: str) -> None:
         why = "no client of the gateway needs it"
         await self._act(lambda client: client.stop([service], reason=why, demand=True))
+
+    async def _hung(self, service: str, why: str) -> None:
+        await self._act(lambda client: client.restart([service], wait="none", reason=why, demand=True))
 
     async def _scale(self, service: str, replicas: int) -> list[str]:
         why = "as many as the clients of the gateway need"

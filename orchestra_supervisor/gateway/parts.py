@@ -13,7 +13,7 @@ from orchestra_supervisor.gateway.backends.channel import inherited_stdio_socket
 from orchestra_supervisor.gateway.catalog.catalog import Catalog, make_catalog
 from orchestra_supervisor.gateway.control.endpoint import Settings, make_control
 from orchestra_supervisor.gateway.control.fields import members
-from orchestra_supervisor.gateway.endpoint import Endpoint
+from orchestra_supervisor.gateway.endpoint import Caller, Endpoint
 from orchestra_supervisor.gateway.messages import Json, RpcError
 
 __all__ = ["Control", "FleetServers", "Part", "Parts", "Servers", "make_parts"]
@@ -40,6 +40,14 @@ class Control(Part, Endpoint, Protocol):
 
 class Servers(Part, Protocol):
     """All servers of the fleet, as one endpoint for each choice of them."""
+
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service of the fleet is: its name, and a word of the daemon's."""
+        ...
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over."""
+        ...
 
     def profile(self, name: str | None) -> Endpoint | None:
         """Return all servers, or those of a profile; the same object for as long as there is this choice."""
@@ -83,6 +91,14 @@ class FleetServers:
     async def apply(self, config: Json) -> None:
         """Take what the daemon says now."""
         self._catalog.update(config)
+
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service is; see `Servers`."""
+        self._catalog.told(service, state)
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over; see `Servers`."""
+        self._catalog.left(caller)
 
     def profile(self, name: str | None) -> Endpoint | None:
         """Return all servers, or those of a profile; see `Servers`."""

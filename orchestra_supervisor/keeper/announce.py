@@ -69,7 +69,7 @@ class Announcer:
         """A daemon was forked: one that takes a fleet over has so long to say how it stands."""
         self._has_spoken = False
         self._stop_waiting()
-        if self.is_heard and self._table.notes:
+        if self.is_heard and self._table.has_notes:
             self._expect_word(_FIRST_WORD_WAIT, "does not take the fleet over")
 
     def daemon_says(self, message: Message) -> None:

@@ -65,7 +65,7 @@ class Companions:
             on_end: Called once it has ended, or could not be started: True when it exited with 0.
         """
         assert run.request is not None, "the request was not kept"
-        env = run.request.env | {key.encode(): value.encode() for key, value in facts.items()}
+        env = {**run.request.env, **{key.encode(): value.encode() for key, value in facts.items()}}
         request = replace(
             run.request,
             argv=command.argv,

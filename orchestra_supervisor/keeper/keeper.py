@@ -96,6 +96,7 @@ class Keeper:
             reply=self._outcome,
             on_output=self._logs.take,
             on_forked=self._forked,
+            is_going=lambda: self._shutdown.is_going,
         )
         self._stopper = Stopper(
             self._loop,
@@ -116,6 +117,8 @@ class Keeper:
                 self._follow,
                 self._notifications.hear,
                 self._leader_over,
+                self._launcher.due,
+                self._launcher.follow,
             ),
             on_end=self._run_changed,
             is_ours=lambda pid: pid in (self._daemon.pid, self._logger.pid),
@@ -330,6 +333,9 @@ class Keeper:
             raise Refused(
                 "bad_message", f"this keeper speaks version {VERSION}, not {message.get('version')!r}"
             )
+        if not message.get("again"):
+            for run in self._table.present():
+                run.successor = None  # a daemon that knows of none would not understand what follows
         self._daemon.mark_good()
         self._is_greeted = True
         self._daemon.send(
@@ -344,6 +350,7 @@ class Keeper:
                 "shutdown": self._shutdown.is_going,
                 "manager": self._announcer.is_heard,
                 "stdio": True,
+                "again": True,
                 "cgroups": {
                     "version": self._cgroups.version,
                     "bases": self._cgroups.bases,
@@ -355,7 +362,7 @@ class Keeper:
         )
         for run in self._table.records():
             self._daemon.send({"type": "run", **run.to_record()})
-        for slot, note in self._table.notes.items():
+        for slot, note in self._table.notes():
             self._daemon.send({"type": "slot_note", "slot": slot, "note": note})
         for held in self._sockets.records():
             self._daemon.send(held)

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 from orchestra_supervisor.keeper.before import outcome_text
 from orchestra_supervisor.keeper.cgroups import Cgroups, Group
@@ -24,6 +25,8 @@ from orchestra_supervisor.keeper.spawn import (
     spawn_run,
 )
 from orchestra_supervisor.keeper.stdio import Stdio, Wiring
+from orchestra_supervisor.keeper.successor import may_follow
+from orchestra_supervisor.keeper.thrift import Thrift
 from orchestra_supervisor.keeper.tree import read_proc
 from orchestra_supervisor.wire.frames import Message
 
@@ -51,6 +54,7 @@ class Launcher:
         reply: Sends the outcome of a spawn to the daemon.
         on_output: Called with a run whose streams are to be read from now on.
         on_forked: Called with a run once its process exists.
+        is_going: Tells whether the fleet goes down: nothing follows then.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Launcher:
         reply: Callable[[Message], None],
         on_output: Callable[[Run], None],
         on_forked: Callable[[Run], None],
+        is_going: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._table = table
@@ -71,11 +76,15 @@ class Launcher:
         self._reply = reply
         self._on_output = on_output
         self._on_forked = on_forked
+        self._is_going = is_going
         self._serial = 0
+        self._thrift = Thrift()
 
     def launch(self, request: SpawnRequest, request_id: object) -> None:
         """Fork; the outcome is sent as `spawned` or `spawn_failed`, now or when it is known."""
         self._serial += 1
+        if request.key is not None:
+            request = self._thrift.slim(request)
         started_mono, started_wall = time.monotonic(), time.time()
         handed = Handed(new_tag(self._serial))
         talk: socket.socket | None = None
@@ -113,6 +122,8 @@ class Launcher:
             streams=spawned.streams,
             places=_places(request),
             request=request if _is_needed(request) else None,
+            key=request.key,
+            successor=request.successor,
             uid=spawned.uid,
             notify=talk,
             epilogue=list(request.after),
@@ -124,6 +135,28 @@ class Launcher:
         if request.before:  # what they write must be read before the program is there
             self._on_output(run)
         self._loop.watch(spawned.status_fd, lambda _events: self._status_ready(run))
+
+    def follow(self, run: Run) -> None:
+        """Start what follows a run that is gone, as that was started."""
+        request, successor = run.request, run.successor
+        assert request is not None, "`due` has looked"
+        assert successor is not None, "`due` has looked"
+        run.successor = run.request = None
+        self.launch(replace(request, run=successor.run, successor=None), None)
+
+    def due(self, run: Run) -> str | None:
+        """Return the id of the run that is to follow one whose leader has ended and left nothing, or None."""
+        successor = run.successor
+        if successor is None or run.request is None or self._is_going():
+            return None
+        lasted = float(cast("float", run.exit_facts["at_mono"])) - run.started_mono
+        code = cast("int | None", run.exit_facts["code"])
+        needs = (self._table.get(need) for need in successor.needs)
+        if not all(need is not None and need.phase == "live" and need.killing is None for need in needs):
+            return None
+        if self._table.get(successor.run) is not None or not may_follow(successor, lasted=lasted, code=code):
+            return None
+        return successor.run
 
     def _equip(self, request: SpawnRequest, handed: Handed) -> tuple[Handed, socket.socket | None]:
         """Return what the run is handed, and our end of the socket on which it speaks.
@@ -227,8 +260,9 @@ def _places(request: SpawnRequest) -> dict[str, str]:
 
 
 def _is_needed(request: SpawnRequest) -> bool:
-    """Return whether a command may have to be run as the run was."""
-    return bool(request.after) or any(isinstance(what, Command) for what, _ in request.plan.steps)
+    """Return whether a command, or another run, may have to be run as the run was."""
+    has_commands = bool(request.after) or any(isinstance(what, Command) for what, _ in request.plan.steps)
+    return has_commands or request.key is not None
 
 
 def _failed(request_id: object, run: str, slot: str, stage: str, number: int, message: str) -> Message:

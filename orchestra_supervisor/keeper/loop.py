@@ -60,6 +60,7 @@ class Loop:
         self._serial = 0
         self._compact_at = _TIMERS
         self._hooks: list[Callable[[], None]] = []
+        self._last_hooks: list[Callable[[], None]] = []
         self._running = False
 
     def watch(self, fd: int, callback: Callable[[int], None], events: int = selectors.EVENT_READ) -> None:
@@ -93,6 +94,10 @@ class Loop:
         """Call `hook` after the callbacks of every turn, in the order of registration."""
         self._hooks.append(hook)
 
+    def at_turn_close(self, hook: Callable[[], None]) -> None:
+        """Call `hook` after all those of `at_turn_end`: what it does can rely on the turn being over."""
+        self._last_hooks.append(hook)
+
     def stop(self) -> None:
         """End `run` after this turn."""
         self._running = False
@@ -108,7 +113,7 @@ class Loop:
                     continue
                 self._rest(key)
             self._run_timers()
-            for hook in self._hooks:
+            for hook in (*self._hooks, *self._last_hooks):
                 self.guarded(hook)
 
     def guarded(self, callback: Callable[..., None], *args: object) -> bool:

@@ -19,6 +19,7 @@ from orchestra_supervisor.keeper.shutdown import Shutdown
 from orchestra_supervisor.keeper.socket_request import parse_sockets
 from orchestra_supervisor.keeper.sockets import Sockets
 from orchestra_supervisor.keeper.stop import Stopper, send_signal
+from orchestra_supervisor.keeper.successor import parse_successor
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Orders", "Refused"]
@@ -71,6 +72,7 @@ class Orders:
         """Return what to call for each message type: returns the reply, or raises Refused or BadMessage."""
         return {
             "spawn": self._spawn,
+            "again": self._again,
             "stop": self._stop,
             "signal": self._signal,
             "ack": self._ack,
@@ -92,8 +94,15 @@ class Orders:
         if holder is not None:
             raise Refused("slot_busy", f"{request.slot}: run {holder.run} (pid {holder.pid}) is not gone")
         if message.get("note") is not None:
-            self._table.notes[request.slot] = message["note"]
+            self._table.keep_note(request.slot, message["note"])
         self._launcher.launch(request, message.get("id"))
+
+    def _again(self, message: Message) -> None:
+        """Take a standing order, or take it back; one for a run that has ended meanwhile comes too late."""
+        successor = parse_successor(message.get("next"))
+        run = self._table.get(message.get("run"))
+        if run is not None and run.key is not None and run.killing is None:
+            run.successor = successor
 
     def _stop(self, message: Message) -> Message:
         known = self._table.get(message.get("run"))
@@ -167,11 +176,7 @@ class Orders:
             self._table.forget(run)
 
     def _note(self, message: Message) -> None:
-        slot = take_text(message, "slot")
-        if message.get("note") is None:
-            self._table.notes.pop(slot, None)
-        else:
-            self._table.notes[slot] = message["note"]
+        self._table.keep_note(take_text(message, "slot"), message.get("note"))
 
     def _log_config(self, message: Message) -> None:
         self._logs.configure(parse_log(message))

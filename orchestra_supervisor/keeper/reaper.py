@@ -37,6 +37,9 @@ class EndHooks:
         follow: Called with a run of which nothing is left; True: a command has been started that follows it.
         hear: Takes what a run has said; called before its end is told.
         ended: Called with a run whose leader (or who took its place) has ended, once that is told.
+        due: Called with a run of which nothing is left; returns the id of the run that follows it by a
+            standing order, or None.
+        succeed: Called with a run once its end is told, where another follows: starts it.
     """
 
     settle: Callable[[Run], bool]
@@ -45,6 +48,8 @@ class EndHooks:
     follow: Callable[[Run], bool]
     hear: Callable[[Run], object]
     ended: Callable[[Run], None]
+    due: Callable[[Run], str | None]
+    succeed: Callable[[Run], None]
 
 
 class Reaper:
@@ -274,6 +279,7 @@ class Reaper:
         if run.phase == "failed":
             self._drop(run)
             return
+        following = self._hooks.due(run)
         if self._hooks.follow(run):
             return
         _, _, usage = os.wait4(run.pid, 0)
@@ -286,10 +292,15 @@ class Reaper:
             "stime": round(run.stime, 6),
             "maxrss": run.maxrss,
         }
+        if following is not None:
+            run.gone_facts["next"] = following
         self._exited.pop(run.run, None)
         self._table.release(run)
         self._on_end(run)
         self._emit({"type": "gone", "run": run.run, "slot": run.slot, **run.gone_facts})
+        if following is not None:
+            self._hooks.succeed(run)  # what is told of it follows the end of the first
+        run.request = run.successor = None
 
     def _unwatch(self, run: Run) -> None:
         if run.pidfd is not None:

@@ -2,6 +2,7 @@
 
 import resource
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -17,6 +18,7 @@ from orchestra_supervisor.keeper.fields import (
     to_bytes,
 )
 from orchestra_supervisor.keeper.socket_request import ListenSpec, parse_sockets
+from orchestra_supervisor.keeper.successor import Successor, parse_successor
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = [
@@ -100,7 +102,7 @@ class SpawnRequest:
     run: str
     slot: str
     argv: list[bytes]
-    env: dict[bytes, bytes]
+    env: Mapping[bytes, bytes]
     cwd: bytes | None
     umask: int | None
     user: str | int | None
@@ -129,6 +131,10 @@ class SpawnRequest:
     """Its stdin is a pipe whose far end is held, for `input`."""
     channel: bool = False
     """It gets a channel, on which it is handed the pipes of all stdio servers."""
+    key: str | None = None
+    """The daemon's word for all of the above: another run may follow by the same request."""
+    successor: Successor | None = None
+    """The one that does, if nothing else is said."""
 
 
 def parse_spawn(message: Message) -> SpawnRequest:
@@ -171,6 +177,8 @@ def parse_spawn(message: Message) -> SpawnRequest:
         stdio=optional_flag(message, "stdio"),
         stdin=optional_flag(message, "stdin"),
         channel=optional_flag(message, "channel"),
+        key=None if message.get("key") is None else take_text(message, "key"),
+        successor=parse_successor(message.get("next")),
     )
 
 

@@ -79,7 +79,7 @@ class Role:
         self.pid: int | None = None
         self.last_pid: int | None = None
         self.starts = 0
-        loop.at_turn_end(self._update_interest)
+        loop.at_turn_close(self._close_turn)
 
     @property
     def is_broken(self) -> bool:
@@ -160,7 +160,9 @@ class Role:
         if self._channel is None or self._is_mute:
             return False
         try:
-            self._channel.send(message, fds or ())
+            # What a turn has to say to the daemon is said at its end: who is woken by the first word takes a
+            # processor, and what matters more (the fork of a run that follows) has to be done first.
+            self._channel.send(message, fds or (), later=self._dies_with_us)
         except (WireError, OSError) as error:
             say(f"a message for the {self._name} was not sent: {error}")
             return False
@@ -248,6 +250,12 @@ class Role:
             return "services run on; SIGHUP or SIGUSR2 tries again at once, SIGTERM stops the fleet"
         return "services run on, and their output waits; it is tried again and again"
 
-    def _update_interest(self) -> None:
-        if self._channel is not None:
-            self._loop.want_write(self._channel.fileno(), wanted=self._channel.wants_write)
+    def _close_turn(self) -> None:
+        if self._channel is None:
+            return
+        if self._channel.has_later and not self._is_mute:
+            try:
+                self._channel.on_writable()
+            except ChannelClosed as error:
+                self._give_up(str(error))
+        self._loop.want_write(self._channel.fileno(), wanted=self._channel.wants_write)

@@ -1,12 +1,14 @@
 """What the keeper knows: one record a run, the strays of each, and a note a slot."""
 
+import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.keeper.cgroups import Group, read_groups
 from orchestra_supervisor.keeper.loop import Timer
 from orchestra_supervisor.keeper.request import Command, LogTarget, Plan, SpawnRequest
+from orchestra_supervisor.keeper.successor import Successor
 from orchestra_supervisor.wire.frames import Message
 
 __all__ = ["Killing", "Run", "RunTable", "Stray"]
@@ -68,7 +70,11 @@ class Run:
     streams: dict[str, int] = field(default_factory=dict[str, int])
     failure: tuple[str, int, int] | None = None
     request: SpawnRequest | None = None
-    """What it was started by; kept only where a command is to be run as it was."""
+    """What it was started by; kept only where a command is to be run as it was, or another run."""
+    key: str | None = None
+    """The daemon's word for what it was started by, where that is kept for a run that may follow."""
+    successor: Successor | None = None
+    """What follows its end, if anything does before the daemon has said so."""
     uid: int | None = None
     """As whom it runs, where that is not our own user."""
     notify: socket.socket | None = None
@@ -105,6 +111,8 @@ class Run:
             "phase": "exec" if self.phase == "failed" else self.phase,
             "stopping": self.killing is not None,
         }
+        if self.key is not None:
+            record["key"] = self.key
         if self.said or self.beat_mono is not None:
             record["said"], record["beat_mono"] = self.said, self.beat_mono
         record |= self.exit_facts
@@ -122,7 +130,25 @@ class RunTable:
         self._by_tag: dict[int, Run] = {}
         self._by_group: dict[str, Run] = {}
         self.strays: dict[int, Stray] = {}
-        self.notes: dict[str, object] = {}
+        self._notes: dict[str, bytes] = {}
+        """As JSON: as objects they would be what the keeper has most of."""
+
+    @property
+    def has_notes(self) -> bool:
+        """Return whether a daemon has ever left a note that is still there."""
+        return bool(self._notes)
+
+    def keep_note(self, slot: str, note: object) -> None:
+        """Keep a note for the next daemon; None: forget the one of this slot."""
+        if note is None:
+            self._notes.pop(slot, None)
+        else:
+            self._notes[slot] = json.dumps(note).encode("ascii")
+
+    def notes(self) -> Iterator[tuple[str, object]]:
+        """Yield slots and their notes."""
+        for slot, note in self._notes.items():
+            yield slot, json.loads(note)
 
     def add(self, run: Run) -> None:
         """Take up a run that was just forked."""

@@ -59,6 +59,7 @@ class Stopper:
     def begin(self, run: Run, plan: Plan) -> None:
         """Stop a run by a plan, which takes the place of one that is being carried out."""
         self.end(run)
+        run.successor = None
         run.killing = Killing(plan)
         self._step(run)
 

@@ -16,6 +16,7 @@ __all__ = [
     "McpBackendSpec",
     "McpSettings",
     "McpSpec",
+    "OnHang",
     "Pins",
     "ProfileSpec",
     "Sharing",
@@ -37,6 +38,7 @@ Sharing = Literal["shared", "per_client", "per_session", "pool"]
 """Who gets an instance of a stdio server: all one; each client, or each conversation, its own; whoever calls
 one of several."""
 Pins = Literal["off", "flag", "block"]
+OnHang = Literal["restart", "report"]
 """What becomes of a tool that is not what it was when it was first seen."""
 _Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 
@@ -91,6 +93,9 @@ class McpBackendSpec(_Spec):
     tools: tuple[str, ...] = ("*",)
     """Globs of the tools that are shown."""
     canary: CanarySpec | None = None
+    on_hang: OnHang | None = None
+    """restart: the run of one that does not answer is ended, and the restart policy says what follows.
+    None: restart of a stdio server, report of an address."""
 
 
 class McpSpec(_Spec):

@@ -1,7 +1,5 @@
 """Every check that needs no process of its own: the ones that are built in, and those of plugins."""
 
-from dataclasses import dataclass
-
 import anyio
 
 from orchestra_supervisor.model.errors import PluginError
@@ -9,6 +7,7 @@ from orchestra_supervisor.model.spec import NetworkCheck, PluginCheck
 from orchestra_supervisor.plugin_api.context import Options
 from orchestra_supervisor.plugin_api.host import PluginHost
 from orchestra_supervisor.plugin_api.probe import ProbeRequest, Verdict
+from orchestra_supervisor.probes.identity_cache import IdentityCache
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 
 __all__ = ["CheckRunner"]
@@ -16,15 +15,16 @@ __all__ = ["CheckRunner"]
 _LONGEST_DETAIL = 200  # characters of what a plugin says
 
 
-@dataclass(frozen=True, slots=True)
 class CheckRunner:
     """Carries out every check but logs and commands, which are the engine's and the keeper's.
 
-    Attributes:
+    Args:
         host: Knows who has which kind of check.
     """
 
-    host: PluginHost
+    def __init__(self, host: PluginHost) -> None:
+        self.host = host
+        self._options = IdentityCache[NetworkCheck, Options](lambda check: check.model_dump())
 
     async def run(self, check: NetworkCheck | PluginCheck, timeout: float) -> ProbeOutcome:  # noqa: ASYNC109
         """Carry out a check; a negative result, a plugin's failure among them, is a value.
@@ -36,7 +36,7 @@ class CheckRunner:
         if isinstance(check, PluginCheck):
             kind, options = check.probe, check.options
         else:
-            kind, options = check.type, check.model_dump()
+            kind, options = check.type, self._options.of(check)
         started = anyio.current_time()
         outcome = await self._of_kind(kind, options, timeout)
         return ProbeOutcome(outcome.passed, outcome.detail, anyio.current_time() - started)

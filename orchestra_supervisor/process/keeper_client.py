@@ -34,13 +34,14 @@ from orchestra_supervisor.process.orders import (
     Snapshot,
     SpawnOrder,
 )
+from orchestra_supervisor.rules.successor import Successor
 from orchestra_supervisor.wire.frames import VERSION, FrameDecoder, Message, WireError, encode_frame
 
 __all__ = ["REPLY_TIMEOUT", "KeeperClient"]
 
 REPLY_TIMEOUT = 10.0
 """Seconds to wait for a reply; the keeper does no I/O that could take longer."""
-_READ_SIZE = 256 * 1024
+_READ_SIZE = 64 * 1024  # as in wire/channel
 
 
 class KeeperClient:
@@ -58,6 +59,8 @@ class KeeperClient:
         self._early: list[Message] = []
         self._holds_stdio = False
         """The keeper knows of stdio servers; one that was started by an older version does not."""
+        self._knows_again = False
+        """It takes standing orders; likewise."""
 
     @classmethod
     async def from_fd(cls, fd: int) -> "KeeperClient":
@@ -70,7 +73,9 @@ class KeeperClient:
         Raises:
             KeeperLost: The connection ended, or the keeper speaks another version.
         """
-        self._send({"type": "hello", "id": self._new_id(), "version": VERSION, "pid": os.getpid()})
+        self._send(
+            {"type": "hello", "id": self._new_id(), "version": VERSION, "pid": os.getpid(), "again": True}
+        )
         await self.flush()
         welcome: Message | None = None
         runs: list[HeldRun] = []
@@ -95,6 +100,7 @@ class KeeperClient:
         if welcome is None:
             raise KeeperLost("the keeper sent no welcome")
         self._holds_stdio = bool(welcome.get("stdio"))
+        self._knows_again = bool(welcome.get("again"))
         return replace(to_snapshot(welcome, runs, notes), sockets=tuple(sockets))
 
     async def news(self) -> AsyncIterator[News]:
@@ -182,9 +188,16 @@ class KeeperClient:
                 "stdio": order.stdio,
                 "stdin": order.stdin,
                 "channel": order.channel,
+                "key": order.key or None,
+                "next": _successor(order.successor),
                 "note": note,
             }
         )
+
+    def again(self, run: str, successor: Successor | None) -> None:
+        """Leave a standing order for what follows a run, or take it back."""
+        if self._knows_again:
+            self._send({"type": "again", "run": run, "next": _successor(successor)})
 
     def stop(self, run: str, stop: StopSpec | None = None) -> None:
         """Order the stop sequence: the run's own, or another one."""
@@ -331,6 +344,17 @@ class KeeperClient:
         except WireError as error:
             # Only a spawn can be this large; its service is told, the connection stays whole.
             raise OrchestraError(str(error), hint="is the environment over 4 MiB?") from error
+
+
+def _successor(successor: Successor | None) -> Message | None:
+    if successor is None:
+        return None
+    return {
+        "run": successor.run,
+        "min_life": successor.min_life,
+        "unless": list(successor.unless),
+        "needs": list(successor.needs),
+    }
 
 
 def _commands(hooks: tuple[HookSpec, ...]) -> list[Message]:

@@ -68,8 +68,8 @@ def to_held_run(message: Message) -> HeldRun:
     if held["phase"] in {"exited", "gone"}:
         told.append(_exited(held))
     if held["phase"] == "gone":
-        told.append(Gone(held["run"]))
-    return HeldRun(held["run"], held["slot"], bool(held["stopping"]), tuple(told))
+        told.append(Gone(held["run"], str(held.get("next") or "")))
+    return HeldRun(held["run"], held["slot"], bool(held["stopping"]), tuple(told), str(held.get("key") or ""))
 
 
 def _spawned(held: dict[str, Any]) -> Spawned:
@@ -109,7 +109,7 @@ def to_run_news(message: Message) -> RunNews | None:
                 held["run"], _fields(held["fields"]), held.get("beat_mono"), float(held["at_mono"])
             )
         case "gone":
-            news = Gone(held["run"])
+            news = Gone(held["run"], str(held.get("next") or ""))
         case "stop_stuck":
             news = Stuck(held["run"], tuple(held["pids"]))
         case _:

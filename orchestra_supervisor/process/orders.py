@@ -7,6 +7,7 @@ from orchestra_supervisor.model.log import LogSpec
 from orchestra_supervisor.model.spec import RlimitSpec, StopSpec
 from orchestra_supervisor.process.groups import NO_GROUPS, RunGroups
 from orchestra_supervisor.rules.inputs import Exited, Gone, Notified, Spawned, SpawnRefused, Stuck
+from orchestra_supervisor.rules.successor import Successor
 
 __all__ = [
     "PROBE_SLOT_PREFIX",
@@ -93,6 +94,10 @@ class SpawnOrder:
     """Its stdin is a pipe that stays open, for `KeeperClient.input`; an older keeper leaves it at its end."""
     channel: bool = False
     """It gets a channel, on which the keeper hands it the pipes of all stdio servers."""
+    key: str = ""
+    """A word for all of the above, for a run that may follow by the same order; empty: none may."""
+    successor: Successor | None = None
+    """The run that follows, unless something else is said before this one's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class HeldRun:
     slot: str
     stopping: bool
     told: tuple[Spawned | Notified | Exited | Gone, ...]
+    key: str = ""
+    """By which the keeper knows what it was started by, for a run that may follow; empty: it does not."""
 
 
 @dataclass(frozen=True, slots=True)

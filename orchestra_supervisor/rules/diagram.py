@@ -31,6 +31,7 @@ from orchestra_supervisor.rules.inputs import (
     Emit,
     Exited,
     Gone,
+    Hung,
     Input,
     Listen,
     ListenFailed,
@@ -171,6 +172,7 @@ def _news(service: Service) -> Iterator[Input]:
         yield Spawned(run.id, 1, run.ordered_mono, 0.0)
         yield SpawnRefused(run.id, "exec", 2, "No such file")
     else:
+        yield Hung(run.id, "does not answer")
         if service.spec.notify:
             at = run.ordered_mono + _SHORT
             words = (("READY", "1"), ("STATUS", "x"), ("WATCHDOG", "1"), ("WATCHDOG", "trigger"))
@@ -256,6 +258,7 @@ _MEANINGS: dict[type[Input], str] = {
     SpawnRefused: "the keeper: no process came to be (stage, errno)",
     Exited: "the keeper: the leader ended",
     Gone: "the keeper: nothing of the run is left",
+    Hung: "somebody who talks with the run has found that it does not answer",
     Stuck: "the keeper: SIGKILL was sent and something is still there",
     Notified: "the keeper: the run said something of itself (READY, WATCHDOG, STATUS, ...)",
     Called: "the keeper: a connection came to a socket of it",

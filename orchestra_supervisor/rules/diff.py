@@ -25,6 +25,7 @@ __all__ = [
     "needs_restart",
     "run_digest",
     "settings_after_reload",
+    "whole_digest",
 ]
 
 
@@ -203,6 +204,18 @@ def run_digest(spec: ServiceSpec) -> str:
     return digest
 
 
+def whole_digest(spec: ServiceSpec) -> str:
+    """Return 12 hex digits that differ between any two specs that are not equal; remembered likewise."""
+    key = id(spec)
+    known = _WHOLE_DIGESTS.get(key)
+    if known is not None and known[0]() is spec:
+        return known[1]
+    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+    digest = hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+    _WHOLE_DIGESTS[key] = weakref.ref(spec, lambda _: _WHOLE_DIGESTS.pop(key, None)), digest
+    return digest
+
+
 def _digest_of(spec: ServiceSpec) -> str:
     live = {name for name in type(spec).model_fields if class_of(name).when is When.LIVE}
     fields = spec.model_dump(mode="json", exclude=live)
@@ -211,3 +224,4 @@ def _digest_of(spec: ServiceSpec) -> str:
 
 _DIGESTS: dict[int, tuple[weakref.ref[ServiceSpec], str]] = {}
 """By identity, since a spec holds mappings and has no hash. A copy of a spec is another spec."""
+_WHOLE_DIGESTS: dict[int, tuple[weakref.ref[ServiceSpec], str]] = {}

@@ -16,6 +16,7 @@ __all__ = [
     "Emit",
     "Exited",
     "Gone",
+    "Hung",
     "Input",
     "Listen",
     "ListenFailed",
@@ -34,6 +35,7 @@ __all__ = [
     "Stop",
     "StopRun",
     "Stuck",
+    "Took",
     "Unlisten",
     "Used",
 ]
@@ -192,6 +194,16 @@ class Gone:
     """Nothing of the run is left."""
 
     run: str
+    next: str = ""
+    """Id of the run that the keeper has started after it, by a standing order; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hung:
+    """Somebody who talks with the run has found that it does not answer any more."""
+
+    run: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +260,7 @@ Input = (
     | ListenFailed
     | Exited
     | Gone
+    | Hung
     | Stuck
     | Due
     | Probed
@@ -264,6 +277,15 @@ class Spawn:
     """Order the keeper to spawn the run."""
 
     run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """A run that the keeper has started by a standing order is the service's own from here on."""
+
+    run: str
+    before: str
+    """The one that it follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,4 +321,4 @@ class Emit:
     data: tuple[tuple[str, object], ...] = ()
 
 
-Effect = Spawn | StopRun | Ack | Listen | Unlisten | Emit
+Effect = Spawn | Took | StopRun | Ack | Listen | Unlisten | Emit

@@ -40,6 +40,7 @@ from orchestra_supervisor.rules.inputs import (
     Emit,
     Exited,
     Gone,
+    Hung,
     Input,
     ListenFailed,
     Notified,
@@ -64,13 +65,14 @@ from orchestra_supervisor.rules.moves import (
     enter,
     enter_running,
     settle_down,
+    take,
 )
 from orchestra_supervisor.rules.notified import called, listen_failed, notified
 from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 from orchestra_supervisor.rules.usage import used
-from orchestra_supervisor.rules.verdicts import probe_saw, probed, unprobed
+from orchestra_supervisor.rules.verdicts import hung, probe_saw, probed, unprobed
 
 __all__ = ["TABLE", "step"]
 
@@ -301,6 +303,9 @@ def _gone(service: Service, event: Input, now: Moment) -> Step:
     failed = service.ending is not None and service.ending.failed
     success = service.exit is not None and service.exit.success and not failed
     lasted = max(0.0, (run.ended_mono or now.mono) - run.ordered_mono)
+    if event.next:
+        taken = take(service, now, event.next, lasted=lasted, success=success)
+        return Step(taken.service, (*taken.effects, Ack(event.run)))
     after = after_run(service, now, lasted=lasted, success=success)
     return Step(after.service, (*after.effects, Ack(event.run)))
 
@@ -374,6 +379,7 @@ TABLE: dict[type[Input], dict[State, Rule]] = {
     Called: _row((_WAITING, called), ((*_REST, *_BACKOFF, *_WITH_RUN), _ignore)),
     ListenFailed: _row((_WAITING, listen_failed), ((*_REST, *_BACKOFF, *_WITH_RUN), _ignore)),
     Used: _row((_UP, used), ((*_NO_RUN, *_STOPPING), _ignore)),
+    Hung: _row((_UP, hung), ((*_NO_RUN, *_STOPPING), _ignore)),
     Stuck: _row((_WITH_RUN, _stuck), (_NO_RUN, _ignore)),
     Due: _row((_NO_RUN, due_without_run), (_UP, due_while_up), (_STOPPING, due_while_stopping)),
     Probed: _row((_UP, probed), ((*_NO_RUN, *_STOPPING), _ignore)),

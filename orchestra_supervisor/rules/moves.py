@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestra_supervisor.model.spec import ServiceSpec, StartSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
 from orchestra_supervisor.rules.diff import run_digest
-from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Unlisten
+from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Took, Unlisten
 from orchestra_supervisor.rules.planning import REPLACED, finish, next_up, with_plan
 from orchestra_supervisor.rules.restart import GiveUp, decide_restart, retry_delay, wants_restart
 from orchestra_supervisor.rules.schedule import first_text, next_time_of_day
@@ -26,6 +26,7 @@ __all__ = [
     "make_room",
     "ready",
     "settle_down",
+    "take",
 ]
 
 
@@ -177,6 +178,33 @@ def begin_after(spec: ServiceSpec, run: str, now: Moment) -> Service:
     ending = Ending(Then.AGAIN, why)
     service = Service(spec, desired=Desired.UP, run=last, ending=ending)
     return enter(service, State.STOPPING, why, now)
+
+
+def take(service: Service, now: Moment, run_id: str, *, lasted: float, success: bool) -> Step:
+    """Take over the run that began by a standing order when the last one was over.
+
+    It is there, whatever would be decided now: what has been said meanwhile is applied to it.
+    """
+    assert service.run is not None
+    ending, before = service.ending, service.run
+    run = Run(id=run_id, ordered_mono=now.mono, ordered_wall=now.wall, digest=before.digest)
+    took = Took(run_id, before.id)
+    if service.state is State.STOPPING:
+        return Step(replace(service, run=run), (took, StopRun(run_id)))
+    begun = enter(replace(service, run=run), State.STARTING, "starting", now)
+    if ending is not None:
+        return Step(begun, (took,))  # it waits for its dependents, as the one before did
+    after = after_run(service, replace(now, run_id=run_id), lasted=lasted, success=success)
+    if after.service.run is not None:
+        others = tuple(effect for effect in after.effects if not isinstance(effect, Spawn))
+        return Step(replace(after.service, run=run), (took, *others))
+    # The order was taken back, and that came too late.
+    if service.unmet:
+        ending = Ending(Then.AGAIN, _waiting_reason(service.unmet))
+    else:
+        ending = Ending(Then.POLICY, after.service.reason, failed=True)
+    stopped = end(begun, ending, now)
+    return Step(stopped.service, (took, *stopped.effects))
 
 
 def after_run(service: Service, now: Moment, *, lasted: float, success: bool) -> Step:

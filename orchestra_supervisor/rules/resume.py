@@ -85,7 +85,8 @@ def resume(
             service = with_plan(service, now)  # where a reload that made it periodic was not finished
         return Resumed(service, _forget(held), renewal)
     mine = next((record for record in held if record.run == run.id), None)
-    others = _forget(tuple(record for record in held if record.run != run.id))
+    told, following = _with_following(mine, held)
+    others = _forget(tuple(record for record in held if record.run not in {run.id, following}))
     if mine is None:
         if run.pid is None:
             return Resumed(begin_anew(service, now), others, renewal)
@@ -93,7 +94,23 @@ def resume(
     effects = others
     if service.state is State.STOPPING and not mine.stopping:
         effects = (*others, StopRun(run.id))
-    return Resumed(service, effects, (*mine.told, *renewal))
+    return Resumed(service, effects, (*told, *renewal))
+
+
+def _with_following(mine: Held | None, held: tuple[Held, ...]) -> tuple[tuple[Input, ...], str]:
+    """Return the news of a run and of the one that followed it by a standing order, and the latter's id.
+
+    Of one that followed and is not there any more, its program was never executed: none has followed.
+    """
+    if mine is None:
+        return (), ""
+    last = mine.told[-1] if mine.told else None
+    if not isinstance(last, Gone) or not last.next:
+        return mine.told, ""
+    following = next((record for record in held if record.run == last.next), None)
+    if following is None:
+        return (*mine.told[:-1], Gone(mine.run)), ""
+    return (*mine.told, *following.told), following.run
 
 
 def _resume_without_note(

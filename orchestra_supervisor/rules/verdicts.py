@@ -1,13 +1,13 @@
-"""What the verdicts of probes mean for a run: the lifecycle's rules for `Probed` and `ProbeSaw`."""
+"""What verdicts mean for a run: the lifecycle's rules for `Probed`, `ProbeSaw` and `Hung`."""
 
 from dataclasses import replace
 
 from orchestra_supervisor.model.states import State
-from orchestra_supervisor.rules.inputs import Effect, Emit, Input, Probed, ProbeKind, ProbeSaw
+from orchestra_supervisor.rules.inputs import Effect, Emit, Hung, Input, Probed, ProbeKind, ProbeSaw
 from orchestra_supervisor.rules.moves import Step, end, enter, enter_running, ready
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 
-__all__ = ["probe_saw", "probed", "unprobed"]
+__all__ = ["hung", "probe_saw", "probed", "unprobed"]
 
 
 def probed(service: Service, event: Input, now: Moment) -> Step:
@@ -63,6 +63,17 @@ def _liveness_probed(service: Service, event: Probed, now: Moment) -> Step:
     if event.passed or service.ending is not None:
         return Step(service)
     return end(service, Ending(Then.POLICY, f"liveness probe failed: {event.detail}", failed=True), now)
+
+
+def hung(service: Service, event: Input, now: Moment) -> Step:
+    """End a run as a failed liveness probe does: what follows is for its restart policy to say."""
+    assert isinstance(event, Hung)
+    run = service.run
+    if run is None or run.id != event.run or run.pid is None or run.leader_ended:
+        return Step(service)
+    if service.ending is not None:
+        return Step(service)
+    return end(service, Ending(Then.POLICY, event.why, failed=True), now)
 
 
 def probe_saw(service: Service, event: Input, now: Moment) -> Step:

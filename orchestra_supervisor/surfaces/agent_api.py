@@ -21,6 +21,7 @@ def agent_routes(room: AgentRoom) -> Callable[[anyio.Event], Sequence[Route]]:
     def routes(known: anyio.Event) -> Sequence[Route]:
         return (
             Route("/v1/config", guarded(api.config, known)),
+            Route("/v1/services/{name}/processes", guarded(api.processes, known)),
             Route("/v1/config/apply", guarded(api.apply, known), methods=["POST"]),
             Route("/v1/audit", guarded(api.audit, known), methods=["POST"]),
             Route("/v1/check", guarded(api.check, known), methods=["POST"]),
@@ -36,6 +37,9 @@ class _AgentApi:
     async def config(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("names", "").split(",") if name]
         return Json(await self._room.config(names))
+
+    async def processes(self, request: Request) -> Response:
+        return Json(await self._room.processes(request.path_params["name"]))
 
     async def apply(self, request: Request) -> Response:
         await body_of(request, ReloadRequest)

@@ -239,7 +239,7 @@ class _Api:
 
     async def restart(self, request: Request) -> Response:
         who, body = caller_of(request, self._control), await body_of(request, RestartRequest)
-        ask = Ask(body.wait != "none", body.timeout, body.reason, body.with_dependents)
+        ask = Ask(body.wait != "none", body.timeout, body.reason, body.with_dependents, body.demand)
         if body.rolling:
             results = await self._control.roll(who, body.names, ask, body.batch)
         else:

@@ -126,6 +126,7 @@ def _backend(one: McpBackendSpec, fleet: Fleet, members: Mapping[str, tuple[str,
         "pins": one.pins or settings.pins,
         "tools": one.tools,
         "canary": None if one.canary is None else one.canary.model_dump(mode="json"),
+        "on_hang": one.on_hang or ("restart" if one.endpoint is None else "report"),
         "members": instances,
         "header_names": list(one.headers),
     }

@@ -52,6 +52,7 @@ _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/status": ("The daemon and the services as they stand", {"names": _TEXT}),
     "/v1/figures": ("What the services and our own processes use; asking raises the rate", {"since": _SPAN}),
     "/v1/services/{name}/figures": ("What a service uses and has used", {"since": _SPAN}),
+    "/v1/services/{name}/processes": ("The processes of a service's present run", {}),
     "/v1/config": ("The fleet as applied, without secrets", {"names": _TEXT}),
     "/v1/mcp": ("The MCP servers behind the gateway, and its settings", {}),
     "/v1/listeners": ("Processes and pools in supervisord's words, for who speaks with event listeners", {}),

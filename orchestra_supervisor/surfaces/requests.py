@@ -48,10 +48,11 @@ class DemandRequest(VerbRequest):
     """Start or stop services, perhaps as one who needs them and does not decide about them."""
 
     demand: bool = False
-    """start: refused where somebody has stopped one by hand; stop: it rests until it is needed again."""
+    """start: refused where somebody has stopped one by hand; stop: it rests until it is needed again.
+    restart: its run was found not to answer: it ends, and its restart policy says what follows."""
 
 
-class RestartRequest(VerbRequest):
+class RestartRequest(DemandRequest):
     """Restart services, at once or one replica after the other."""
 
     rolling: bool = False

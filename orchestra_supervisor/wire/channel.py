@@ -35,7 +35,7 @@ STDIO_VARIABLE = "ORCHESTRA_STDIO_FD"
 SEND_LIMIT = 64 * 1024 * 1024
 """Bytes that may wait for a peer; one that lets more pile up does not read and counts as dead."""
 
-_READ_SIZE = 256 * 1024
+_READ_SIZE = 64 * 1024  # above 128 KiB malloc maps and unmaps memory for each read
 _GATHER = 64  # buffers in one sendmsg; IOV_MAX is 1024, more than this gains nothing
 _INT_SIZE = array.array("i").itemsize
 _ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * _INT_SIZE)
@@ -62,6 +62,8 @@ class Channel:
         self._received_fds: deque[int] = deque()
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self._queued = 0
+        self.has_later = False
+        """Something was sent `later`, and `on_writable` has not been called since."""
         self._send_limit = send_limit
         self._failure = ""
         self._write_failure = ""
@@ -80,12 +82,13 @@ class Channel:
         """Bytes that wait to be sent."""
         return self._queued
 
-    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+    def send(self, message: Message, fds: Sequence[int] = (), *, later: bool = False) -> None:
         """Send a message, or queue what the socket does not take.
 
         Args:
             message: A JSON-ready object with a `type`.
             fds: Descriptors to pass. They stay the caller's: a duplicate is made of those that must wait.
+            later: Queue all of it; the caller calls `on_writable` when it has said all that it has to say.
 
         Raises:
             WireError: The message is over a limit. Nothing was sent and the channel is as before.
@@ -96,7 +99,8 @@ class Channel:
         self._check_writing()
         if self._queued + len(data) > self._send_limit:
             self._fail_writing(f"the peer does not read: {self._queued} bytes wait for it")
-        if not self._queue:
+        self.has_later |= later
+        if not self._queue and not later:
             sent = self._transmit([data], fds)
             if sent == len(data):
                 return
@@ -111,6 +115,7 @@ class Channel:
         Raises:
             ChannelClosed: The peer is gone.
         """
+        self.has_later = False
         self._check_writing()
         while self._queue:
             fds = self._queue[0][1]

@@ -5,17 +5,18 @@ A failing seed is replayed, with its whole story, by `python -m tests.simulation
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from orchestra_supervisor.engine import prober, verbs
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.rules import due, graph, moves, reload, resume
+from orchestra_supervisor.rules import due, graph, lifecycle, moves, reload, resume
 from orchestra_supervisor.rules import schedule as schedule_rules
 from orchestra_supervisor.rules import service as service_rules
 from orchestra_supervisor.rules.health import Tally
-from orchestra_supervisor.rules.inputs import Exited, Gone
+from orchestra_supervisor.rules.inputs import Exited, Gone, StopRun
 from orchestra_supervisor.rules.lifecycle import TABLE, step
 from orchestra_supervisor.rules.moves import Step
 from orchestra_supervisor.rules.planning import Kept
@@ -93,7 +94,7 @@ def no_order_in_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Core, "dependents", nobody)
 
 
-def nothing(_self: object, _argument: object) -> None:
+def nothing(_self: object, *_arguments: object) -> None:
     pass
 
 
@@ -169,6 +170,14 @@ def a_demand_that_undoes_a_stop_by_hand(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(verbs, "refusal", never)
 
 
+def a_successor_that_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(service: Service, now: Moment, run: str, **facts: Any) -> Step:
+        taken = moves.take(service, now, run, **facts)
+        return Step(taken.service, tuple(one for one in taken.effects if not isinstance(one, StopRun)))
+
+    monkeypatch.setattr(lifecycle, "take", take)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
@@ -188,6 +197,7 @@ def a_demand_that_undoes_a_stop_by_hand(monkeypatch: pytest.MonkeyPatch) -> None
         nothing_dealt_with,
         no_call_for_what_rests,
         a_demand_that_undoes_a_stop_by_hand,
+        a_successor_that_is_not_stopped,
     ],
 )
 def test_a_fault_is_found_by_some_schedule(

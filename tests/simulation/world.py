@@ -27,6 +27,7 @@ from orchestra_supervisor.process.orders import (
     SpawnOrder,
 )
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused, Stuck
+from orchestra_supervisor.rules.successor import Successor
 
 BASE_PORT = 10_000
 
@@ -64,6 +65,11 @@ class Record:
     exited: Exited | None = None
     born: float = 0.0
     passed: bool = False
+    key: str = ""
+    successor: Successor | None = None
+    ordered_for: Fleet | None = None
+    """The fleet for which its successor was ordered."""
+    followed_by: str = ""
     stop_scope: anyio.CancelScope | None = None
 
 
@@ -93,6 +99,8 @@ class World:
     specs: dict[str, ServiceSpec] = field(default_factory=dict[str, ServiceSpec])
     """Of every service that has ever been: an order outlives the service it is for."""
     next_pid: int = 100
+    followed: int = 0
+    """Runs that began by a standing order."""
     daemon_starts: int = 0
 
     needs: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
@@ -149,10 +157,32 @@ class World:
             return
         self.notes[order.slot] = note
         self.spawns.setdefault(order.slot, []).append(now)
-        record = Record(order.run, order.slot, order.stop, self.draw_nature(order.slot), born=now)
-        self.records[order.run] = record
+        self._begin(
+            Record(
+                order.run,
+                order.slot,
+                order.stop,
+                self.draw_nature(order.slot),
+                born=now,
+                key=order.key,
+                successor=order.successor,
+                ordered_for=self.fleet,
+            )
+        )
+
+    def _begin(self, record: Record) -> None:
+        self.records[record.run] = record
         assert self.tasks is not None
         self.tasks.start_soon(self._live_through, record)
+
+    def again(self, run: str, successor: Successor | None) -> None:
+        record = self.records.get(run)
+        self.count("" if record is None else record.slot)
+        if record is None:
+            return
+        self.say(f"again {run} {successor}")
+        if record.key and not record.stopping and record.phase in {"exec", "live"}:
+            record.successor, record.ordered_for = successor, self.fleet
 
     def check_dependencies(self, slot: str, told: "dict[str, Known]") -> None:
         """Hold an order against what the daemon that gives it has been told so far."""
@@ -185,6 +215,7 @@ class World:
         if record is None or record.phase == "gone":
             return
         self.say(f"stop {run}")
+        record.successor = None
         if self.shutdown and record.phase == "live" and not record.stopping:
             self._check_dependents_down(record.slot)
         record.stopping = True
@@ -273,7 +304,53 @@ class World:
     def vanish(self, record: Record) -> None:
         if record.phase not in {"gone", "refused"}:
             record.phase = "gone"
-            self.tell(record.slot, Gone(record.run))
+            if self._is_due(record):
+                assert record.successor is not None
+                record.followed_by = record.successor.run
+            self.tell(record.slot, Gone(record.run, record.followed_by))
+            if record.followed_by:
+                self._follow(record)
+
+    def _check_foundations(self, slot: str) -> None:
+        """What runs for as long as its dependents do must be there when one of them follows itself."""
+        for name, wanted in self.fleet.services[slot].depends_on.items():
+            spec, below = self.fleet.services[name], self.live(name)
+            if spec.kind is not Kind.DAEMON or wanted.condition is Condition.COMPLETED:
+                continue
+            if below is None or below.phase != "live" or below.stopping:
+                self.fail(f"{slot} follows although {name} does not run")
+
+    def _is_due(self, record: Record) -> bool:
+        successor, exited = record.successor, record.exited
+        if successor is None or exited is None or exited.remaining or self.shutdown:
+            return False
+        if exited.at_mono - record.born < successor.min_life or exited.code in successor.unless:
+            return False
+        needs = [self.records.get(run) for run in successor.needs]
+        return all(need is not None and need.phase == "live" and not need.stopping for need in needs)
+
+    def _follow(self, record: Record) -> None:
+        """Start what follows a run that is gone, as a standing order says."""
+        now = anyio.current_time()
+        self.say(f"{record.followed_by} follows")
+        if self.live(record.slot) is not None:
+            self.fail(f"two live runs of {record.slot}")
+        if record.slot not in self.specs or self.specs[record.slot].restart.policy == "never":
+            self.fail(f"{record.followed_by} follows, which policy never wants")
+        if record.ordered_for is self.fleet:
+            self._check_foundations(record.slot)
+        self.followed += 1
+        self.spawns.setdefault(record.slot, []).append(now)
+        self._begin(
+            Record(
+                record.followed_by,
+                record.slot,
+                record.stop,
+                self.draw_nature(record.slot),
+                born=now,
+                key=record.key,
+            )
+        )
 
     async def _stop(self, record: Record, stop: StopSpec) -> None:
         with anyio.CancelScope() as scope:
@@ -313,8 +390,8 @@ class World:
             if record.exited is not None:
                 told.append(record.exited)
             if record.phase == "gone":
-                told.append(Gone(record.run))
-            runs.append(HeldRun(record.run, record.slot, record.stopping, tuple(told)))
+                told.append(Gone(record.run, record.followed_by))
+            runs.append(HeldRun(record.run, record.slot, record.stopping, tuple(told), record.key))
         return Snapshot(
             1, 2, 0.0, self.daemon_starts, self.shutdown, tuple(runs), dict(self.notes), manager=True
         )
@@ -401,6 +478,9 @@ class Link:
         self.world.check_dependencies(order.slot, self.known)
         self.buffer.append(("spawn", order, note))
 
+    def again(self, run: str, successor: Successor | None) -> None:
+        self.buffer.append(("again", run, successor))
+
     def stop(self, run: str, stop: StopSpec | None = None) -> None:
         for known in self.known.values():
             if known.record.run == run:
@@ -462,6 +542,8 @@ class Link:
                 world.spawn(spawn, note)
             case ("stop", str(run), stop):
                 world.stop(run, stop)  # type: ignore[arg-type]  # as put in above
+            case ("again", str(run), successor):
+                world.again(run, successor)  # type: ignore[arg-type]  # as put in above
             case ("ack", str(run)):
                 world.ack(run)
             case ("note", str(slot), note):

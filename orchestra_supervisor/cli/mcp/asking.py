@@ -13,6 +13,7 @@ from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.shim.messages import Json, encode, items_of, object_of
 from orchestra_supervisor.control_client import NoDaemon
+from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import InvalidRequest, WaitTimeout
 from orchestra_supervisor.unix_http import connect
 
@@ -50,7 +51,7 @@ class Gateway:
         until = time.monotonic() + RETRY_FOR
         while True:
             try:
-                self._connection = connect(str(home / "mcp.sock"), timeout)
+                self._connection = connect(str(socket_path(home, "mcp")), timeout)
                 break
             except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
                 if keeper_pid_of(home) is None:

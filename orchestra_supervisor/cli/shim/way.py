@@ -18,6 +18,7 @@ RECONNECT_FOR = 60.0
 """Seconds that requests wait for a gateway while a keeper holds the home."""
 
 _SOCKET = "mcp.sock"
+_POINTER = "mcp.path"  # says where the socket is instead, on a home whose path is too long for one
 _CONNECT_LIMIT = 2.0  # seconds for connect(2), which on a Unix socket does not wait
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts, doubling
 _START_AGAIN_AFTER = 30.0  # seconds after which a fleet that did not start is started once more
@@ -77,7 +78,7 @@ class Way:
     def _connect(self, now: float) -> None:
         self._tried_at = now
         try:
-            connection = connect(os.path.join(self._home, _SOCKET), _CONNECT_LIMIT)
+            connection = connect(self._socket(), _CONNECT_LIMIT)
         except _NOT_THERE:
             self._nothing_there(now)
         except (BlockingIOError, TimeoutError):  # its backlog is full
@@ -101,6 +102,15 @@ class Way:
                 is_passing=True,
             )
             self._relay.connected()
+
+    def _socket(self) -> str:
+        if not os.path.exists(os.path.join(self._home, _POINTER)):
+            return os.path.join(self._home, _SOCKET)
+        from pathlib import Path  # 6 ms, for hardly any home
+
+        from orchestra_supervisor.control_home import socket_path
+
+        return str(socket_path(Path(self._home), "mcp"))
 
     def _nothing_there(self, now: float) -> None:
         from pathlib import Path  # 6 ms; nothing of this is needed where a gateway is there

@@ -7,33 +7,41 @@ comes back with a result, or with an error that says whether to try again.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.gateway.backends.callbacks import Callbacks
-from orchestra_supervisor.gateway.backends.channel import StdioChannel
-from orchestra_supervisor.gateway.backends.choice import Chooser, HttpChooser, Seat, StdioChooser
+from orchestra_supervisor.gateway.backends.choice import (
+    Chooser,
+    HttpChooser,
+    Seat,
+    StdioChooser,
+    owner_of,
+)
 from orchestra_supervisor.gateway.backends.conversation import Conversation, Deadline
 from orchestra_supervisor.gateway.backends.crew import Crew
+from orchestra_supervisor.gateway.backends.ending import Ending
 from orchestra_supervisor.gateway.backends.instance import Instance
 from orchestra_supervisor.gateway.backends.introduction import Introduction
 from orchestra_supervisor.gateway.backends.link import Call, LinkError, Trouble
 from orchestra_supervisor.gateway.backends.listing import Lists
-from orchestra_supervisor.gateway.backends.memory import EraMemory
 from orchestra_supervisor.gateway.backends.params import plain_params, stamped, untokened
 from orchestra_supervisor.gateway.backends.parking import Parked, Parking, answer_of, fingerprint
 from orchestra_supervisor.gateway.backends.refusals import too_late, unavailable
 from orchestra_supervisor.gateway.backends.rounds import is_question, run_rounds
 from orchestra_supervisor.gateway.backends.runner import Runner
 from orchestra_supervisor.gateway.backends.sources import Demand, HttpSource, Source, StdioSource
-from orchestra_supervisor.gateway.backends.spec import BackendSpec
+from orchestra_supervisor.gateway.backends.spec import BackendSpec, Sharing
+from orchestra_supervisor.gateway.backends.surroundings import Surroundings
+from orchestra_supervisor.gateway.backends.upkeep import Upkeep
 from orchestra_supervisor.gateway.backends.visit import Visit
-from orchestra_supervisor.gateway.endpoint import Era, Exchange
+from orchestra_supervisor.gateway.endpoint import Caller, Era, Exchange
 from orchestra_supervisor.gateway.messages import CONNECTION_CLOSED, INVALID_PARAMS, Json, RpcError
+from orchestra_supervisor.gateway.presence import who_is_present
 
-__all__ = ["Audience", "Backend", "Surroundings"]
+__all__ = ["Audience", "Backend"]
 
 _TICK = 1.0  # seconds between looks at what is idle or expired
 _STATES = 1024  # of stateless calls that are to come again, each bound to its instance
@@ -49,21 +57,6 @@ class Audience(Protocol):
     def updated(self, backend: "Backend", uri: str) -> None:
         """Be told that a resource is another."""
         ...
-
-
-class Surroundings:
-    """What all backends have in common.
-
-    Args:
-        channel: Of the stdio servers.
-        memory: Of what servers said.
-        callbacks: To the daemon.
-    """
-
-    def __init__(self, channel: StdioChannel, memory: EraMemory, callbacks: Callbacks) -> None:
-        self.channel = channel
-        self.memory = memory
-        self.callbacks = callbacks
 
 
 class Backend:
@@ -100,12 +93,15 @@ class Backend:
         self._states: OrderedDict[str, Seat] = OrderedDict()
         self._group: anyio.abc.TaskGroup | None = None
         self._crew = Crew(spec.name)
+        self._ending = Ending()
         self._demand = Demand(is_wanted=not (spec.service and spec.is_lazy))
         self._chooser: Chooser = (
-            StdioChooser(spec, self._make, self._crew.drop, self._wake, around.callbacks)
+            StdioChooser(spec, self._make, self._crew.drop, self._wake, self._end, around.callbacks)
             if spec.is_stdio
             else HttpChooser(spec, self._make, self._crew.drop)
         )
+
+        self._upkeep = Upkeep(self._chooser, self._runner, around.callbacks)
 
     @property
     def seats(self) -> Sequence[Seat]:
@@ -146,12 +142,24 @@ class Backend:
             members=spec.members,
             pins=spec.pins,
             cache=spec.cache,
+            is_ended_when_hung=spec.is_ended_when_hung,
         )
         if same != spec:
             return False
         self.spec = spec
         self._chooser.update(spec)
         return True
+
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service is; over pipes, the keeper tells all that is to be known."""
+        if not self.spec.is_stdio and service in {self.spec.service, *self.spec.members}:
+            self._ending.told(service, state, [seat.instance for seat in self.seats])
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over: what was its own ends with it."""
+        if self.spec.sharing is Sharing.PER_SESSION and self._group is not None:
+            for seat in self._chooser.left(owner_of(self.spec.sharing, caller)):
+                self._group.start_soon(self._upkeep.clear, seat)
 
     async def run(self) -> None:
         """Keep its instances. For a task, which is cancelled to end it."""
@@ -162,7 +170,8 @@ class Backend:
                 group.start_soon(self._learn)
                 while True:
                     await anyio.sleep(_TICK)
-                    await self._tidy()
+                    self._parking.expire()
+                    await self._upkeep.look(self.spec)
         finally:
             self._group = None
             self._crew.end()
@@ -242,11 +251,12 @@ class Backend:
                 raise unavailable(self.spec.name, error) from error
             return seat.instance.subscriptions.watch(uri)
 
-    async def notify(self, method: str, params: Json) -> None:
-        """Hand on a client's notification to the handshake instances that belong to one client alone."""
-        for seat in self.seats:
+    async def notify(self, method: str, params: Json, caller: Caller) -> None:
+        """Hand on a client's notification to the handshake instances that belong to it alone."""
+        owner = owner_of(self.spec.sharing, caller)
+        for seat in self.seats if owner else ():
             introduction = seat.instance.introduction
-            if seat.owner and introduction is not None and introduction.era is Era.HANDSHAKE:
+            if seat.owner == owner and introduction is not None and introduction.era is Era.HANDSHAKE:
                 try:
                     await seat.instance.notify(method, params)
                 except LinkError as error:
@@ -269,12 +279,16 @@ class Backend:
         instance = Instance(
             name, spec, source, self, client=client, era=era, known_era=known, is_lister=is_lister
         )
+        self._ending.begun(instance)
         self._crew.add(instance)
         return instance
 
     def _wake(self, seat: Seat) -> None:
         if self._group is not None and not seat.instance.lock.locked():
             self._group.start_soon(self._start, seat)
+
+    async def _end(self, seat: Seat) -> None:
+        await self._runner.clear(seat.instance, seat.service)
 
     async def _start(self, seat: Seat) -> None:
         try:
@@ -290,23 +304,11 @@ class Backend:
             return
         await self._start(seat)
 
-    async def _tidy(self) -> None:
-        self._parking.expire()
-        for seat in self._chooser.expired():
-            await self._runner.stop(seat.instance, seat.service)
-        if not self.spec.is_lazy or not self.spec.idle_stop or not self.spec.service:
-            return
-        oldest = anyio.current_time() - self.spec.idle_stop
-        for service in {seat.service for seat in self.seats}:
-            instances = [seat.instance for seat in self.seats if seat.service == service]
-            if all(one.is_idle_since(oldest) for one in instances) and any(one.is_ready for one in instances):
-                is_stopped = await self._runner.stop(instances[0], service)
-                for other in instances[1:] if is_stopped else ():
-                    await self._runner.forget(other)
-
     async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
         state = params.get("requestState")
         bound = self._states.pop(state, None) if isinstance(state, str) else None
+        if self.spec.sharing is Sharing.PER_SESSION and (presence := who_is_present()) is not None:
+            presence.at_end(self, partial(self.left, exchange.caller))
         return (
             bound
             if bound is not None and bound in self.seats

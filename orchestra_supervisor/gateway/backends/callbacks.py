@@ -14,6 +14,10 @@ async def _refuse(service: str) -> None:
     raise NotDone(f"nobody here can start or stop {service}")
 
 
+async def _leave(service: str, why: str) -> None:  # noqa: ARG001 - the signature of the callback
+    raise NotDone(f"nobody here can end {service}")
+
+
 async def _keep(service: str, replicas: int) -> Sequence[str]:
     raise NotDone(f"nobody here can have {replicas} of {service}")
 
@@ -29,11 +33,13 @@ class Callbacks:
     Attributes:
         start: Starts a service and returns when it is started (it need not be ready).
         stop: Stops a service and returns when it is stopped.
+        hung: Ends the run of a service that does not answer, for a reason; its restart policy goes on.
         scale: Has that many replicas of a service; returns the names of all of them.
         headers: Returns the headers of a backend, with its secrets.
     """
 
     start: Callable[[str], Awaitable[None]] = _refuse
     stop: Callable[[str], Awaitable[None]] = _refuse
+    hung: Callable[[str, str], Awaitable[None]] = _leave
     scale: Callable[[str, int], Awaitable[Sequence[str]]] = _keep
     headers: Callable[[str], Awaitable[Mapping[str, str]]] = _no_headers

@@ -6,8 +6,8 @@ that are kept apart.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
@@ -20,7 +20,7 @@ from orchestra_supervisor.gateway.backends.spec import BackendSpec, Sharing
 from orchestra_supervisor.gateway.endpoint import Caller, Era
 from orchestra_supervisor.gateway.messages import Json
 
-__all__ = ["Chooser", "HttpChooser", "Make", "Seat", "StdioChooser", "askable"]
+__all__ = ["Chooser", "HttpChooser", "Make", "Seat", "StdioChooser", "askable", "owner_of"]
 
 _LEASE = 600.0  # seconds without a call after which an instance is nobody's any more
 _LEGS = 64  # handshake sessions with one HTTP server
@@ -34,11 +34,15 @@ class Seat:
         instance: To be called.
         service: Behind it; empty: not ours to start.
         owner: Whose it is; empty: everybody's.
+        used_by: Whose its process has been: it ends before it is anybody else's.
+        lock: Held while it is seen to that it is nobody's else.
     """
 
     instance: Instance
     service: str
     owner: str = ""
+    used_by: str = ""
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 class Make(Protocol):
@@ -75,7 +79,19 @@ class Chooser(Protocol):
         ...
 
     def expired(self) -> list[Seat]:
-        """Return the seats that have lost their owners, for the backend to stop. Called now and then."""
+        """Return the seats that have lost their owners, for the backend to clear. Called now and then."""
+        ...
+
+    def left(self, owner: str) -> list[Seat]:
+        """Take the seats of an owner who is gone, and return those that the backend is to have cleared."""
+        ...
+
+    async def clear(self, seat: Seat) -> None:
+        """Have nothing left in a seat of anybody but its owner.
+
+        Raises:
+            LinkError: It cannot be had.
+        """
         ...
 
     def refused_handshake(self, seat: Seat) -> bool:
@@ -88,7 +104,8 @@ def askable(caller: Caller) -> Json:
     return {name: caller.capabilities[name] for name in ASKABLE.values() if name in caller.capabilities}
 
 
-def _owner(sharing: Sharing, caller: Caller) -> str:
+def owner_of(sharing: Sharing, caller: Caller) -> str:
+    """Return whose an instance is that a caller is given; empty: everybody's."""
     if sharing is Sharing.PER_CLIENT:
         return caller.principal
     if sharing is Sharing.PER_SESSION:
@@ -104,6 +121,7 @@ class StdioChooser:
         make: Makes an instance of a member.
         drop: Ends one.
         wake: Starts one, and does not wait for it.
+        end: Ends the process of one, so that nothing of its last owner is left; raises LinkError.
         callbacks: To have more members.
     """
 
@@ -113,12 +131,14 @@ class StdioChooser:
         make: Make,
         drop: Drop,
         wake: Callable[[Seat], None],
+        end: Callable[[Seat], Awaitable[None]],
         callbacks: Callbacks,
     ) -> None:
         self._spec = spec
         self._make = make
         self._drop = drop
         self._wake = wake
+        self._end = end
         self._callbacks = callbacks
         self._scaling = anyio.Lock()
         self._seats: dict[str, Seat] = {}
@@ -138,7 +158,7 @@ class StdioChooser:
         """Return where a call goes; see Chooser."""
         if not self._seats:
             raise LinkError(Trouble.LOST, "it has no service that could run it", was_sent=False)
-        owner = _owner(self._spec.sharing, caller)
+        owner = owner_of(self._spec.sharing, caller)
         if owner:
             return await self._owned(owner)
         if self._spec.sharing is Sharing.POOL:
@@ -157,23 +177,45 @@ class StdioChooser:
             seat.owner = ""
         return found
 
+    def left(self, owner: str) -> list[Seat]:
+        """Return the seats of who is gone; see Chooser."""
+        found = [seat for seat in self._seats.values() if seat.owner == owner]
+        for seat in found:
+            seat.owner = ""
+        return found
+
+    async def clear(self, seat: Seat) -> None:
+        """End the process of another owner; see Chooser."""
+        async with seat.lock:
+            if seat.used_by and seat.used_by != seat.owner:
+                await self._end(seat)
+            seat.used_by = seat.owner
+
     def refused_handshake(self, seat: Seat) -> bool:  # noqa: ARG002 - of HTTP
         """Return False: a process speaks one way; see Chooser."""
         return False
 
     async def _owned(self, owner: str) -> Seat:
-        for seat in self._seats.values():
-            if seat.owner == owner:
-                return seat
-        async with self._scaling:
-            free = self._free() or await self._grown() or self._given_up()
-            if free is None:
-                size = self._spec.size
-                reason = f"all {size} instances are in use by other clients; raise `size` to have more"
-                raise LinkError(Trouble.BUSY, reason, was_sent=False)
-            free.owner = owner
-            free.instance.last_used = anyio.current_time()
-            return free
+        seat = self._seat_of(owner)
+        if seat is None:
+            async with self._scaling:
+                seat = self._seat_of(owner) or await self._claimed(owner)
+        if seat.used_by != owner or seat.lock.locked():
+            await self.clear(seat)
+        return seat
+
+    def _seat_of(self, owner: str) -> Seat | None:
+        return next((seat for seat in self._seats.values() if seat.owner == owner), None)
+
+    async def _claimed(self, owner: str) -> Seat:
+        free = self._free() or await self._grown() or self._given_up()
+        if free is None:
+            size = self._spec.size
+            reason = f"all {size} instances are in use by other clients; raise `size` to have more"
+            raise LinkError(Trouble.BUSY, reason, was_sent=False)
+        free.owner = owner
+        free.instance.last_used = anyio.current_time()
+        return free
 
     def _free(self) -> Seat | None:
         return next((seat for seat in self._seats.values() if not seat.owner), None)
@@ -257,7 +299,7 @@ class HttpChooser:
         is_stateless = introduction.era is Era.STATELESS
         if is_stateless and (caller.era is Era.STATELESS or self._is_stateless_only):
             return self._first
-        owner = _owner(self._spec.sharing, caller)
+        owner = owner_of(self._spec.sharing, caller)
         client = askable(caller)
         if not is_stateless and not owner and not client:
             return self._first
@@ -278,6 +320,17 @@ class HttpChooser:
                 del self._legs[key]
                 self._drop(seat.instance)
         return []
+
+    def left(self, owner: str) -> list[Seat]:
+        """End the sessions of who is gone; see Chooser."""
+        for key, seat in list(self._legs.items()):
+            if seat.owner == owner:
+                del self._legs[key]
+                self._drop(seat.instance)
+        return []
+
+    async def clear(self, seat: Seat) -> None:
+        """Do nothing: a connection is made for its owner, and ends with them; see Chooser."""
 
     def refused_handshake(self, seat: Seat) -> bool:
         """Note that it speaks the new way alone; see Chooser."""

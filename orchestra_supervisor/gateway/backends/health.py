@@ -11,13 +11,24 @@ from enum import StrEnum
 from orchestra_supervisor.gateway.backends.link import Trouble
 from orchestra_supervisor.gateway.messages import Json
 
-__all__ = ["CRASHES", "CRASH_WINDOW", "Facts", "Health", "Verdict", "backoff", "is_crash_loop", "judge"]
+__all__ = [
+    "CRASHES",
+    "CRASH_WINDOW",
+    "UNANSWERED",
+    "Facts",
+    "Health",
+    "Verdict",
+    "backoff",
+    "is_crash_loop",
+    "judge",
+]
 
 CRASHES = 5
 """Ends in a row, each soon after a start, that make a crash loop."""
 CRASH_WINDOW = 300.0
 """Seconds up after which earlier ends do not count any more."""
-_UNANSWERED = 3  # probes in a row
+UNANSWERED = 3
+"""Probes in a row without an answer that make a server one that does not answer."""
 _PAUSES = (
     0.0,
     0.1,
@@ -91,7 +102,7 @@ class Verdict:
 
 def judge(facts: Facts) -> Verdict:
     """Return the state of an instance."""
-    is_silent = facts.unanswered >= _UNANSWERED
+    is_silent = facts.unanswered >= UNANSWERED
     speaks = facts.is_connected and not is_silent
     levels: dict[str, bool | None] = {
         "L0": facts.is_connected or (facts.is_up and facts.trouble is not Trouble.LOST),

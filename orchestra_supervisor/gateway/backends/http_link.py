@@ -138,6 +138,10 @@ class HttpLink:
             await anyio.sleep(pause)
             pause = min(longest, pause * 2)
 
+    def let_go(self) -> None:
+        """Keep no connection that nobody uses: the server is told to end."""
+        self._pool.close()
+
     def _stray(self, message: Json) -> None:
         if message.get("method") in {"notifications/progress", "notifications/message"}:
             self._noise.unattributed += 1

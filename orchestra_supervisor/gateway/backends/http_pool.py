@@ -1,16 +1,15 @@
 """HTTP/1.1 requests over kept connections, one response at a time: what a link needs, and no more.
 
-Source: RFC 9112, by h11.
+Source: RFC 9112.
 """
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import anyio
-import h11
-
+from orchestra_supervisor.gateway.backends.http_answer import Answer, Malformed, head_of_request
 from orchestra_supervisor.gateway.backends.http_socket import ByteStream, dial
 from orchestra_supervisor.gateway.backends.link import MESSAGE_LIMIT, LinkError, Trouble
 
@@ -20,7 +19,6 @@ _KEPT = 16  # idle connections
 _KEPT_FOR = 4.0  # seconds idle: uvicorn closes after 5
 _LINGERING = 16  # responses whose end is still to come
 _LEFT_OVER = 16  # reads of what comes after all that was wanted
-_HEAD_LIMIT = 64 * 1024  # bytes of a response's head
 
 Headers = Sequence[tuple[str, str]]
 
@@ -76,13 +74,17 @@ class Response:
         headers: By lower-case name.
     """
 
-    def __init__(self, pool: "HttpPool", stream: ByteStream, connection: h11.Connection) -> None:
+    def __init__(self, pool: "HttpPool", stream: ByteStream) -> None:
         self._pool = pool
         self._stream = stream
-        self._connection = connection
+        self._answer = Answer()
         self._is_over = False
-        self.status = 0
-        self.headers: dict[str, str] = {}
+        self.headers = self._answer.headers
+
+    @property
+    def status(self) -> int:
+        """Return the status of HTTP; 0 before it is known."""
+        return self._answer.status
 
     @property
     def content_type(self) -> str:
@@ -95,13 +97,8 @@ class Response:
         Raises:
             LinkError: The connection broke, or what came is not HTTP.
         """
-        event = await self._next()
-        if not isinstance(event, h11.Response):
-            raise self._broken("it closed the connection without an answer")
-        self.status = event.status_code
-        self.headers = {
-            name.decode("ascii", "replace"): value.decode("latin-1") for name, value in event.headers
-        }
+        while not self._answer.status:
+            await self._feed()
 
     async def chunk(self) -> bytes:
         """Return the next bytes of the body; none at its end.
@@ -109,16 +106,15 @@ class Response:
         Raises:
             LinkError: The connection broke.
         """
-        if self._is_over:
-            return b""
-        event = await self._next()
-        if isinstance(event, h11.Data):
-            return bytes(event.data)
-        if not isinstance(event, h11.EndOfMessage):
-            raise self._broken("it closed the connection in the middle of an answer")
-        self._is_over = True
-        self._pool.give_back(self._stream, self._connection)
-        return b""
+        answer = self._answer
+        while not answer.pieces:
+            if self._is_over:
+                return b""
+            if answer.is_whole:
+                self._give_back()
+                return b""
+            await self._feed()
+        return answer.pieces.popleft()
 
     async def body(self) -> bytes:
         """Return the whole body.
@@ -138,6 +134,7 @@ class Response:
 
     def close(self) -> None:
         """Close the connection, unless the response was read to its end. May be called twice."""
+        self._answer.pieces.clear()
         if not self._is_over:
             self._is_over = True
             self._stream.close()
@@ -152,39 +149,36 @@ class Response:
 
     def settle(self) -> bool:
         """Take what has come, without waiting; return whether this was the end of it, a good or a bad one."""
-        reads = 0
         try:
-            while not self._is_over:
-                event = self._connection.next_event()
-                if event is h11.NEED_DATA:
-                    data = self._stream.receive_nowait() if reads < _LEFT_OVER else b""
-                    if data is None:
-                        return False
-                    self._connection.receive_data(data)
-                    reads += 1
-                elif isinstance(event, h11.EndOfMessage):
-                    self._is_over = True
-                    self._pool.give_back(self._stream, self._connection)
-                elif not isinstance(event, h11.Data):
-                    self.close()
-        except (OSError, h11.RemoteProtocolError):
-            self.close()
+            for _ in range(_LEFT_OVER):
+                if self._is_over:
+                    return True
+                self._answer.pieces.clear()
+                if self._answer.is_whole:
+                    self._give_back()
+                    return True
+                data = self._stream.receive_nowait()
+                if data is None:
+                    return False
+                self._answer.feed(data)
+        except (OSError, Malformed):
+            pass
+        self.close()
         return True
 
-    async def _next(self) -> object:
+    def _give_back(self) -> None:
+        self._is_over = True
+        self._pool.give_back(self._stream, can_be_kept=self._answer.is_reusable)
+
+    async def _feed(self) -> None:
         try:
-            while True:
-                event = self._connection.next_event()
-                if event is h11.NEED_DATA:
-                    data = await self._stream.receive()
-                    if not data and not self.status:
-                        raise self._broken("it closed the connection without an answer")
-                    self._connection.receive_data(data)
-                elif not isinstance(event, h11.InformationalResponse):
-                    return event
+            data = await self._stream.receive()
+            if not data and not self.status:
+                raise self._broken("it closed the connection without an answer")
+            self._answer.feed(data)
         except OSError as error:
             raise self._broken(f"the connection broke ({error.strerror or error})") from error
-        except h11.RemoteProtocolError as error:
+        except Malformed as error:
             self.close()
             if not self.status:
                 raise LinkError(Trouble.NOT_MCP, f"what answers is not an HTTP server ({error})") from error
@@ -200,7 +194,7 @@ class HttpPool:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._idle: list[tuple[float, ByteStream, h11.Connection]] = []
+        self._idle: list[tuple[float, ByteStream]] = []
         self._lingering: deque[tuple[float, Response]] = deque()
         self._is_closed = False
 
@@ -210,74 +204,64 @@ class HttpPool:
         Raises:
             LinkError: It cannot be sent.
         """
-        stream, connection = await self._take()
         lines = [("Host", self.target.authority), ("User-Agent", "orchestra-gateway"), *headers]
         if body:
             lines.append(("Content-Length", str(len(body))))
         try:
-            request = h11.Request(method=method, target=path or self.target.path, headers=lines)
-            data = connection.send(request) or b""
-            if body:
-                data += connection.send(h11.Data(data=body)) or b""
-            data += connection.send(h11.EndOfMessage()) or b""
-            await stream.send(data)
-        except h11.LocalProtocolError as error:
-            stream.close()
+            head = head_of_request(method, path or self.target.path, lines)
+        except Malformed as error:
             raise LinkError(Trouble.FAULT, f"the request is no HTTP: {error}", was_sent=False) from error
+        stream = await self._take()
+        try:
+            await stream.send(head + body)
         except OSError as error:
             stream.close()
             raise LinkError(Trouble.LOST, f"the connection broke ({error.strerror or error})") from error
         except BaseException:
             stream.close()
             raise
-        return Response(self, stream, connection)
+        return Response(self, stream)
 
-    def give_back(self, stream: ByteStream, connection: h11.Connection) -> None:
+    def give_back(self, stream: ByteStream, *, can_be_kept: bool) -> None:
         """Keep a connection whose response was read, where it may be used again."""
-        try:
-            connection.start_next_cycle()
-        except h11.LocalProtocolError:
-            stream.close()
-            return
-        if self._is_closed or len(self._idle) >= _KEPT:
+        if not can_be_kept or self._is_closed or len(self._idle) >= _KEPT:
             stream.close()
         else:
-            self._idle.append((anyio.current_time(), stream, connection))
+            self._idle.append((time.monotonic(), stream))
 
     def linger(self, response: Response) -> None:
         """Keep a response that was left until its end has come; the oldest of too many is closed."""
         if self._is_closed:
             response.close()
             return
-        self._lingering.append((anyio.current_time(), response))
+        self._lingering.append((time.monotonic(), response))
         if len(self._lingering) > _LINGERING:
             self._lingering.popleft()[1].close()
 
     def close(self) -> None:
         """Close the idle connections, and the others when they come back."""
         self._is_closed = True
-        for _, stream, _ in self._idle:
+        for _, stream in self._idle:
             stream.close()
         self._idle.clear()
         for _, response in self._lingering:
             response.close()
         self._lingering.clear()
 
-    async def _take(self) -> tuple[ByteStream, h11.Connection]:
-        oldest = anyio.current_time() - _KEPT_FOR
+    async def _take(self) -> ByteStream:
+        oldest = time.monotonic() - _KEPT_FOR
         while self._lingering and self._lingering[0][1].settle():
             self._lingering.popleft()
         while self._lingering and self._lingering[0][0] < oldest:
             self._lingering.popleft()[1].close()
         while self._idle:
-            since, stream, connection = self._idle.pop()
+            since, stream = self._idle.pop()
             if since >= oldest and not stream.is_stale:
-                return stream, connection
+                return stream
             stream.close()
         try:
-            stream = await dial(self.target)
+            return await dial(self.target)
         except OSError as error:
             where = f"{self.target.host}:{self.target.port}"
             reason = f"cannot connect to {where}: {error.strerror or error}"
             raise LinkError(Trouble.LOST, reason, was_sent=False) from error
-        return stream, h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)

@@ -5,6 +5,7 @@ library, they cost a fraction of the processor time, and a proxied call is mostl
 request by h11 on a bare socket 0.2 ms, by httpx2 0.6 ms).
 """
 
+import asyncio
 import errno
 import os
 import socket
@@ -13,11 +14,13 @@ from typing import Protocol
 
 import anyio
 import anyio.abc
+from anyio.lowlevel import checkpoint
 
 __all__ = ["ByteStream", "Place", "dial"]
 
 _LOCALHOST = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 """Both families of `localhost`, without asking the resolver, which needs a thread."""
+_HURRIED = 8  # reads in a row that had not to wait, after which others get their turn
 
 
 class ByteStream(Protocol):
@@ -69,11 +72,23 @@ class Place(Protocol):
 
 
 class _Plain:
+    """Stays registered with the loop from one answer to the next: that is a tenth of a short call.
+
+    Needs asyncio's loop.
+    """
+
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._came: bytes | OSError | None = None
+        self._is_watched = False
+        self._hurried = 0
 
     @property
     def is_stale(self) -> bool:
+        if self._came is not None:
+            return True
         try:
             self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -91,16 +106,23 @@ class _Plain:
                 await anyio.wait_writable(self._sock)
 
     async def receive(self) -> bytes:
-        while True:
-            try:
-                await anyio.wait_readable(self._sock)
-                return self._sock.recv(65536)
-            except BlockingIOError:
-                continue
-            except (anyio.ClosedResourceError, ValueError) as error:
-                raise OSError(errno.ECONNABORTED, "closed here") from error
+        if self._hurried >= _HURRIED:
+            self._hurried = 0
+            await checkpoint()
+        while (data := self.receive_nowait()) is None:
+            self._hurried = -1
+            await self._readable()
+        self._hurried += 1
+        return data
 
     def receive_nowait(self) -> bytes | None:
+        came, self._came = self._came, None
+        if isinstance(came, OSError):
+            raise came
+        if came is not None:
+            return came
+        if self._sock.fileno() < 0:
+            raise OSError(errno.ECONNABORTED, "closed here")
         try:
             return self._sock.recv(65536)
         except BlockingIOError:
@@ -108,8 +130,44 @@ class _Plain:
 
     def close(self) -> None:
         if self._sock.fileno() >= 0:
+            self._unwatch()
             anyio.notify_closing(self._sock)
             self._sock.close()
+            self._wake()
+
+    async def _readable(self) -> None:
+        if not self._is_watched:
+            self._loop.add_reader(self._sock, self._called)
+            self._is_watched = True
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _called(self) -> None:
+        """Read for who waits: before they run, the loop would see the same bytes once more.
+
+        Where nobody waits, look away, or the loop would call again and again.
+        """
+        if self._waiter is None or self._waiter.done():
+            self._unwatch()
+            return
+        try:
+            self._came = self.receive_nowait()
+        except OSError as error:
+            self._came = error
+        if self._came is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._sock)
 
 
 class _Secure:

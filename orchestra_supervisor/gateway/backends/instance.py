@@ -16,7 +16,6 @@ import anyio
 from orchestra_supervisor.gateway.backends.fields import member, text
 from orchestra_supervisor.gateway.backends.framing import Noise
 from orchestra_supervisor.gateway.backends.health import CRASH_WINDOW, Facts, backoff
-from orchestra_supervisor.gateway.backends.http_link import HttpLink
 from orchestra_supervisor.gateway.backends.introduction import Introduction, introduce
 from orchestra_supervisor.gateway.backends.link import Call, Link, LinkError, Trouble
 from orchestra_supervisor.gateway.backends.listing import Lists, fetch_lists
@@ -24,6 +23,7 @@ from orchestra_supervisor.gateway.backends.mailbox import Mailbox
 from orchestra_supervisor.gateway.backends.probing import is_answering, try_canary
 from orchestra_supervisor.gateway.backends.sources import Source
 from orchestra_supervisor.gateway.backends.spec import BackendSpec
+from orchestra_supervisor.gateway.backends.standing import Standing
 from orchestra_supervisor.gateway.backends.subscriptions import Subscriptions
 from orchestra_supervisor.gateway.endpoint import ChangeKind, Era
 from orchestra_supervisor.gateway.messages import INVALID_REQUEST, Json, RpcError
@@ -88,6 +88,7 @@ class Instance:
         self.source = source
         self.noise = Noise()
         self.subscriptions = Subscriptions(self._take, self.report)
+        self._standing = Standing(self.subscriptions)
         self.lock = anyio.Lock()
         """Held while it is started or stopped."""
         self.in_flight = 0
@@ -133,6 +134,11 @@ class Instance:
     def crashes(self) -> int:
         """Return how often in a row it ended soon after its start."""
         return self._crashes
+
+    @property
+    def unanswered(self) -> int:
+        """Return how many probes in a row got no answer."""
+        return self._unanswered
 
     @property
     def trouble(self) -> LinkError | None:
@@ -192,6 +198,20 @@ class Instance:
             self._error, self._link = error, None
             self._news.set()
 
+    def let_go(self) -> None:
+        """Hold nothing open to a server that is told to end; calls that are on their way go on."""
+        self.is_expected_down = True
+        self._standing.let_go()
+
+    def take_up(self, *, is_up: bool) -> None:
+        """Be told that no run of the server is ending; `is_up`: it may be there to be connected."""
+        if self._standing.is_let_go:
+            self._standing.take_up()
+            self.report(LinkError(Trouble.LOST, "its service was stopped"))
+        if is_up and not self.is_ready:
+            self._failures = 0
+            self.source.poke()
+
     async def run(self) -> None:
         """Connect, serve, begin again. For a task, which is cancelled to end it."""
         while True:
@@ -230,9 +250,7 @@ class Instance:
                 self._error = self._error or LinkError(Trouble.SILENT, reason)
             else:
                 self._become_ready(link, introduction, lists)
-                if isinstance(link, HttpLink) and introduction.era is Era.HANDSHAKE:
-                    group.start_soon(link.listen)
-                group.start_soon(self.subscriptions.run, link, introduction)
+                group.start_soon(self._standing.run, link, introduction)
                 await self._serve(link, introduction)
             self._link = None
             group.cancel_scope.cancel()

@@ -20,6 +20,7 @@ _LOOP_WAIT = 1.0  # likewise where it has ended often in a row
 _RESTART_GRACE = 3.0  # seconds that the daemon is given to bring a server back before it is asked to start it
 _START_WAIT = 60.0  # seconds that a call waits for a server that was started for it
 _TRY_AGAIN = 0.1  # seconds between attempts to connect while a call waits for it
+_CALLS_WAIT = 5.0  # seconds in which the calls of an owner who is gone are over
 _GONE_WAIT = 5.0  # seconds in which the keeper says that a stopped service is gone
 
 _HOPELESS = {Trouble.AUTH, Trouble.NOT_MCP}
@@ -89,6 +90,21 @@ class Runner:
                 return False
             await self.forget(instance)
             return True
+
+    async def clear(self, instance: Instance, service: str) -> None:
+        """Have nothing left of what an instance has done: its next call finds another process.
+
+        Raises:
+            LinkError: Calls of its last owner do not end, or it cannot be stopped.
+        """
+        with anyio.move_on_after(_CALLS_WAIT):
+            while instance.in_flight:  # they are being cancelled  # noqa: ASYNC110 - each ends by itself
+                await anyio.sleep(_TRY_AGAIN)
+        if instance.lock.locked() or instance.source.is_up:
+            await self.stop(instance, service)
+        if instance.source.is_up:
+            reason = "what its last user has left in it cannot be ended"
+            raise LinkError(Trouble.BUSY, reason, was_sent=False)
 
     async def forget(self, instance: Instance) -> None:
         """Have an instance let go of a service that was stopped."""

@@ -90,6 +90,7 @@ class BackendSpec:
         cache: Of results.
         pins: About changed tools.
         tools: Patterns of the tools that are offered; empty: all.
+        is_ended_when_hung: Where it does not answer any more, the daemon is asked to end its run.
         canary: A call that proves that it works, or None.
         members: The services that are its instances.
         header_names: Names of the headers that it is sent; the values are asked for when they are needed.
@@ -111,6 +112,7 @@ class BackendSpec:
     cache: CachePolicy = field(default_factory=CachePolicy)
     pins: Pins = Pins.FLAG
     tools: tuple[str, ...] = ()
+    is_ended_when_hung: bool = False
     canary: Canary | None = None
     members: tuple[str, ...] = ()
     header_names: tuple[str, ...] = ()
@@ -190,6 +192,7 @@ def _backend(row: Json, settings: Json, cache: CachePolicy, pins: Pins) -> Backe
         cache=_cache(member(row, "cache"), cache),
         pins=_pins(text(row, "pins"), pins),
         tools=texts(row, "tools"),
+        is_ended_when_hung=text(row, "on_hang") == "restart",
         canary=Canary(text(canary, "tool"), member(canary, "arguments")) if text(canary, "tool") else None,
         members=texts(row, "members"),
         header_names=texts(row, "header_names"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.gateway.backends.backend import Backend, Surroundings
+from orchestra_supervisor.gateway.backends.backend import Backend
 from orchestra_supervisor.gateway.backends.callbacks import Callbacks
 from orchestra_supervisor.gateway.backends.channel import StdioChannel
 from orchestra_supervisor.gateway.backends.fields import member
@@ -20,6 +20,7 @@ from orchestra_supervisor.gateway.backends.listing import parse_lists
 from orchestra_supervisor.gateway.backends.memory import EraMemory
 from orchestra_supervisor.gateway.backends.notebook import Notebook
 from orchestra_supervisor.gateway.backends.spec import BackendSpec, GatewaySpec, Pins, Profile, parse_gateway
+from orchestra_supervisor.gateway.backends.surroundings import Surroundings
 from orchestra_supervisor.gateway.catalog.acquaintance import acquainted
 from orchestra_supervisor.gateway.catalog.endpoints import Aggregate, Single
 from orchestra_supervisor.gateway.catalog.pins import PinBook
@@ -27,7 +28,7 @@ from orchestra_supervisor.gateway.catalog.report import report_on
 from orchestra_supervisor.gateway.catalog.results import ResultCache
 from orchestra_supervisor.gateway.catalog.shelf import Shelf, stock
 from orchestra_supervisor.gateway.catalog.view import Names, View, name_all, single_view, view_of
-from orchestra_supervisor.gateway.endpoint import Change, ChangeKind, Sink
+from orchestra_supervisor.gateway.endpoint import Caller, Change, ChangeKind, Sink
 from orchestra_supervisor.gateway.messages import INVALID_PARAMS, Json, RpcError
 
 __all__ = ["Catalog", "make_catalog"]
@@ -92,6 +93,16 @@ class Catalog:
         self.spec = spec
         self._backends = {name: self._backends[name] for name in wanted}
         self._rebuild()
+
+    def told(self, service: str, state: str) -> None:
+        """Be told how a service of the fleet is."""
+        for backend in self._backends.values():
+            backend.told(service, state)
+
+    def left(self, caller: Caller) -> None:
+        """Be told that a session is over."""
+        for backend in self._backends.values():
+            backend.left(caller)
 
     async def run(self) -> None:
         """Keep everything. For a task, which is cancelled to end it.

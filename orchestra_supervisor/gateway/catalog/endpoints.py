@@ -121,10 +121,10 @@ class Aggregate:
             case _:
                 raise RpcError(METHOD_NOT_FOUND, f"{method} is not answered by the catalog of all servers")
 
-    async def notified(self, method: str, params: Json, caller: Caller) -> None:  # noqa: ARG002 - for all alike
+    async def notified(self, method: str, params: Json, caller: Caller) -> None:
         """Hand a notification on to those servers that belong to the client alone."""
         for shelf in self._view().shelves:
-            await self._stock.backend(shelf.server).notify(method, params)
+            await self._stock.backend(shelf.server).notify(method, params, caller)
 
     def listen(self, caller: Caller, sink: Sink) -> Callable[[], None]:  # noqa: ARG002 - the same for everybody
         """Tell a sink of every change; see endpoint.Endpoint."""
@@ -286,9 +286,9 @@ class Single:
             case _:
                 return await backend.call(method, params, exchange)
 
-    async def notified(self, method: str, params: Json, caller: Caller) -> None:  # noqa: ARG002 - as it is
+    async def notified(self, method: str, params: Json, caller: Caller) -> None:
         """Hand a notification on, where the server belongs to the client alone."""
-        await self._stock.backend(self._server).notify(method, params)
+        await self._stock.backend(self._server).notify(method, params, caller)
 
     def listen(self, caller: Caller, sink: Sink) -> Callable[[], None]:  # noqa: ARG002 - the same for everybody
         """Tell a sink of every change; see endpoint.Endpoint."""

@@ -19,6 +19,7 @@ from orchestra_supervisor.gateway.control.consent import Consent
 from orchestra_supervisor.gateway.control.desk import Desk
 from orchestra_supervisor.gateway.control.fields import flag, member, text, whole
 from orchestra_supervisor.gateway.control.jobs import Jobs
+from orchestra_supervisor.gateway.control.logwatch import LogWatch
 from orchestra_supervisor.gateway.control.prompts import SERVICE_ARGUMENT, get_prompt, list_prompts
 from orchestra_supervisor.gateway.control.rate import RateLimit
 from orchestra_supervisor.gateway.control.resources import Resources
@@ -126,6 +127,7 @@ class ControlEndpoint:
         self._jobs = Jobs()
         self._audit = Audit(desk)
         self._changes = Changes(desk)
+        self._logs = LogWatch(desk, self._changes.tell)
         self._resources = Resources(desk)
         self._rate = RateLimit(lambda: self._settings.rate, anyio.current_time)
         consent = Consent(Sealer(key, wall_now))
@@ -148,6 +150,7 @@ class ControlEndpoint:
         async with anyio.create_task_group() as tasks:
             self._jobs.serve(tasks)
             tasks.start_soon(self._changes.run)
+            tasks.start_soon(self._logs.run)
             task_status.started()
             await anyio.sleep_forever()
 
@@ -206,9 +209,12 @@ class ControlEndpoint:
         return self._changes.listen(sink)
 
     async def watch(self, uri: str, caller: Caller) -> Callable[[], None]:
-        """Check that a resource tells of its updates; they come by `listen`."""
-        await self._resources.check(uri, caller)
-        return lambda: None
+        """See that a resource tells of its updates; they come by `listen`."""
+        return await self._resources.watch(uri, caller, self._logs)
+
+    def watched_logs(self) -> frozenset[str]:
+        """Return the logs that are looked at because somebody is subscribed to them."""
+        return self._logs.uris
 
     def _tools_of(self, caller: Caller) -> list[Tool]:
         may_apply = caller.role >= Role.ADMIN and self._settings.config_apply

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
 from orchestra_supervisor.gateway.control.changes import CONFIG, STATUS, logs_uri, service_uri
 from orchestra_supervisor.gateway.control.desk import Desk
 from orchestra_supervisor.gateway.control.fields import member, text
 from orchestra_supervisor.gateway.control.logs import Window, read_logs, spell
+from orchestra_supervisor.gateway.control.logwatch import LogWatch
 from orchestra_supervisor.gateway.control.trouble import ToolTrouble
 from orchestra_supervisor.gateway.control.untrusted import MARK, cleaned, collapsed, fenced
 from orchestra_supervisor.gateway.control.views import brief, full, problem_of, summary
@@ -109,23 +110,23 @@ class Resources:
         config = member(member(member(answer, "fleet"), "services"), text(row, "name"))
         return _contents(uri, {"service": full(row), "config": config})
 
-    async def check(self, uri: str, caller: Caller) -> None:
-        """Raise where a resource is not there, or tells of no change.
+    async def watch(self, uri: str, caller: Caller, logs: LogWatch) -> Callable[[], None]:
+        """See that a resource's changes are told, until what is returned is called.
+
+        Args:
+            uri: Of it.
+            caller: Who wants to be told.
+            logs: Looks at logs; all else is told of in any case.
 
         Raises:
-            RpcError: So it is.
+            RpcError: It is not there, or cannot be told of.
         """
         if uri in {STATUS, CONFIG}:
-            return
+            return lambda: None
         name, is_log = _parsed(uri)
-        if is_log:
-            raise RpcError(
-                INVALID_PARAMS,
-                f"{uri} tells of no change; read it again, or use service_logs with since",
-                {"uri": uri},
-            )
         try:
-            await self._desk.one(caller, name)
+            row = await self._desk.one(caller, name)
+            return await logs.watch(uri, text(row, "name")) if is_log else lambda: None
         except ToolTrouble as trouble:
             raise _missing(uri, trouble) from trouble
 

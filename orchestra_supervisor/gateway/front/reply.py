@@ -40,7 +40,7 @@ class Reply:
         self._keep = keep
         self._streaming = False
         self._released = False
-        self._order = anyio.Lock()
+        self._order = anyio.Lock(fast_acquire=True)  # no turn of the loop for it: mostly nobody else writes
         self.sent_at = anyio.current_time()
 
     @property

@@ -51,12 +51,23 @@ class Connection:
     Args:
         is_stuffed: Says whether the client does not read what it was sent.
         abort: Cuts it off.
+        is_arriving: Says whether a part of a request may still be on its way.
+        flush: Sends what was written in this step of the loop now, not at its end.
     """
 
-    def __init__(self, is_stuffed: Callable[[], bool], abort: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        is_stuffed: Callable[[], bool],
+        abort: Callable[[], None],
+        *,
+        is_arriving: Callable[[], bool] = lambda: True,
+        flush: Callable[[], None] = lambda: None,
+    ) -> None:
         self.lost = False
         self.is_stuffed = is_stuffed
         self.abort = abort
+        self.is_arriving = is_arriving
+        self.flush = flush
         self._watchers: list[Callable[[], None]] = []
 
     def lose(self) -> None:
@@ -116,24 +127,18 @@ class Request:
         Raises:
             HttpRefused: It is too long, or takes too long.
         """
-        length = self.header(b"content-length") or "0"
-        too_long = length.isdigit() and int(length[:20]) > MAX_MESSAGE
-        content = bytearray()
-        with anyio.move_on_after(BODY_TIME) as deadline:
-            more = not too_long
-            while more:
-                message = await self._receive()
-                if message["type"] != "http.request":
-                    raise HttpRefused(400, "the client went away")
-                content += cast("bytes", message["body"])
-                too_long = len(content) > MAX_MESSAGE
-                more = bool(message["more_body"]) and not too_long
-        if too_long:
+        content: bytes | None = None
+        if not self.connection.is_arriving():  # mostly; a deadline costs more than all that it would watch
+            content = await self._whole_body()
+        else:
+            with anyio.move_on_after(BODY_TIME) as deadline:
+                content = await self._whole_body()
+            if deadline.cancelled_caught:
+                raise HttpRefused(408, f"the body did not arrive within {BODY_TIME:g} s", headers=_CLOSE)
+        if content is None:
             await self._discard()
             raise HttpRefused(413, f"a body has at most {MAX_MESSAGE} bytes", headers=_CLOSE)
-        if deadline.cancelled_caught:
-            raise HttpRefused(408, f"the body did not arrive within {BODY_TIME:g} s", headers=_CLOSE)
-        return bytes(content)
+        return content
 
     async def respond(self, status: int, message: object = None, headers: Fields = ()) -> None:
         """Answer as a whole: with a JSON message, or with nothing but a status."""
@@ -142,6 +147,7 @@ class Request:
         length = () if status == 204 else ((b"content-length", str(len(body)).encode("ascii")),)
         await self.begin(status, (*kind, *length, *headers))
         await self.write(body, last=True)
+        self.connection.flush()
 
     async def refuse(self, refused: HttpRefused) -> None:
         """Answer with what a refusal says; a client that was sent something already is cut off."""
@@ -162,6 +168,23 @@ class Request:
         if not self.is_gone:
             self._answered = last
             await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def _whole_body(self) -> bytes | None:
+        """Return the body once all of it is there; None: it is too long."""
+        length = self.header(b"content-length") or "0"
+        if length.isdigit() and int(length[:20]) > MAX_MESSAGE:
+            return None
+        content = bytearray()
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise HttpRefused(400, "the client went away")
+            content += cast("bytes", message["body"])
+            if len(content) > MAX_MESSAGE:
+                return None
+            more = bool(message["more_body"])
+        return bytes(content)
 
     async def _discard(self) -> None:
         """Take what more comes: many clients look for an answer only when all is sent."""

@@ -44,18 +44,19 @@ class _Gathering(asyncio.Transport):
         self._transport = transport
         self._loop = loop
         self._waiting: list[bytes] = []
+        self._planned: asyncio.Handle | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write at the end of this step."""
         if not data:
             return
         if not self._waiting:
-            self._loop.call_soon(self._flush)
+            self._planned = self._loop.call_soon(self.flush)
         self._waiting.append(bytes(data))
 
     def close(self) -> None:
         """Write what waits, then close."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def abort(self) -> None:
@@ -79,7 +80,11 @@ class _Gathering(asyncio.Transport):
         """Return what is known of the connection."""
         return self._transport.get_extra_info(name, default)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
         if self._waiting and not self._transport.is_closing():
             self._transport.write(b"".join(self._waiting))
         self._waiting.clear()
@@ -94,12 +99,18 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take a connection."""
-        super().connection_made(_Gathering(transport, self.loop))
+        gathering = _Gathering(transport, self.loop)
+        super().connection_made(gathering)
         plug = cast("socket.socket | None", transport.get_extra_info("socket"))
         if plug is not None:
             # asyncio leaves it out for some inherited sockets: an event would wait 40 ms for another's ACK.
             plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connection = Connection(lambda: self.flow.write_paused, transport.abort)
+        self._connection = Connection(
+            lambda: self.flow.write_paused,
+            transport.abort,
+            is_arriving=self._is_arriving,
+            flush=gathering.flush,
+        )
         self.app_state = {**self.app_state, "connection": self._connection}
         self._await_head()
 
@@ -134,6 +145,10 @@ class _Protocol(HttpToolsProtocol):
         self._deadline = None
         if not self._is_answering():
             self.transport.close()
+
+    def _is_arriving(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.more_body or bool(self.pipeline)
 
     def _is_answering(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request

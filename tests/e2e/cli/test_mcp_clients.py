@@ -348,7 +348,7 @@ def test_import_dry_run_and_from_a_file(desk: Desk) -> None:
         (("--json",), "takes no --json"),
         (("install", "cursor", "vscode"), "unexpected argument 'vscode'"),
         (("install", "cursor", "--server", "a", "--gateway"), "exclude each other"),
-        (("instal",), "invalid choice"),
+        (("instal",), "did you mean `orchestra mcp install`?"),
         (("import", "/nowhere.json"), "nothing to move"),
     ],
 )

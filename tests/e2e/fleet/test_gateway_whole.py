@@ -14,6 +14,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from orchestra_supervisor.control_home import socket_path
+from orchestra_supervisor.gateway.daemon_link import DaemonLink
 from orchestra_supervisor.mcp_tokens import make_token
 from tests.e2e.fleet.test_gateway_service import free_port
 from tests.e2e.fleet_driver import ROOT, Fleet, alive, python, until
@@ -97,6 +98,20 @@ def test_a_server_is_started_by_the_first_call_and_survives_the_gateway(fleet: F
     assert int(again) > int(counted), "the same process counts on"
     assert fleet.pid("raw") == server
     assert not alive(gateway)
+
+
+def test_the_daemon_ends_a_server_that_the_gateway_finds_hung(fleet: Fleet) -> None:
+    with line(fleet, endpoint="server", server="raw") as one_server:
+        one_server.initialize()
+        ask(one_server, call("read"))
+        first = fleet.pid("raw")
+        link = DaemonLink(socket_path(fleet.home))
+        anyio.run(link.callbacks().hung, "raw", "3 questions of the gateway in 100 s")
+        until(lambda: fleet.service("raw")["pid"] not in {None, first}, "another process runs")
+        ended = next(one for one in fleet.events("service.stopping", "raw"))
+        assert "found not to answer" in ended["message"]
+        assert "3 questions of the gateway" in ended["message"]
+        assert int(words(ask(one_server, call("read", request_id=2)))) == 1
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])

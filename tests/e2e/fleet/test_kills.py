@@ -115,3 +115,55 @@ def test_a_killed_logger_is_replaced_and_told_and_the_daemon_stays(fleet: Fleet)
     assert fleet.until_event("role.started")["data"]["pid"] == new
     assert until(lambda: fleet.daemon()["logger_pid"] == new, "status names the new logger")
     assert (fleet.role("daemon"), fleet.pid("calm"), ticks(pid)) == (daemon, pid, began)
+
+
+COUNTER = """
+import os, signal, sys
+with open(sys.argv[1], "a", encoding="ascii") as file:
+    file.write(f"{os.getpid()}\\n")
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+signal.sigwait([signal.SIGUSR1])
+"""
+
+
+def test_a_crash_is_followed_by_a_new_process_while_the_daemon_does_nothing(fleet: Fleet) -> None:
+    """A stopped daemon decides nothing: what follows can only be by its standing order."""
+    pids = fleet.path / "pids"
+    fleet.write({"web": {"command": python(COUNTER, pids), "restart": "always"}})
+    fleet.up()
+    first = fleet.pid("web")
+    until(lambda: fleet.events("service.ready", "web"), "the daemon knows")
+    daemon = fleet.role("daemon")
+    assert daemon is not None
+    fleet.kill(daemon, signal.SIGSTOP)
+    try:
+        fleet.kill(first)
+        second = until(
+            lambda: next((int(pid) for pid in pids.read_text(encoding="ascii").split()[1:]), None),
+            "another process follows",
+        )
+        fleet.kill(second)
+        until(lambda: not alive(second), "it is gone")
+        assert len(pids.read_text(encoding="ascii").split()) == 2, "one order is good for one end"
+    finally:
+        fleet.kill(daemon, signal.SIGCONT)
+    fleet.until_state("web", "backoff", "starting", "ready")
+    web = fleet.until_state("web", "ready")
+    assert web["restarts"] == 2
+    third = until(lambda: pids.read_text(encoding="ascii").split()[2:], "a third one, by policy")
+    assert [web["pid"]] == [int(pid) for pid in third]
+    exits = [event["data"]["signal"] for event in fleet.events("service.exited", "web")]
+    assert exits == ["SIGKILL", "SIGKILL"]
+
+
+def test_a_stop_while_another_follows_leaves_nothing(fleet: Fleet) -> None:
+    pids = fleet.path / "pids"
+    fleet.write({"web": {"command": python(COUNTER, pids), "restart": "always"}})
+    fleet.up()
+    for _ in range(5):
+        fleet.ok("start", "web")
+        web = fleet.until_state("web", "ready")
+        fleet.kill(int(web["pid"]))
+        fleet.ok("stop", "web")
+        assert fleet.service("web")["state"] == "stopped"
+        assert not [pid for pid in pids.read_text(encoding="ascii").split() if alive(int(pid))]

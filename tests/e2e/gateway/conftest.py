@@ -117,7 +117,11 @@ class World:
                 return
             await self.keeper.stop(service)
 
-        return Callbacks(start=start, stop=stop, scale=scale, headers=headers)
+        async def hung(service: str, why: str) -> None:
+            self.keeper.log.append(f"hung {service}: {why}")
+            self.keeper.kill(service)
+
+        return Callbacks(start=start, stop=stop, scale=scale, headers=headers, hung=hung)
 
 
 @pytest.fixture

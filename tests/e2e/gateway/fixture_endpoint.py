@@ -209,6 +209,12 @@ class FixtureServers:
     async def apply(self, config: Json) -> None:
         pass
 
+    def told(self, service: str, state: str) -> None:
+        pass
+
+    def left(self, caller: Caller) -> None:
+        pass
+
     def profile(self, name: str | None) -> FixtureEndpoint | None:
         return self.everything if name in {None, "work"} else None
 

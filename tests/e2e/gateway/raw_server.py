@@ -7,7 +7,7 @@ import time
 
 KIND = sys.argv[1]
 ANNOTATED = {"read": {"readOnlyHint": True}, "again": {"idempotentHint": True}}
-STATE: dict[str, object] = {"initialized": 0, "calls": 0, "cancelled": []}
+STATE: dict[str, object] = {"initialized": 0, "calls": 0, "cancelled": [], "roots": 0}
 
 
 def say(message: dict[str, object]) -> None:
@@ -60,6 +60,8 @@ def answer(request: dict[str, object]) -> None:
         cancelled = STATE["cancelled"]
         assert isinstance(cancelled, list)
         cancelled.append(params["requestId"])
+    if method == "notifications/roots/list_changed":
+        STATE["roots"] = int(str(STATE["roots"])) + 1
     if "id" not in request:
         return
     if method == "initialize":

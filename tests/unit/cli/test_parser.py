@@ -55,6 +55,25 @@ def test_names_and_options_may_be_mixed() -> None:
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
+        (["mcp", "cal"], "mcp: unknown ACTION 'cal': one of install, ", "`orchestra mcp call`?"),
+        (["systemd", "prnt"], "systemd: unknown action 'prnt': one of print, ", "`orchestra systemd print`?"),
+        (["systemd", "zzzzzz"], "one of print, install, export", "`orchestra systemd --help`"),
+        (["restart", "x", "--wait", "redy"], "unknown value 'redy' of --wait: one of ", "--wait ready?"),
+        (["top", "--sort", "9"], "unknown value '9' of --sort: one of cpu, mem", "`orchestra top --help`"),
+    ],
+)
+def test_a_word_that_is_none_of_a_few_is_told_all_and_the_nearest(
+    words: list[str], message: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(*words)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
         (["stauts"], "unknown command 'stauts'", "did you mean `orchestra status`?"),
         (["zzzzzz"], "unknown command 'zzzzzz'", "`orchestra help` lists the commands"),
         (["--hoem", "x"], "unknown option --hoem", "did you mean --home?"),

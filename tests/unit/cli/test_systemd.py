@@ -148,7 +148,7 @@ def test_an_export_writes_a_unit_for_each_service_and_says_what_is_lost(place: P
         (["print", "--name", "a/b"], 2, "no name for a unit"),
         (["print", "--as", "no-such-user-here"], 2, "there is no user"),
         (["print", "--as", "root", "--user"], 2, "exclude each other"),
-        (["dance"], 2, "invalid choice"),
+        (["dance"], 2, "unknown action 'dance'"),
         (["print", "-c", "missing.json"], 2, "does not exist"),
         (["print", "-c", "broken.json"], 3, "broken.json"),
         (["install", "--directory", "orchestra.json"], 1, "cannot write"),

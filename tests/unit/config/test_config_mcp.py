@@ -201,6 +201,7 @@ def test_every_key_of_a_server_is_read(tmp_path: Path) -> None:
     text = """{"mcp_servers": {"a": {
   "command": "x", "sharing": "per_client", "size": 3, "lazy": false, "idle_stop": "1m", "retry_safe": true,
   "timeout": "90s", "cache": {"ttl": 5}, "pins": "off", "tools": ["get_*"], "priority": 2,
+  "on_hang": "report",
   "canary": {"tool": "get_time", "arguments": {"zone": "UTC"}}, "capabilities": ["c"],
   "service": {"limits": {"memory": "64MB"}, "restart": "on-failure", "protected": true}
 }}}"""
@@ -221,6 +222,7 @@ def test_every_key_of_a_server_is_read(tmp_path: Path) -> None:
         pins="off",
         tools=("get_*",),
         canary=CanarySpec(tool="get_time", arguments={"zone": "UTC"}),
+        on_hang="report",
     )
     spec = result.fleet.services["a@1"]
     assert (spec.start_on, spec.limits.memory, spec.protected) == ("boot", 64 * 1024**2, True)

@@ -30,6 +30,7 @@ from orchestra_supervisor.process.orders import (
 )
 from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefused
 from orchestra_supervisor.rules.reload import ReloadPlan
+from orchestra_supervisor.rules.successor import Successor
 
 __all__ = ["Desk", "FakeKeeper", "VirtualClock", "fleet_of", "replicas_of", "running", "scaled", "settle"]
 
@@ -126,6 +127,9 @@ class FakeKeeper:
 
     def unlisten(self, slot: str) -> None:
         self.orders.append(("unlisten", slot))
+
+    def again(self, run: str, successor: Successor | None) -> None:
+        self.orders.append(("again", run, successor))
 
     def log_config(self, target: LogTarget) -> None:
         self.orders.append(("log_config", target))

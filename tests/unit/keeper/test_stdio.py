@@ -14,6 +14,7 @@ import pytest
 
 from orchestra_supervisor.keeper import stdio
 from orchestra_supervisor.keeper.identity import SpawnFailure
+from orchestra_supervisor.keeper.inputs import Inputs
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.request import Plan, SpawnRequest, parse_spawn
 from orchestra_supervisor.keeper.runs import Run
@@ -27,7 +28,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.stdio = Stdio(self.loop)
+        self.stdio = Stdio(self.loop, Inputs(self.loop))
         self.runs: list[Run] = []
         self.ears: list[Channel] = []
 

@@ -91,3 +91,29 @@ async def test_what_is_built_in_comes_in_by_the_door_of_plugins(tmp_path: Path, 
         assert same.detail == outcome.detail
         odd = await checks.run(PluginCheck(probe="tcp", options={"port": 70_000}), 1.0)
         assert (odd.passed, odd.detail[:10]) == (False, "probe tcp:")
+
+
+async def test_what_is_asked_again_and_again_is_held_to_its_form_once(
+    tmp_path: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps: list[object] = []
+    validated: list[object] = []
+    dump, validate = TcpCheck.model_dump, TcpCheck.model_validate
+
+    def counted_dump(check: TcpCheck) -> dict[str, object]:
+        dumps.append(check)
+        return dump(check)
+
+    def counted_validate(options: object) -> TcpCheck:
+        validated.append(options)
+        return validate(options)
+
+    monkeypatch.setattr(TcpCheck, "model_dump", counted_dump)
+    monkeypatch.setattr(TcpCheck, "model_validate", counted_validate)
+    async with runner(tmp_path) as checks:
+        one, other = TcpCheck(port=closed_port), TcpCheck(port=closed_port, host="localhost")
+        for _ in range(3):
+            for check in (one, other):
+                assert not (await checks.run(check, 1.0)).passed
+    assert dumps == [one, other]
+    assert validated == [dump(one), dump(other)]

@@ -85,6 +85,7 @@ TOLD: list[tuple[Message, News]] = [
     (SPAWNED, RunNews("web", Spawned(RUN, 42, 1.0, 2.0, 7))),
     (EXIT, RunNews("web", Exited(RUN, None, "SIGKILL", 3.0, 4.0, 2))),
     (GONE, RunNews("web", Gone(RUN))),
+    ({**GONE, "next": "web-00000000000b"}, RunNews("web", Gone(RUN, "web-00000000000b"))),
     (
         {
             "type": "spawn_failed",
@@ -354,6 +355,8 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "stdio": False,
             "stdin": False,
             "channel": False,
+            "key": None,
+            "next": None,
             "note": {"n": 1},
         }
         rest = [await peer.next() for _ in range(7)]

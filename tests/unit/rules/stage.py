@@ -25,6 +25,7 @@ from orchestra_supervisor.rules.inputs import (
     Spawn,
     Spawned,
     StopRun,
+    Took,
 )
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.service import Moment, Service
@@ -106,6 +107,12 @@ def check_step(before: Service, event: Input, after: Service, effects: tuple[Eff
     spawns = [effect.run for effect in effects if isinstance(effect, Spawn)]
     stops = [effect.run for effect in effects if isinstance(effect, StopRun)]
     acks = [effect.run for effect in effects if isinstance(effect, Ack)]
+    took = [(effect.before, effect.run) for effect in effects if isinstance(effect, Took)]
+    is_followed = isinstance(event, Gone) and event.next != "" and before.is_current(event.run)
+    assert took == ([(event.run, event.next)] if is_followed else []), "what follows is taken over"
+    if took:
+        assert after.is_current(took[0][1])
+        assert not spawns, "another is there already"
     assert len(spawns) <= 1
     if spawns:
         ends = type(event).__name__ in {"Gone", "SpawnRefused"}
@@ -117,7 +124,7 @@ def check_step(before: Service, event: Input, after: Service, effects: tuple[Eff
         assert after.desired is Desired.UP
     if stops:
         assert before.run is not None
-        assert stops == [before.run.id], "a stop is for the present run alone"
+        assert stops == [took[0][1] if took else before.run.id], "a stop is for the present run alone"
         assert after.state is State.STOPPING
     if isinstance(event, Gone):
         assert acks == [event.run], "whatever is gone is acknowledged, or the keeper holds it for ever"

@@ -11,6 +11,7 @@ from orchestra_supervisor.rules.inputs import (
     Due,
     Exited,
     Gone,
+    Hung,
     Probed,
     ProbeKind,
     ProbeSaw,
@@ -261,6 +262,23 @@ def test_a_liveness_failure_ends_the_run_and_the_policy_decides() -> None:
 def test_a_liveness_pass_changes_nothing() -> None:
     stage = ready(spec_of(probed="l"))
     assert passes(stage, ProbeKind.LIVENESS).state is State.READY
+
+
+def test_a_run_that_does_not_answer_is_ended_and_the_policy_decides() -> None:
+    stage = ready()
+    stage.play(Hung(stage.run, "does not answer"))
+    assert (stage.state, stage.orders) == (State.STOPPING, ["StopRun"])
+    assert stage.service.reason == "does not answer"
+    stage.ends(0)
+    assert (stage.state, stage.service.attempts) == (State.STARTING, 1)
+
+
+def test_that_another_run_did_not_answer_or_that_one_is_leaving_anyway_changes_nothing() -> None:
+    stage = ready()
+    assert stage.play(Hung("a-other", "does not answer")).state is State.READY
+    stage.play(Restart("by hand", ("above",)))
+    ending = stage.service.ending
+    assert stage.play(Hung(stage.run, "does not answer")).service.ending == ending
 
 
 # Stopping.

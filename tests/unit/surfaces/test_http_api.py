@@ -107,6 +107,22 @@ async def test_the_verbs_do_what_they_say_and_answer_with_the_keys_of_the_page(f
         assert api.desk.run("db") != first
 
 
+async def test_a_service_that_is_found_hung_is_ended_and_its_policy_says_what_follows(tmp_path: Path) -> None:
+    never = service("never", restart={"policy": "never"})
+    down = {"idle": DownReason.DEMAND}
+    async with api_of(tmp_path, service("web"), never, service("idle"), down=down) as api:
+        names = ["web", "never", "idle"]
+        found = await call(api.client.restart, names, wait="none", demand=True, reason="it is silent")
+        assert [row["name"] for row in rows(found, "results")] == ["web", "never"], "idle has no run"
+        await call(api.client.wait, ["web"], "ready")
+        await settle()
+        web, failed = api.desk.supervisor.services["web"], api.desk.supervisor.services["never"]
+        assert (web.state, web.attempts) == ("ready", 1)
+        assert (failed.state, failed.run) == ("failed", None)
+        assert "found not to answer by" in failed.reason
+        assert "it is silent" in failed.reason
+
+
 async def test_a_start_of_what_is_up_has_changed_nothing(folder: Path) -> None:
     async with api_of(folder, service("web")) as api:
         (result,) = rows(await call(api.client.start, ["web"]), "results")

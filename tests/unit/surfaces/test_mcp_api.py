@@ -145,6 +145,7 @@ async def test_the_servers_are_told_with_what_holds_for_all_filled_in(folder: Pa
         "pins": "flag",
         "tools": ["*"],
         "canary": None,
+        "on_hang": "restart",
         "members": ["plain"],
         "header_names": [],
     }
@@ -170,6 +171,7 @@ async def test_the_servers_are_told_with_what_holds_for_all_filled_in(folder: Pa
         "retry_safe": True,
         "timeout": 5.0,
         "tools": ["get_*"],
+        "on_hang": "report",
         "members": [],
         "header_names": ["Authorization", "X-Home", "X-Odd"],
     }

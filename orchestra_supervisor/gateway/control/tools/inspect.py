@@ -6,7 +6,9 @@ from orchestra_supervisor.control_client import rows
 from orchestra_supervisor.gateway.control.clock import wall_now
 from orchestra_supervisor.gateway.control.desk import Desk
 from orchestra_supervisor.gateway.control.fields import member, number, text, texts
+from orchestra_supervisor.gateway.control.processes import PROCESS, processes_of, tree_lines
 from orchestra_supervisor.gateway.control.tool import Answer, Call, Tool, object_of
+from orchestra_supervisor.gateway.control.untrusted import fenced
 from orchestra_supervisor.gateway.control.views import FULL, full, line_of
 from orchestra_supervisor.gateway.control.words import instant_text
 from orchestra_supervisor.gateway.endpoint import Role
@@ -18,9 +20,9 @@ _EVENTS = 10
 _DEPENDENTS = 100
 _CONFIG_SHOWN = 4_000  # characters of the configuration in the text
 _DESCRIPTION = """\
-All that is known of one service: state and why, process and what it uses, last exit, what it depends on and \
-what depends on it, its last events, and its configuration (secrets are ***). To find out why it is \
-down, call \
+All that is known of one service: state and why, its processes and what they use, last exit, what it \
+depends on and what depends on it, its last events, and its configuration (secrets are ***). To find out \
+why it is down, call \
 service_diagnose instead; what it wrote is in service_logs."""
 _RELATED = object_of(
     {"name": {"type": "string"}, "state": {"type": "string"}, "condition": {"type": "string"}}
@@ -33,6 +35,7 @@ _OUTPUT = object_of(
         "service": FULL,
         "depends_on": {"type": "array", "items": _RELATED},
         "dependents": {"type": "array", "items": {"type": "string"}},
+        "processes": {"type": "array", "items": PROCESS},
         "config": {"type": "object", "description": "as applied, without secrets"},
         "events": {
             "type": "array",
@@ -58,6 +61,7 @@ def inspect_tool(desk: Desk) -> Tool:
         every = {text(one, "name"): one for one in await desk.status(caller)}
         answer = await desk.ask(caller, lambda client: client.config([name]))
         events = await desk.ask(caller, lambda client: client.events(service=name, limit=_EVENTS))
+        processes = await processes_of(desk, caller, name)
         config = member(member(member(answer, "fleet"), "services"), name)
         wanted = member(config, "depends_on")
         depends: list[Json] = [
@@ -81,6 +85,7 @@ def inspect_tool(desk: Desk) -> Tool:
             "service": full(row),
             "depends_on": depends,
             "dependents": dependents[:_DEPENDENTS],
+            "processes": processes,
             "config": config,
             "events": told,
         }
@@ -91,10 +96,12 @@ def inspect_tool(desk: Desk) -> Tool:
             words.append("depends on " + ", ".join(f"{one['name']} ({one['state']})" for one in depends))
         if dependents:
             words.append(f"needed by {', '.join(dependents[:20])}")
+        if processes:
+            words.append(fenced("processes", "\n".join(tree_lines(processes))))
         words += ["events:", *(f"  {one['at']} {one['kind']}: {one['message']}" for one in told)]
         told_config = json.dumps(config, ensure_ascii=False)
         words.append(f"config: {told_config[:_CONFIG_SHOWN]}")
         links = ((f"service://{name}", name), (f"service://{name}/logs", f"log of {name}"))
-        return Answer(structured, "\n".join(words), links=links)
+        return Answer(structured, "\n".join(words), is_untrusted=bool(processes), links=links)
 
     return Tool("service_inspect", "Inspect a service", _DESCRIPTION, Role.VIEWER, _INPUT, _OUTPUT, run)

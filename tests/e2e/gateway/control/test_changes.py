@@ -1,18 +1,21 @@
 """Changes by an agent against a real fleet: what is done, what is refused, and what is written down."""
 
+import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
 
+from orchestra_supervisor.gateway.control import logwatch
 from orchestra_supervisor.gateway.control.desk import Desk
 from orchestra_supervisor.gateway.control.endpoint import ControlEndpoint, Settings
 from orchestra_supervisor.gateway.control.seal import load_key
 from orchestra_supervisor.gateway.endpoint import AskRefused, Caller, Change, ChangeKind, Era, Role
-from orchestra_supervisor.gateway.messages import Json
+from orchestra_supervisor.gateway.messages import Json, RpcError
 from tests.e2e.fleet_driver import Fleet, Row, python, until
 from tests.e2e.gateway.control.agent import Agent, serving
 
@@ -413,3 +416,55 @@ def _streams() -> int:
     nodes = {one.readlink().name for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
     table = Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]
     return sum(line.split()[5] == "03" and f"socket:[{line.split()[6]}]" in nodes for line in table)
+
+
+TALKS = python(
+    "import sys\nfor line in open(sys.argv[1]):\n    [print(line, n, flush=True) for n in range(500)]", "fifo"
+)
+
+
+@contextmanager
+def pen(fleet: Fleet) -> Iterator[Callable[[], None]]:
+    """Start a service that writes a burst whenever it is told to; give what tells it."""
+    os.mkfifo(fleet.path / "fifo")
+    fleet.write({"web": {"command": TALKS}, "mute": {"command": SLEEP}})
+    fleet.up()
+    with (fleet.path / "fifo").open("w", encoding="utf-8") as words:
+        yield lambda: print("hello", file=words, flush=True)
+
+
+async def test_a_log_is_told_of_once_for_a_burst_and_only_while_somebody_wants_it(fleet: Fleet) -> None:
+    logs = Change(ChangeKind.RESOURCE, "service://web/logs")
+    told: list[Change] = []
+    with pen(fleet) as write:
+        async with serving(fleet.home) as agent:
+            agent.endpoint.listen(agent.caller, told.append)
+            first, second, mute = [
+                await agent.endpoint.watch(f"service://{name}/logs", agent.caller)
+                for name in ("web", "web", "mute")
+            ]
+            write()
+            await _until(lambda: logs in told)
+            first()
+            first()
+            seen = told.count(logs)
+            assert seen <= 2, "a burst of 500 lines may span two looks"
+            write()
+            await _until(lambda: told.count(logs) > seen)
+            assert Change(ChangeKind.RESOURCE, "service://mute/logs") not in told
+            second()
+            mute()
+            assert not agent.endpoint.watched_logs()
+            with pytest.raises(RpcError, match="no service 'webb'"):
+                await agent.endpoint.watch("service://webb/logs", agent.caller)
+
+
+async def test_the_logs_that_are_watched_are_bounded(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logwatch, "MAX_LOGS", 1)
+    up(fleet)
+    async with serving(fleet.home) as agent:
+        stop = await agent.endpoint.watch("service://web/logs", agent.caller)
+        with pytest.raises(RpcError, match="1 logs are watched"):
+            await agent.endpoint.watch("service://db/logs", agent.caller)
+        stop()
+        await agent.endpoint.watch("service://db/logs", agent.caller)

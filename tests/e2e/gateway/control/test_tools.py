@@ -109,6 +109,28 @@ async def test_inspect_shows_no_secret(shared: Fleet) -> None:
         assert web.data["depends_on"] == [{"name": "db", "state": "ready", "condition": "ready"}]
 
 
+async def test_inspect_shows_the_processes_of_a_run_and_no_secret_of_their_commands(fleet: Fleet) -> None:
+    child = "import signal; print('there', flush=True); signal.pause()"
+    parent = (
+        "import os, signal, sys\n"
+        f"if os.fork() == 0: os.execv(sys.executable, [sys.executable, '-c', {child!r},"
+        " '--token', 'ge' + 'heim', '\\x1b[31mred'])\nsignal.pause()"
+    )
+    fleet.write({"web": {"command": python(parent)}})
+    fleet.up()
+    fleet.until_log("web", "there")
+    async with serving(fleet.home) as agent:
+        answer = await agent.call("service_inspect", name="web")
+        leader, below = answer.data["processes"]
+        assert (leader["pid"], leader["parent"], below["parent"]) == (fleet.pid("web"), 0, leader["pid"])
+        assert below["command"].endswith("--token *** red")
+        assert "geheim" not in json.dumps(answer.result)
+        assert answer.result["_meta"] == {"orchestra/untrusted": True}
+        assert f"\n  {below['pid']} " in answer.text
+        fleet.ok("stop", "web")
+        assert (await agent.call("service_inspect", name="web")).data["processes"] == []
+
+
 async def test_what_a_service_logs_comes_cleaned_marked_and_collapsed(shared: Fleet) -> None:
     shared.until_log("web", "previous instructions")
     async with serving(shared.home) as agent:
