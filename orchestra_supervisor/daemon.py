@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -67,6 +68,9 @@ from orchestra_supervisor.surfaces.unix_socket import place_socket
 from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
 __all__ = ["Daemon", "Options", "main"]
+
+
+_WRITING = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ class Daemon:
             on_plan=self._journal.set_plan,
             take_down=ledger.begin,
             on_exit=self._note_exit,
+            written=self._written,
         )
         if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
             for spec in fleet.services.values():
@@ -313,6 +318,12 @@ class Daemon:
             clock=self._clock,
             journal=self._journal,
         )
+
+    async def _written(self) -> None:
+        """Wait until the journal has what is told of a fleet that is taken over, but not for a bad disk."""
+        if not self._is_fresh:
+            with anyio.move_on_after(_WRITING), suppress(JournalError):
+                await self._journal.written()
 
     def _note_exit(self, found: FleetExit) -> None:
         """Leave word for whoever waits for the keeper's end that its exit status is a service's."""

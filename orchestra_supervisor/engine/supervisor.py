@@ -148,7 +148,6 @@ class Supervisor:
             self._task_group = task_group
             self._plans.begin(reached or {}, self.fleet.services)
             self._take_over(snapshot, down)
-            self.taken_over.set()
             task_group.start_soon(self._listen)
             task_status.started()
             await self._loop()
@@ -207,6 +206,9 @@ class Supervisor:
             if is_over:
                 self._checks.abandon()
             await self._keeper.flush()
+            if not self.taken_over.is_set():
+                await self._out.written()  # what clients are shown is on record, whatever becomes of us
+                self.taken_over.set()
             if is_over:
                 return
             await self.core.wait()
