@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,13 @@ from orchestra_supervisor.config.load import LoadResult, load_fleet
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.asked_checks import AskedChecks
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.description import describe
 from orchestra_supervisor.engine.gateway import GatewayDesk, gateway_pid
 from orchestra_supervisor.engine.guard import MemoryGuard
 from orchestra_supervisor.engine.home import StateDirectory
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
+from orchestra_supervisor.engine.listeners import ListenerDesk
 from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plugins import PluginDesk
@@ -51,13 +54,13 @@ from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import Snapshot
 from orchestra_supervisor.rules.exit_policy import FleetExit
-from orchestra_supervisor.rules.fleet import tally
 from orchestra_supervisor.rules.graph import find_cycle
 from orchestra_supervisor.rules.left_down import left_down
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.surfaces.agent_api import agent_routes
 from orchestra_supervisor.surfaces.http_api import ApiContext, make_app
 from orchestra_supervisor.surfaces.journald_feed import feed_journald
+from orchestra_supervisor.surfaces.listeners_api import listener_routes
 from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from orchestra_supervisor.surfaces.serve import serve_unix
 from orchestra_supervisor.surfaces.talk import log_to_stderr, say
@@ -65,6 +68,9 @@ from orchestra_supervisor.surfaces.unix_socket import place_socket
 from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
 __all__ = ["Daemon", "Options", "main"]
+
+
+_WRITING = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Daemon:
         self._started = self._clock.wall()
         self._plugins = PluginDesk(self._bus)
         self._gateway = GatewayDesk(self._home.path, place_socket, os.environ)
+        self._listeners = ListenerDesk(self._home.path)
         self._limiter = anyio.CapacityLimiter(2)
         self._reload_asked = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
@@ -131,6 +138,7 @@ class Daemon:
             on_plan=self._journal.set_plan,
             take_down=ledger.begin,
             on_exit=self._note_exit,
+            written=self._written,
         )
         if not self._is_fresh:  # the last daemon may have ended between applying a fleet and saying this
             for spec in fleet.services.values():
@@ -141,7 +149,16 @@ class Daemon:
         rotation = Rotation(supervisor, verbs, self._keeper, ledger, self._plugins.secrets, self._bus)
         self._plugins.on_changed = rotation.tell
         go_over = self._plugins.apply
-        files = Files(self._read, self._apply, self._tell, self._down, launcher, meter.wake, go_over)
+        files = Files(
+            self._read,
+            self._apply,
+            self._tell,
+            self._down,
+            launcher,
+            meter.wake,
+            go_over,
+            self._listeners.equip,
+        )
         reloader = Reloader(
             supervisor=supervisor, verbs=verbs, keeper=self._keeper, bus=self._bus, files=files
         )
@@ -173,7 +190,8 @@ class Daemon:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             await tasks.start(self._plugins.run, fleet.settings)
-            self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data={"pid": os.getpid()})
+            data: dict[str, object] = {"pid": os.getpid(), "fresh": self._is_fresh}
+            self._bus.publish("daemon.started", f"daemon {os.getpid()} {text}", data=data)
             socket = await tasks.start(self._serve, app, fleet)
             self._socket = socket
             self._tell(fleet)
@@ -200,10 +218,11 @@ class Daemon:
         supervisor = control.supervisor
         checks = AskedChecks(supervisor, self._plugins.checks.run, launcher.log_path, self._clock)
         room = AgentRoom(control, checks, reloader.reload, self._snapshot.keeper_pid)
-        more = mcp_routes(control, self._plugins.secrets.resolve, beside=agent_routes(room))
-        describe = partial(self._describe, supervisor, log_directory)
+        beside = listener_routes(control, launcher.log_path, self._snapshot.started_wall, agent_routes(room))
+        more = mcp_routes(control, self._plugins.secrets.resolve, beside=beside)
+        about = partial(describe, supervisor, self._snapshot, self._home.path, log_directory, self._started)
         reports = self._plugins.host.reports
-        return make_app(ApiContext(control, VERSION, describe, launcher.log_path, reports, more))
+        return make_app(ApiContext(control, VERSION, about, launcher.log_path, reports, more))
 
     async def _serve(self, app: Starlette, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
         group = fleet.settings.control_group
@@ -224,7 +243,7 @@ class Daemon:
             return await self._load()
         applied = self._home.applied_fleet()
         if applied is not None:
-            return self._gateway.adopt(applied)
+            return self._listeners.adopt(self._gateway.adopt(applied))
         # Better the files as they are now than services that nobody supervises.
         fleet = await self._load()
         text = "the fleet as it was applied cannot be read; going on with the configuration files"
@@ -245,7 +264,7 @@ class Daemon:
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle and not result.errors:  # errors have a place and are told first
             raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
-        return replace(result, fleet=self._gateway.equip(result.fleet))
+        return replace(result, fleet=self._listeners.equip(self._gateway.equip(result.fleet)))
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""
@@ -300,30 +319,15 @@ class Daemon:
             journal=self._journal,
         )
 
+    async def _written(self) -> None:
+        """Wait until the journal has what is told of a fleet that is taken over, but not for a bad disk."""
+        if not self._is_fresh:
+            with anyio.move_on_after(_WRITING), suppress(JournalError):
+                await self._journal.written()
+
     def _note_exit(self, found: FleetExit) -> None:
         """Leave word for whoever waits for the keeper's end that its exit status is a service's."""
         self._home.write_exit(self._snapshot.keeper_pid, found.status, found.why)
-
-    def _describe(self, supervisor: Supervisor, log_directory: Path) -> dict[str, object]:
-        (ready, count), groups = tally(supervisor.services), self._snapshot.groups
-        return {
-            "pid": os.getpid(),
-            "keeper_pid": self._snapshot.keeper_pid,
-            "logger_pid": supervisor.logger_pid,
-            "gateway_pid": gateway_pid(supervisor.services),
-            "version": VERSION,
-            "home": str(self._home.path),
-            "started": self._snapshot.started_wall,
-            "daemon_started": self._started,
-            "daemon_starts": self._snapshot.daemon_starts,
-            "phase": supervisor.phase.value,
-            "cgroups": {"version": groups.version, "bases": groups.bases, "limits": groups.limits},
-            "files": supervisor.fleet.files,
-            "log_directory": str(log_directory),
-            "rolls": supervisor.roller.reports(),
-            "services": count,
-            "ready": ready,
-        }
 
 
 async def _run(options: Options) -> int:

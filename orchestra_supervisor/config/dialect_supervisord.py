@@ -18,7 +18,7 @@ from orchestra_supervisor.config.ini_places import IniPlaces, to_lines
 from orchestra_supervisor.config.judge import unknown_key
 from orchestra_supervisor.config.supervisord_head import Head, read_head
 from orchestra_supervisor.config.supervisord_native import in_start_order, service_body, service_name
-from orchestra_supervisor.config.supervisord_options import KNOWN, kind_of
+from orchestra_supervisor.config.supervisord_options import DEFAULT_HANDLER, KNOWN, kind_of
 from orchestra_supervisor.config.supervisord_package import BadValue, Group, PackageReader
 
 __all__ = ["SupervisordReading", "read_supervisord"]
@@ -217,6 +217,10 @@ class _Reader:
         """Say, once for each program, what holds otherwise than it is written."""
         said: set[str] = set()
         for group in groups:
+            if group.kind == "eventlistener" and group.result_handler != DEFAULT_HANDLER:
+                message = "is not loaded: RESULT 2 with OK takes an event, any other answer refuses it"
+                code = "supervisord.result_handler"
+                self._note(Severity.WARNING, code, group.section, "result_handler", message)
             for process in group.processes:
                 section, written = process.section, self._places.section(process.section).members
                 if section in said:

@@ -109,9 +109,6 @@ class SupervisorNameForm(Form):
     buffer_size: Annotated[Integer, Field(ge=1)] | None = Field(
         None, description="Of an event listener: events that wait for its pool. Default: 10."
     )
-    result_handler: Text | None = Field(
-        None, description="Of an event listener: module:function that judges its answers."
-    )
 
     @model_validator(mode="after")
     def _listens_to_something(self) -> Self:

@@ -247,7 +247,6 @@ def _names(group: Group, process: Process, around: Around) -> Body:
         }
     if group.kind == "eventlistener":
         body |= {"events": list(group.events), "buffer_size": group.buffer_size}
-        body["result_handler"] = group.result_handler
     return body
 
 

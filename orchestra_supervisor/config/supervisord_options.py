@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-__all__ = ["KNOWN", "kind_of"]
+__all__ = ["DEFAULT_HANDLER", "KNOWN", "kind_of"]
+
+DEFAULT_HANDLER = "supervisor.dispatchers:default_handler"
+"""What judges the answers of event listeners where nothing else is said."""
 
 _STREAM = (
     "logfile",

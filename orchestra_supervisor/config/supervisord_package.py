@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from orchestra_supervisor.config.supervisord_options import DEFAULT_HANDLER
+
 __all__ = ["BadValue", "Group", "PackageReader", "Process", "Socket"]
 
 _PROGRAMS = ("program:", "fcgi-program:", "eventlistener:")
@@ -258,7 +260,7 @@ class PackageReader:
             raise BadValue(
                 section, "redirect_stderr", "must not be true: it would break the listener's protocol"
             )
-        handler = str(self.value(section, "result_handler", "supervisor.dispatchers:default_handler"))
+        handler = str(self.value(section, "result_handler", DEFAULT_HANDLER))
         processes = tuple(self._made(section, name))
         return Group(name, section, priority, processes, "eventlistener", events, buffer_size, handler)
 

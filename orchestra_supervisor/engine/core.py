@@ -33,6 +33,7 @@ from orchestra_supervisor.rules.inputs import (
     Took,
 )
 from orchestra_supervisor.rules.lifecycle import step
+from orchestra_supervisor.rules.listening import is_given_up
 from orchestra_supervisor.rules.service import Moment, Service
 
 __all__ = ["Core"]
@@ -72,6 +73,8 @@ class Core:
         self._alarm = math.inf
         self._touched: set[str] = set()
         self._told: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._awaited: dict[str, set[str]] = {}
+        """By service: those that stop once it is down."""
         self._unsure: deque[str] = deque()
         """Services whose dependencies changed. They are looked at when the inbox is empty, so that nobody
         starts on top of a service whose end is already known; and never recursively, for a chain of a
@@ -95,6 +98,7 @@ class Core:
     def put(self, service: Service) -> None:
         """Add a service, or replace its record. `rewire` must follow."""
         self._services[service.spec.name] = service
+        self._await_others(service)
         self._touched.add(service.spec.name)
 
     def drop(self, name: str) -> None:
@@ -102,6 +106,7 @@ class Core:
         assert self._services[name].run is None, "a run would be left that nobody accounts for"
         del self._services[name]
         self._told.pop(name, None)
+        self._awaited.pop(name, None)
 
     def rewire(self, specs: Mapping[str, ServiceSpec]) -> None:
         """Work out anew who depends on whom, and tell each service what is unmet."""
@@ -157,6 +162,8 @@ class Core:
         if after is before and not result.effects:
             return
         self._touched.add(name)
+        if after.ending is not before.ending:
+            self._await_others(after)
         self._publish(before, after, result.effects)
         self._carry_out(after, tuple(effect for effect in result.effects if not isinstance(effect, Emit)))
         if after.deadline is not None and after.deadline != before.deadline:
@@ -185,8 +192,13 @@ class Core:
         started_anew = any(isinstance(effect, Spawn | Took) for effect in effects)
         if after.state is not before.state or started_anew:
             data: dict[str, object] = {"from": before.state.value, "restarts": after.restarts}
+            data["tries"] = after.failed_starts if after.spec.start is not None else after.attempts
             if after.run and after.run.pid:
                 data["pid"] = after.run.pid
+            if after.is_idle:
+                data["idle"] = True
+            if after.state is State.FAILED:
+                data["given_up"] = is_given_up(after)
             words = after.reason
             if after.state is State.BACKOFF and after.next_start is not None:
                 data["next_start_in"] = delay = round(after.next_start - self._clock.mono(), 3)
@@ -202,6 +214,11 @@ class Core:
             self._touched.update(self.dependents(after.spec.name))  # they may be told which run they need
         if before.run is not None and after.run is None:
             self._unsure.extend(after.spec.depends_on)
+            self._unsure.extend(self._awaited.pop(after.spec.name, ()))
+
+    def _await_others(self, service: Service) -> None:
+        for other in service.ending.after if service.ending is not None else ():
+            self._awaited.setdefault(other, set()).add(service.spec.name)
 
     def _settle_dependencies(self, name: str) -> None:
         service = self._services.get(name)

@@ -1,6 +1,6 @@
 """What the supervisor needs of the world, handed to it as one."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from orchestra_supervisor.engine.bus import EventBus
@@ -11,7 +11,11 @@ from orchestra_supervisor.model.spec import Fleet, ServiceSpec
 from orchestra_supervisor.process.orders import RunNews, SpawnOrder
 from orchestra_supervisor.rules.exit_policy import FleetExit
 
-__all__ = ["Outside", "as_ordered"]
+__all__ = ["Outside", "as_ordered", "at_once"]
+
+
+async def at_once() -> None:
+    """Return: events need no writing."""
 
 
 async def as_ordered(_spec: ServiceSpec, order: SpawnOrder) -> SpawnOrder:
@@ -36,6 +40,7 @@ class Outside:
         on_plan: Called with how far a periodic service has come with its schedule (`PlanLedger`).
         on_exit: Called when the fleet is about to end by itself.
         take_down: Told which values of secrets a run gets (`SecretLedger`).
+        written: Waits, within bounds, until the events published so far outlive this daemon.
         keep: Makes a fleet the applied one, where a roll changes it; raises ConflictError.
     """
 
@@ -48,6 +53,7 @@ class Outside:
     on_reload: Callable[[], None]
     on_run: Callable[[RunNews], None]
     on_plan: Callable[[str, float | None], None]
+    written: Callable[[], Awaitable[None]] = at_once
     keep: Callable[[Fleet], None] = lambda _: None
     on_exit: Callable[[FleetExit], None] = lambda _: None
     take_down: TakeDown | None = None

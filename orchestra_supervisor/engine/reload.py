@@ -18,6 +18,7 @@ from orchestra_supervisor.model.replicas import GroupSpec
 from orchestra_supervisor.model.spec import Fleet, FleetSettings
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.rules.diff import settings_after_reload
+from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import check_scaled, rescaled
 
@@ -37,6 +38,7 @@ class Files:
         launcher: Knows where logs go, and what becomes of them.
         on_applied: Called once a fleet is applied, for what looks at its settings.
         go_over: Goes over to what the settings say of plugins; it takes its time.
+        equip: Adds to a fleet what its services need of ours.
     """
 
     load: Callable[[tuple[Path, ...], Mapping[str, GroupSpec]], Awaitable[LoadResult]]
@@ -46,6 +48,7 @@ class Files:
     launcher: Launcher
     on_applied: Callable[[], None]
     go_over: Callable[[FleetSettings], Awaitable[None]]
+    equip: Callable[[Fleet], Fleet] = lambda fleet: fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ class Reloader:
             if old.coming:
                 hint = "wait for the rolling update to end: orchestra events --kind roll"
                 raise ConflictError("the fleet is being changed otherwise", hint=hint)
-            new = self._verbs.stage(make(old))
+            new = self._verbs.stage(self._files.equip(make(old)))
             plan = await self._take(new, self._files.down(new))
             self._files.tell(new)
         await self._verbs.forget_removed(plan.names(Action.REMOVE))
@@ -219,11 +222,22 @@ class Reloader:
         self._verbs.check_open()
         self._files.apply(self._supervisor.roller.written(fleet))
         plan = self._verbs.reload(fleet, down)
+        self._tell_changed(plan)
         self._configure(old, fleet)
         await self._supervisor.commit()
         applied, self._applied = self._applied, anyio.Event()
         applied.set()
         return plan
+
+    def _tell_changed(self, plan: ReloadPlan) -> None:
+        """Say who of the files' services comes and who goes, before anything follows of it."""
+        added, removed = (
+            visible(dict.fromkeys(plan.names(action))) for action in (Action.ADD, Action.REMOVE)
+        )
+        if added or removed:
+            words = f"{len(added)} services come, {len(removed)} go"
+            data: dict[str, object] = {"added": list(added), "removed": list(removed)}
+            self._bus.publish("fleet.changed", words, data=data)
 
     def _configure(self, old: Fleet, new: Fleet) -> None:
         """Let the logger and the keeper have what changes for runs that go on."""

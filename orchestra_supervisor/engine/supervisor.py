@@ -41,14 +41,8 @@ from orchestra_supervisor.process.orders import (
 from orchestra_supervisor.rules.exit_policy import exit_of, may_end
 from orchestra_supervisor.rules.fleet import steady_at, still_up, tally, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
-from orchestra_supervisor.rules.inputs import (
-    Boot,
-    Called,
-    Gone,
-    Input,
-    ListenFailed,
-    Stop,
-)
+from orchestra_supervisor.rules.inputs import Boot, Called, Gone, Input, ListenFailed, Stop
+from orchestra_supervisor.rules.listening import stop_after
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
 
@@ -154,7 +148,6 @@ class Supervisor:
             self._task_group = task_group
             self._plans.begin(reached or {}, self.fleet.services)
             self._take_over(snapshot, down)
-            self.taken_over.set()
             task_group.start_soon(self._listen)
             task_status.started()
             await self._loop()
@@ -213,6 +206,9 @@ class Supervisor:
             if is_over:
                 self._checks.abandon()
             await self._keeper.flush()
+            if not self.taken_over.is_set():
+                await self._out.written()  # what clients are shown is on record, whatever becomes of us
+                self.taken_over.set()
             if is_over:
                 return
             await self.core.wait()
@@ -312,8 +308,9 @@ class Supervisor:
         self._keeper.shutdown()
         self.roller.abandon()
         self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
-        for name in sorted(self.core.services, key=lambda name: -self._carrier.ranks.get(name, 0)):
-            after = self.core.dependents(name)
+        services, waits = self.core.services, stop_after(self.core.services)
+        for name in sorted(services, key=lambda name: -self._carrier.ranks.get(name, 0)):
+            after = (*self.core.dependents(name), *waits.get(name, ()))
             self.core.post(name, Stop(DownReason.SHUTDOWN, "the fleet goes down", after))
         self.core.wake()
 
@@ -333,6 +330,7 @@ class Supervisor:
         self._carrier.forget(name)
         self._plans.forget(name)
         self.standing.forget(name)
+        self._bus.publish("service.removed", "no longer configured", service=name)
 
     def _watch_phase(self, touched: set[str]) -> None:
         services = self.core.services

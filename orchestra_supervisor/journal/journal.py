@@ -134,7 +134,7 @@ class Journal:
                 path=str(self._path),
             )
         numbered = self.record_nowait(event)
-        await self._wait_safe()
+        await self.written()
         return numbered
 
     async def events(self, query: EventQuery) -> list[Event]:
@@ -173,7 +173,7 @@ class Journal:
         """
         self._holds[hold.service] = hold
         self._backlog.add_hold(hold.service, hold)
-        await self._wait_safe()
+        await self.written()
 
     async def clear_hold(self, service: str) -> None:
         """Forget a stop by hand; returns once that is safe. Without such a hold nothing happens.
@@ -184,7 +184,7 @@ class Journal:
         if self._holds.pop(service, None) is None:
             return
         self._backlog.add_hold(service, None)
-        await self._wait_safe()
+        await self.written()
 
     def holds(self) -> Mapping[str, Hold]:
         """Return all stops by hand, by service."""
@@ -255,7 +255,8 @@ class Journal:
     def _tell(self, kind: str, message: str, **data: object) -> None:
         self._on_problem(self.record_nowait(Event(kind, message, self._wall, data={**data})))
 
-    async def _wait_safe(self) -> None:
+    async def written(self) -> None:
+        """Return once all that was taken so far is safe against loss of power; else raise JournalError."""
         waiter = _Waiter()
         self._waiters.append(waiter)
         self._backlog.durable = True

@@ -44,6 +44,10 @@ class MemoryJournal:
         await checkpoint()
         return numbered
 
+    async def written(self) -> None:
+        """Return at once."""
+        await checkpoint()
+
     async def events(self, query: EventQuery) -> list[Event]:
         """Return the wanted events in ascending order."""
         await checkpoint()

@@ -104,6 +104,10 @@ class AnyJournal(Protocol):
         """Take an event and return it with its seq once it is safe on disk."""
         ...
 
+    def written(self) -> Awaitable[None]:
+        """Return once all that was taken so far is safe on disk; raises JournalError."""
+        ...
+
     def events(self, query: EventQuery) -> Awaitable[list[Event]]:
         """Return the wanted events in ascending order, those not yet on disk included."""
         ...

@@ -20,7 +20,7 @@ from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.rotation import SecretChangeSpec
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Condition, Kind
-from orchestra_supervisor.model.supervisord import SupervisorName, SupervisorSpec
+from orchestra_supervisor.model.supervisord import LISTENERS, SupervisorName, SupervisorSpec
 from orchestra_supervisor.model.watch import WatchSpec
 
 __all__ = [
@@ -238,7 +238,7 @@ class TargetSpec(_Spec):
 class ServiceSpec(_Spec):
     """One service, complete. Paths absolute, command an argument vector, variables expanded."""
 
-    name: Annotated[str, Field(pattern=rf"^{GATEWAY}$|{SERVICE_NAME_PATTERN}")]
+    name: Annotated[str, Field(pattern=rf"^{GATEWAY}$|^{LISTENERS}$|{SERVICE_NAME_PATTERN}")]
     title: str = ""
     description: str = ""
     kind: Kind = Kind.DAEMON

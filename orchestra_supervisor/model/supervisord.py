@@ -11,7 +11,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AuthSpec", "OutputSpec", "ServerSpec", "SupervisorName", "SupervisorSpec", "password_digest"]
+__all__ = [
+    "LISTENERS",
+    "AuthSpec",
+    "OutputSpec",
+    "ServerSpec",
+    "SupervisorName",
+    "SupervisorSpec",
+    "password_digest",
+]
+
+LISTENERS = "@listeners"
+"""The service of our own that speaks with event listeners."""
 
 _ROUNDS = 20_000  # of PBKDF2: a few milliseconds for each password that is tried
 _KNOWN = 64  # passwords that need not be worked out again
@@ -65,8 +76,6 @@ class SupervisorName(_Spec):
     """Of an event listener: names of the event types that its pool subscribes to."""
     buffer_size: Annotated[int, Field(ge=1)] = 10
     """Of an event listener: events that wait for its pool."""
-    result_handler: str = "supervisor.dispatchers:default_handler"
-    """Of an event listener: `module:function` that judges its answers."""
 
     @property
     def namespec(self) -> str:

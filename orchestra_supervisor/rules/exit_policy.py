@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestra_supervisor.model.exit_policy import ExitPolicySpec
 from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.rules.fleet import failed_required
+from orchestra_supervisor.rules.listening import is_listener
 from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
 
@@ -75,7 +76,9 @@ def _has_ended(service: Service) -> bool:
 
 
 def _are_through(services: Mapping[str, Service]) -> bool:
-    wanted = [service for service in services.values() if service.desired is Desired.UP]
+    """Return whether all that is to run has ended; who only listens to events waits for the others."""
+    counted = [service for service in services.values() if not is_listener(service.spec)]
+    wanted = [service for service in counted if service.desired is Desired.UP]
     return bool(wanted) and all(_has_ended(service) for service in wanted)
 
 

@@ -272,7 +272,14 @@ def _exited(service: Service, event: Input, now: Moment) -> Step:
     text = _exit_text(event)
     last = ExitReport(event.code, event.signal, event.at_wall, success, text)
     service = replace(service, exit=last, run=replace(run, leader_ended=True, ended_mono=event.at_mono))
-    data = (("code", event.code), ("signal", event.signal), ("remaining", event.remaining))
+    data = (
+        ("code", event.code),
+        ("signal", event.signal),
+        ("remaining", event.remaining),
+        ("success", success),
+        ("state", service.state.value),
+        ("pid", run.pid),
+    )
     emit = Emit("service.exited", text, data)
     if service.state is State.STOPPING or not event.remaining:
         return Step(service, (emit,))

@@ -55,6 +55,7 @@ _GETS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "/v1/services/{name}/processes": ("The processes of a service's present run", {}),
     "/v1/config": ("The fleet as applied, without secrets", {"names": _TEXT}),
     "/v1/mcp": ("The MCP servers behind the gateway, and its settings", {}),
+    "/v1/listeners": ("Processes and pools in supervisord's words, for who speaks with event listeners", {}),
     "/v1/plugins": ("The plugins as they stand", {}),
     "/v1/events": (
         "Events from the journal, the newest `limit` in ascending order",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestra_supervisor.model.spec import Fleet
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec
 from orchestra_supervisor.systemd.service_unit import Place, Rendered, render_service
 from orchestra_supervisor.systemd.syntax import UnitText
 
@@ -19,6 +19,7 @@ _EVERYWHERE = (
 
 
 _SILENT = "it is an MCP server on its stdin and stdout, and nobody there would talk to it: no unit"
+_LISTENER = "it is an event listener, and nobody there would tell it of events: no unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,11 @@ def export_fleet(fleet: Fleet, place: Place) -> Exported:
     Raises:
         ConfigError: A value cannot be written in a unit file at all.
     """
-    silent = [name for name, spec in fleet.services.items() if spec.stdio]
+    silent = {name: (why,) for name, spec in fleet.services.items() if (why := _needs_us(spec))}
     units = {name: render_service(spec, place) for name, spec in fleet.services.items() if name not in silent}
     files = {name: text for unit in units.values() for name, text in unit.files.items()}
     files[f"{place.fleet}.target"] = _target(fleet, units, place)
-    lost = dict.fromkeys(silent, (_SILENT,)) | _lost(units)
+    lost = silent | _lost(units)
     return Exported(files, {"": tuple(_lost_everywhere(fleet)), **lost})
 
 
@@ -60,6 +61,13 @@ def _target(fleet: Fleet, units: dict[str, Rendered], place: Place) -> str:
     unit.section("Install")
     unit.set("WantedBy", "default.target" if place.is_user else "multi-user.target")
     return unit.render()
+
+
+def _needs_us(spec: ServiceSpec) -> str:
+    """Return why a service is nothing without who talks to it, or nothing."""
+    if spec.supervisor is not None and spec.supervisor.kind == "eventlistener":
+        return _LISTENER
+    return _SILENT if spec.stdio else ""
 
 
 def _lost(units: dict[str, Rendered]) -> dict[str, tuple[str, ...]]:

@@ -19,6 +19,7 @@ LONGEST = 400
 STDLIB_ONLY = {
     "keeper": {"wire", "journald", "keeper"},
     "logger": {"wire", "logfile", "journald", "logger"},
+    "listeners": {"control_client", "control_home", "listeners", "logfile", "unix_http", "wire"},
     "wire": {"wire"},
     "logfile": {"logfile"},
     "control_client": {"unix_http"},

@@ -99,7 +99,7 @@ def expected_names(group, process) -> dict[str, object]:
 
 
 def own_names(spec) -> dict[str, object]:
-    said = spec.supervisor.model_dump(exclude={"user", "result_handler", "events", "buffer_size"})
+    said = spec.supervisor.model_dump(exclude={"user", "events", "buffer_size"})
     if spec.supervisor.kind == "eventlistener":
         said["events"] = set(spec.supervisor.events)
         said["buffer_size"] = spec.supervisor.buffer_size
@@ -434,6 +434,11 @@ def test_no_value_of_a_variable_and_no_password_is_in_any_finding(load):
             "[supervisord]\n[program:x]\ncommand=x\n[eventlistener:x]\ncommand=y\nevents=TICK\n",
             "supervisord.group_twice",
             2,
+        ),
+        (
+            "[supervisord]\n[eventlistener:x]\ncommand=x\nevents=TICK\nresult_handler=mine:judge\n",
+            "supervisord.result_handler",
+            5,
         ),
     ],
 )

@@ -1,6 +1,6 @@
 """An engine on a desk: a keeper that writes orders down and says what it is told to, and a virtual clock."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ import anyio
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.order_secrets import TakeDown
-from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.outside import Outside, at_once
 from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.memory import MemoryJournal
@@ -247,6 +247,7 @@ async def running(
     secrets: Callable[[dict[str, str]], object] = _plain,
     journal: MemoryJournal | None = None,
     take_down: TakeDown | None = None,
+    written: Callable[[], Awaitable[None]] = at_once,
 ) -> AsyncGenerator[Desk]:
     """Run a fleet for the time of the block."""
     keeper = keeper or FakeKeeper()
@@ -272,6 +273,7 @@ async def running(
         keep=kept.append,
         on_plan=journal.set_plan,
         take_down=take_down,
+        written=written,
     )
     supervisor = Supervisor(fleet, outside)
     desk = Desk(keeper, supervisor, Verbs(supervisor), journal, bus, clock, checks, kept)

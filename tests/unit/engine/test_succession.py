@@ -5,6 +5,8 @@ from dataclasses import replace
 import anyio
 import pytest
 
+from orchestra_supervisor.journal.memory import MemoryJournal
+from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.spec import DependencySpec, ServiceSpec
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.process.orders import HeldRun, RunNews
@@ -126,6 +128,35 @@ async def test_the_next_daemon_says_anew_what_is_to_follow() -> None:
             assert desk.state("web") is State.READY
             said = [order[2] for order in heir.orders if order[:2] == ("again", run)]
         assert said == ([] if wanted == "nothing" else [wanted])
+
+
+async def test_clients_are_let_in_once_what_happened_without_a_daemon_is_written() -> None:
+    keeper = FakeKeeper()
+    async with running(fleet_of(web()), keeper=keeper) as desk:
+        await desk.until("web", State.READY)
+        run = desk.run("web")
+        successor = last_of(keeper, run)
+        assert successor is not None
+    heir, journal = FakeKeeper(notes=dict(keeper.notes)), MemoryJournal()
+    ended = (
+        Spawned(run, 1000, 0.0, 0.0),
+        Exited(run, None, "SIGKILL", 0.0, 0.0, 0),
+        Gone(run, successor.run),
+    )
+    begun = (Spawned(successor.run, 1001, 0.0, 0.0),)
+    held = [HeldRun(run, "web", False, ended, "k"), HeldRun(successor.run, "web", False, begun, "k")]
+    found: list[tuple[str, str]] = []
+
+    async def written() -> None:
+        assert ("ack", run) in heir.orders
+        found.extend((event.kind, event.run) for event in await journal.events(EventQuery(limit=100)))
+
+    fleet, snapshot = fleet_of(web()), heir.snapshot(held)
+    async with running(fleet, keeper=heir, snapshot=snapshot, journal=journal, written=written) as desk:
+        assert desk.supervisor.taken_over.is_set()
+        assert desk.run("web") == successor.run
+    assert ("service.exited", run) in found
+    assert ("service.ready", successor.run) in found
 
 
 async def test_what_followed_a_run_that_nobody_knows_is_stopped_too() -> None:

@@ -96,6 +96,9 @@ async def test_audit_and_holds_are_on_disk_when_the_wait_is_over(path: Path) -> 
             assert rows(path, "SELECT kind FROM events") == [("control.stop",)]
             await journal.set_hold(HOLD)
             assert rows(path, "SELECT service, who FROM holds") == [("web", "uid 0")]
+            seq = journal.record_nowait(event("service.exited")).seq
+            await journal.written()
+            assert rows(path, "SELECT max(seq) FROM events") == [(seq,)]
 
 
 async def test_what_was_committed_outlives_a_kill(path: Path) -> None:

@@ -7,6 +7,7 @@ from orchestra_supervisor.model.replicas import ReplicaSpec
 from orchestra_supervisor.model.report import ExitReport
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Desired, State
+from orchestra_supervisor.model.supervisord import SupervisorName
 from orchestra_supervisor.rules.exit_policy import FleetExit, exit_of, may_end
 from orchestra_supervisor.rules.service import Service
 from tests.unit.rules.stage import spec_of
@@ -90,3 +91,16 @@ def test_a_fleet_is_through_when_nothing_is_left_to_run():
     assert decide(policy, done, one("d", State.READY)) is None
     assert decide(policy, off) is None, "a fleet in which nothing is wanted was never through"
     assert decide(policy, done, is_starting=True) is None
+
+
+def test_who_only_listens_keeps_no_fleet_from_being_through():
+    policy = ExitPolicySpec(all_ended=True)
+    names = SupervisorName(group="mail", process="mail", kind="eventlistener", events=("EVENT",))
+    listener = one("mail", State.READY, supervisor=names)
+    done = one("a", State.COMPLETED, code=0)
+    assert decide(policy, done, listener) == FleetExit(0, "nothing is left to run", is_failure=False)
+    assert decide(policy, one("a", State.READY), listener) is None
+    assert decide(policy, listener) is None
+    lost = one("mail", State.FAILED, code=1, supervisor=names)
+    found = decide(policy, done, lost)
+    assert found == FleetExit(1, "nothing is left to run; failed: mail", is_failure=True)

@@ -27,6 +27,7 @@ from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.surfaces import http_api
 from orchestra_supervisor.surfaces.agent_api import agent_routes
+from orchestra_supervisor.surfaces.listeners_api import listener_routes
 from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from tests.unit.engine.desk import FakeKeeper, replicas_of, settle
 from tests.unit.surfaces.api_desk import Api, api_of, call, service
@@ -473,7 +474,8 @@ async def test_every_route_is_in_the_document_and_the_page_and_nothing_else_is(f
     async with api_of(folder, service("web")) as api:
         document = await call(api.client.request, "GET", "/openapi.json")
         agents = agent_routes(cast("AgentRoom", None))  # asked for nothing
-        more = mcp_routes(api.control, cast("SecretResolver", None), beside=agents)
+        beside = listener_routes(api.control, lambda name: folder / name, 0.0, agents)
+        more = mcp_routes(api.control, cast("SecretResolver", None), beside=beside)
         context = http_api.ApiContext(api.control, "1", dict[str, object], lambda name: folder / name)
         app = http_api.make_app(replace(context, more=more))
     routes = {

@@ -268,3 +268,12 @@ def test_a_stdio_server_is_no_unit_and_that_is_told() -> None:
     assert done.lost["tool"] == (
         "it is an MCP server on its stdin and stdout, and nobody there would talk to it: no unit",
     )
+
+
+def test_an_event_listener_is_no_unit_and_that_is_told() -> None:
+    names = {"group": "mail", "process": "mail", "kind": "eventlistener", "events": ("EVENT",)}
+    done = export(spec("mail", supervisor=names), spec())
+    assert sorted(done.files) == ["fleet-web.service", "fleet.target"]
+    assert done.lost["mail"] == (
+        "it is an event listener, and nobody there would tell it of events: no unit",
+    )
