@@ -326,7 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
             data.save(options.data)
             print_tables(data)
         if options.data == DATA:
-            write_page(data)
+            write_page(load(DATA))  # as the file has them, rounded: the page can be written from it again
     except (NotTried, PeerFailed, OSError, ValueError) as error:
         is_left = isinstance(error, StillAlive)
         _say(f"compare: {error}" + (f"; its folder is {folder}" if is_left else ""))
