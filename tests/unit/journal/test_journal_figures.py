@@ -1,7 +1,8 @@
 """The history of figures: samples, means, bounds."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -25,10 +26,10 @@ def row(at: float, name: str = "web", cpu: float | None = 50.0, memory: int = 1_
 
 
 @pytest.fixture
-def table() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection)
-    return connection
+def table() -> Generator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection)
+        yield connection
 
 
 def times(connection: sqlite3.Connection, since: float = 0, name: str = "web") -> list[float]:
@@ -101,15 +102,15 @@ def test_a_clock_that_is_set_back_does_no_harm(table: sqlite3.Connection) -> Non
 
 
 def test_a_file_of_the_first_version_gets_the_table_and_keeps_its_events() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in _MIGRATIONS[0]:
-        connection.execute(statement)
-    connection.execute("PRAGMA user_version = 1")
-    connection.execute("INSERT INTO events VALUES (7, 1.0, 'service.ready', 'web', '', 'ready', '{}')")
-    migrate(connection)
-    write_figures(connection, [row(0)])
-    assert times(connection) == [0]
-    assert connection.execute("SELECT seq FROM events").fetchall() == [(7,)]
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for statement in _MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO events VALUES (7, 1.0, 'service.ready', 'web', '', 'ready', '{}')")
+        migrate(connection)
+        write_figures(connection, [row(0)])
+        assert times(connection) == [0]
+        assert connection.execute("SELECT seq FROM events").fetchall() == [(7,)]
 
 
 def test_what_waits_has_a_bound_and_the_oldest_goes() -> None:
