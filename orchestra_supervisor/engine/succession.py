@@ -44,11 +44,15 @@ class Succession:
         """By which the keeper knows the order of a run, by run."""
         self._left: dict[str, Successor | None] = {}
         """What the keeper holds, by run; a run that is missing: not known."""
+        self._latest: dict[str, str] = {}
+        """The last run that was ordered, by service: one that never began is acknowledged by nobody."""
 
     def dress(self, order: SpawnOrder, service: Service) -> SpawnOrder:
         """Return a spawn order with the standing one that goes with it, and take note of both."""
+        self.forget(self._latest.pop(order.slot, ""))
         if not _is_for_good(service.spec, order):
             return order
+        self._latest[order.slot] = order.run
         key, successor = self._key(service.spec), successor_of(service, self._services())
         self._keys[order.run], self._left[order.run] = key, successor
         return replace(order, key=key, successor=successor)

@@ -159,6 +159,19 @@ async def test_clients_are_let_in_once_what_happened_without_a_daemon_is_written
     assert ("service.ready", successor.run) in found
 
 
+async def test_starts_that_come_to_nothing_are_not_remembered() -> None:
+    keeper = FakeKeeper(begins=False)
+    async with running(fleet_of(web(restart={"max_restarts": None})), keeper=keeper) as desk:
+        for _ in range(20):
+            await settle()
+            keeper.refuse(keeper.spawned[-1].run, "exec", "No such file")
+            await settle()
+            await anyio.sleep(600)
+        assert len(keeper.spawned) > 10
+        succession = desk.supervisor._carrier.succession
+        assert (len(succession._keys), len(succession._left)) == (1, 1)
+
+
 async def test_what_followed_a_run_that_nobody_knows_is_stopped_too() -> None:
     keeper = FakeKeeper(obeys=False)
     stranger, following = "old-00000000000a", "old-00000000000b"
