@@ -52,6 +52,7 @@ from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.process.clock import SystemClock
 from orchestra_supervisor.process.figures import ProcessSampler
 from orchestra_supervisor.process.keeper_client import KeeperClient
+from orchestra_supervisor.process.local_files import LocalFiles
 from orchestra_supervisor.process.orders import Snapshot
 from orchestra_supervisor.rules.exit_policy import FleetExit
 from orchestra_supervisor.rules.graph import find_cycle
@@ -102,6 +103,7 @@ class Daemon:
         self._gateway = GatewayDesk(self._home.path, place_socket, os.environ)
         self._listeners = ListenerDesk(self._home.path)
         self._limiter = anyio.CapacityLimiter(2)
+        self._local = LocalFiles(os.environ)
         self._reload_asked = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
 
@@ -121,7 +123,9 @@ class Daemon:
         self._apply(fleet)
         log_directory = self._home.log_directory(fleet)
         home, console = self._home.path, self._options.console
-        launcher = Launcher(home=home, log_directory=log_directory, environ=os.environ, console=console)
+        launcher = Launcher(
+            home=home, log_directory=log_directory, environ=os.environ, console=console, local=self._local
+        )
         launcher.settle(fleet.settings)
         ledger = SecretLedger(self._keeper, self._snapshot.notes)
         outside = Outside(
@@ -243,6 +247,7 @@ class Daemon:
             return await self._load()
         applied = self._home.applied_fleet()
         if applied is not None:
+            await self._local.look(applied.services.values())
             return self._listeners.adopt(self._gateway.adopt(applied))
         # Better the files as they are now than services that nobody supervises.
         fleet = await self._load()
@@ -264,7 +269,9 @@ class Daemon:
         cycle = find_cycle({name: tuple(spec.depends_on) for name, spec in result.fleet.services.items()})
         if cycle and not result.errors:  # errors have a place and are told first
             raise ConfigError(f"dependencies form a cycle: {' -> '.join(cycle)}", cycle=cycle)
-        return replace(result, fleet=self._listeners.equip(self._gateway.equip(result.fleet)))
+        fleet = self._listeners.equip(self._gateway.equip(result.fleet))
+        await self._local.look(fleet.services.values())
+        return replace(result, fleet=fleet)
 
     def _apply(self, fleet: Fleet) -> None:
         """Make the fleet the applied one: what the next daemon goes on with."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orchestra_supervisor.model.log import LogSpec, SinkSpec
 from orchestra_supervisor.model.spec import CommandCheck, FleetSettings, ServiceSpec, StopSpec, StopStep
+from orchestra_supervisor.process.local_files import LocalFiles
 from orchestra_supervisor.process.orders import PROBE_SLOT_PREFIX, LogTarget, SpawnOrder
 
 __all__ = ["Launcher"]
@@ -32,11 +33,19 @@ class Launcher:
         environ: What services inherit.
         console: Form of what goes to the keeper's output; `auto`: as the settings say; None: nothing does,
             for it is no console.
+        local: Knows which programs the keeper may wait for; None: none.
     """
 
     def __init__(
-        self, *, home: Path, log_directory: Path, environ: Mapping[str, str], console: str | None = None
+        self,
+        *,
+        home: Path,
+        log_directory: Path,
+        environ: Mapping[str, str],
+        console: str | None = None,
+        local: LocalFiles | None = None,
     ) -> None:
+        self._local = local or LocalFiles(environ)
         self._home = home
         self._log_directory = log_directory
         self.log_keep_bytes = 0
@@ -104,6 +113,7 @@ class Launcher:
             stdio=spec.stdio,
             stdin=spec.supervisor is not None and not spec.stdio,  # open, as supervisord has it
             channel=spec.channel,
+            direct=self._local.has(spec, spec.argv),
         )
 
     def probe_order(self, spec: ServiceSpec, check: CommandCheck, slot: str, run: str) -> SpawnOrder:
@@ -121,6 +131,7 @@ class Launcher:
             user=spec.user,
             group=spec.group,
             groups=spec.groups,
+            direct=self._local.has(spec, check.argv),
         )
 
     def _env(self, spec: ServiceSpec) -> dict[str, str]:

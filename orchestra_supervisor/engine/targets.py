@@ -74,6 +74,7 @@ def _as_wanted(order: SpawnOrder, local: LocalRun) -> SpawnOrder:
         env=order.env | {str(key): str(value) for key, value in local.env.items()},
         before=(*_hooks(local.before), *order.before),
         after=(*_hooks(local.after), *order.after),
+        direct=False,  # nobody has looked at this command
     )
 
 

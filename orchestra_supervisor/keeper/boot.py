@@ -138,7 +138,17 @@ def _surroundings() -> Surroundings:
             os.set_inheritable(fd, False)  # noqa: FBT003  # by position only
         except OSError:
             continue
-    return Surroundings(null, (soft, hard), max([most, *inherited]))
+    return Surroundings(null, (soft, hard), max([most, *inherited]), _open_here())
+
+
+def _open_here() -> int | None:
+    """Return a descriptor by which we come back to our own directory, or None."""
+    try:
+        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fchdir(here)
+    except OSError:
+        return None
+    return here
 
 
 def _catch_signals(pending: list[int]) -> socket.socket:

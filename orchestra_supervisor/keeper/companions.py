@@ -78,6 +78,7 @@ class Companions:
             stdio=False,
             stdin=False,
             channel=False,
+            direct=False,
         )
         try:
             spawned = spawn_run(request, self._around, Handed(run.tag, run.group))
@@ -86,10 +87,12 @@ class Companions:
             self._loop.call_later(0.0, lambda: on_end(False))  # noqa: FBT003  # the one thing that it says
             return
         self._take_output(run, name, spawned.streams)
+        report = spawned.status_fd
+        assert report is not None, "it was not started directly"
 
         def ended(status: int) -> None:
-            failure = read_failure(spawned.status_fd)
-            os.close(spawned.status_fd)
+            failure = read_failure(report)
+            os.close(report)
             if failure is not None:
                 self._tell(run, name, f"{failure[0]}: {os.strerror(failure[1])}")
             elif status:

@@ -6,6 +6,7 @@ the sockets nor the channel, nor what a stdio server hears and says.
 
 import fcntl
 import os
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,7 +106,11 @@ def hand_over(ends: Ends) -> None:
 
 def environment(request: SpawnRequest, handed: Handed) -> dict[bytes, bytes]:
     """Return the whole environment but for what only the child knows: its pid."""
-    env = {**request.env, RUN_VARIABLE.encode("ascii"): request.run.encode("utf-8", "surrogateescape")}
+    env: dict[bytes, bytes] = {}
+    # By the way of ChainMap's own methods it takes three times as long.
+    for layer in reversed(request.env.maps) if isinstance(request.env, ChainMap) else (request.env,):
+        env.update(layer)
+    env[RUN_VARIABLE.encode("ascii")] = request.run.encode("utf-8", "surrogateescape")
     if handed.sockets:
         env[b"LISTEN_FDS"] = str(len(handed.sockets)).encode("ascii")
         env[b"LISTEN_FDNAMES"] = ":".join(name for name, _ in handed.sockets).encode("ascii")

@@ -44,7 +44,7 @@ class Equipment:
 
 
 class Launcher:
-    """Forks runs and learns whether their program was executed.
+    """Starts runs and learns whether their program was executed.
 
     Args:
         loop: The keeper's loop.
@@ -81,7 +81,7 @@ class Launcher:
         self._thrift = Thrift()
 
     def launch(self, request: SpawnRequest, request_id: object) -> None:
-        """Fork; the outcome is sent as `spawned` or `spawn_failed`, now or when it is known."""
+        """Start a run; the outcome is sent as `spawned` or `spawn_failed`, now or when it is known."""
         self._serial += 1
         if request.key is not None:
             request = self._thrift.slim(request)
@@ -134,7 +134,10 @@ class Launcher:
         self._on_forked(run)
         if request.before:  # what they write must be read before the program is there
             self._on_output(run)
-        self._loop.watch(spawned.status_fd, lambda _events: self._status_ready(run))
+        if spawned.status_fd is not None:
+            self._loop.watch(spawned.status_fd, lambda _events: self._status_ready(run))
+        elif proc is None or proc.executed:
+            self._executed(run)  # else it was killed at once; its end tells
 
     def follow(self, run: Run) -> None:
         """Start what follows a run that is gone, as that was started."""
@@ -209,6 +212,9 @@ class Launcher:
         proc = read_proc(run.pid)
         if proc is not None and not proc.executed:
             return  # killed before exec; its end tells
+        self._executed(run)
+
+    def _executed(self, run: Run) -> None:
         run.phase = "live"
         run.places = {}
         self._reply(

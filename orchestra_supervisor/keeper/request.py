@@ -135,6 +135,8 @@ class SpawnRequest:
     """The daemon's word for all of the above: another run may follow by the same request."""
     successor: Successor | None = None
     """The one that does, if nothing else is said."""
+    direct: bool = False
+    """The keeper may wait until the program is executed: it lies on local file systems."""
 
 
 def parse_spawn(message: Message) -> SpawnRequest:
@@ -179,6 +181,7 @@ def parse_spawn(message: Message) -> SpawnRequest:
         channel=optional_flag(message, "channel"),
         key=None if message.get("key") is None else take_text(message, "key"),
         successor=parse_successor(message.get("next")),
+        direct=optional_flag(message, "direct"),
     )
 
 

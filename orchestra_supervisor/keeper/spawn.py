@@ -1,7 +1,8 @@
 """Fork and exec: everything that happens between the request and the program's first instruction.
 
 The parent prepares all that can fail or take memory; the child only makes system calls. A failure
-comes back as (stage, errno) over a close-on-exec pipe that the parent never blocks on.
+comes back as (stage, errno) over a close-on-exec pipe that the parent never blocks on. Where the daemon
+allows it and nothing needs Python in the child, there is none (`direct`).
 """
 
 import errno
@@ -17,7 +18,8 @@ from functools import partial
 from typing import NoReturn
 
 from orchestra_supervisor.keeper.before import BeforeFailed, run_before
-from orchestra_supervisor.keeper.cgroups import write_file
+from orchestra_supervisor.keeper.cgroups import Group, write_file
+from orchestra_supervisor.keeper.direct import DEFAULT_PATH, Place, is_possible, spawn_directly
 from orchestra_supervisor.keeper.fork import die_with, fork, fork_into
 from orchestra_supervisor.keeper.handover import (
     Ends,
@@ -69,7 +71,6 @@ STAGES = (
 _PIPE_SIZE = 1024 * 1024  # bytes that wait in a pipe while its reader is away; the usual limit for a user
 _RESERVE = 16
 _REPORT = struct.Struct("!BIB")  # stage, errno or how a command ended, index of the command
-_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _tag_base = int.from_bytes(os.urandom(4), "big") << 28  # other keepers' tags must not look like ours
 
 
@@ -81,12 +82,14 @@ class Surroundings:
         null: Descriptor of /dev/null, above 2.
         files: Soft and hard RLIMIT_NOFILE before the keeper raised its own.
         max_fd: No descriptor of the keeper is higher.
+        here: Descriptor of the directory that is the keeper's own; None: there is none to come back to.
         handed_down: Listening sockets of the service manager, by its names for them.
     """
 
     null: int
     files: tuple[int, int]
     max_fd: int
+    here: int | None = None
     handed_down: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
 
@@ -103,14 +106,14 @@ class Spawned:
     """A forked process. All descriptors are the parent's, non-blocking and close-on-exec.
 
     Attributes:
-        pid: The process; it may not have executed its program yet.
-        status_fd: End of file when exec has succeeded, else what `read_failure` reads.
+        pid: The process; with a `status_fd` it may not have executed its program yet.
+        status_fd: End of file when exec has succeeded, else what `read_failure` reads; None: it has.
         streams: Read ends by name; empty when the output is discarded, stderr alone for a stdio server.
         uid: As whom it runs, or None: as we do.
     """
 
     pid: int
-    status_fd: int
+    status_fd: int | None
     streams: dict[str, int]
     uid: int | None
 
@@ -121,7 +124,7 @@ def new_tag(serial: int) -> int:
 
 
 def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Spawned:
-    """Fork the process of a run, or one beside it.
+    """Start the process of a run, or one beside it.
 
     Args:
         request: What to start.
@@ -135,29 +138,67 @@ def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Sp
     limits = _limits(request, around, handed.tag)
     env = environment(request, handed)
     names = () if request.log is None else ("stderr",) if request.stdio else ("stdout", "stderr")
-    pipes = make_pipes(1 + len(names))
-    (status_read, status_write), *logged = pipes
-    os.set_blocking(status_read, False)  # os takes it by position only
+    logged = make_pipes(len(names))
     for read_end, _ in logged:
-        os.set_blocking(read_end, False)  # likewise
+        os.set_blocking(read_end, False)  # os takes it by position only
         enlarge(read_end)
     # What first commands of a stdio server write to stdout is logged beside their stderr.
     out, err = (logged[0][1], logged[-1][1]) if logged else (around.null, around.null)
-    sockets = [fd for _, fd in handed.sockets]
-    ends = Ends((around.null, out, err), status_write, sockets, handed.channel, handed.stdio)
-
-    def child(entered: Sequence[str]) -> None:
-        """Become the program, having entered these groups by hand."""
-        _become(request, identity, _Bounds(limits, entered), ends, env, around.max_fd)
-
+    standard = (around.null, out, err)
+    pid, status = None, None
     try:
-        pid = fork_into(handed.group, child)
-    except OSError as error:
-        close_all([fd for pipe in pipes for fd in pipe])
-        raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
-    close_all([status_write, *(write_end for _, write_end in logged)])
+        if around.here is not None and _is_plain(request, identity, handed):
+            place = Place(request.cwd, request.umask, limits)
+            near = (*handed.stdio, *standard[len(handed.stdio) :])
+            pid = spawn_directly(request.argv, env, near, place, around.here)
+        if pid is None:
+            sockets = [fd for _, fd in handed.sockets]
+
+            def child(entered: Sequence[str], report: int) -> None:
+                """Become the program, having entered these groups by hand."""
+                ends = Ends(standard, report, sockets, handed.channel, handed.stdio)
+                _become(request, identity, _Bounds(limits, entered), ends, env, around.max_fd)
+
+            pid, status = _fork(handed.group, child)
+    except SpawnFailure:
+        close_all([read_end for read_end, _ in logged])
+        raise
+    finally:
+        close_all([write_end for _, write_end in logged])
     streams = {name: read_end for name, (read_end, _) in zip(names, logged, strict=True)}
-    return Spawned(pid, status_read, streams, identity.uid)
+    return Spawned(pid, status, streams, identity.uid)
+
+
+def _is_plain(request: SpawnRequest, identity: Identity, handed: Handed) -> bool:
+    """Return whether nothing has to be done by the child itself, and the daemon lets us wait for its exec."""
+    return (
+        request.direct
+        and not (request.before or request.rlimits or handed.sockets)
+        and handed.group is None  # a child is born in it, or has to enter it itself
+        and handed.channel is None
+        and request.nice is None
+        and request.oom_score_adj is None
+        and not request.watchdog  # whose pid it has to know
+        and identity == Identity(None, None, None)
+        and is_possible()
+    )
+
+
+def _fork(group: Group | None, child: Callable[[Sequence[str], int], None]) -> tuple[int, int]:
+    """Fork a child with a pipe for its report; return its pid and the end of the pipe to read.
+
+    Raises:
+        SpawnFailure: At stage pipe or fork.
+    """
+    ((report_read, report_write),) = make_pipes(1)
+    os.set_blocking(report_read, False)  # os takes it by position only
+    try:
+        return fork_into(group, lambda entered: child(entered, report_write)), report_read
+    except OSError as error:
+        os.close(report_read)
+        raise SpawnFailure("fork", error.errno or errno.EAGAIN) from error
+    finally:
+        os.close(report_write)
 
 
 def make_pipes(count: int) -> list[tuple[int, int]]:
@@ -170,7 +211,7 @@ def make_pipes(count: int) -> list[tuple[int, int]]:
     try:
         for _ in range(count):
             pipes.append(os.pipe())  # noqa: PERF401  # what was made is closed when a later one fails
-        if is_reserved(max(map(max, pipes))):
+        if pipes and is_reserved(max(map(max, pipes))):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     except OSError as error:
         close_all([fd for pipe in pipes for fd in pipe])
@@ -336,7 +377,7 @@ def _execute(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
     if b"/" in argv[0]:
         os.execve(argv[0], argv, env)  # noqa: S606  # the operator's command, without a shell
     denied: OSError | None = None
-    for directory in env.get(b"PATH", _DEFAULT_PATH).split(b":"):
+    for directory in env.get(b"PATH", DEFAULT_PATH).split(b":"):
         try:
             os.execve(os.path.join(directory, argv[0]), argv, env)  # noqa: S606  # likewise
         except PermissionError as error:

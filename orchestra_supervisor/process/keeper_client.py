@@ -188,6 +188,7 @@ class KeeperClient:
                 "stdio": order.stdio,
                 "stdin": order.stdin,
                 "channel": order.channel,
+                "direct": order.direct,
                 "key": order.key or None,
                 "next": _successor(order.successor),
                 "note": note,

@@ -94,6 +94,8 @@ class SpawnOrder:
     """Its stdin is a pipe that stays open, for `KeeperClient.input`; an older keeper leaves it at its end."""
     channel: bool = False
     """It gets a channel, on which the keeper hands it the pipes of all stdio servers."""
+    direct: bool = False
+    """The keeper may wait until the program is executed: all that this touches is local."""
     key: str = ""
     """A word for all of the above, for a run that may follow by the same order; empty: none may."""
     successor: Successor | None = None

@@ -5,8 +5,9 @@ import pytest
 
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.model.errors import OrchestraError, SecretError
-from orchestra_supervisor.model.spec import DependencySpec, RestartSpec, ServiceSpec
+from orchestra_supervisor.model.spec import CommandCheck, DependencySpec, RestartSpec, ServiceSpec
 from orchestra_supervisor.model.states import State
+from orchestra_supervisor.process.local_files import LocalFiles
 from orchestra_supervisor.process.orders import SpawnOrder
 from orchestra_supervisor.rules.service import from_note
 from tests.unit.engine.desk import FakeKeeper, fleet_of, running, settle
@@ -159,3 +160,18 @@ async def test_a_replica_is_told_its_number_and_how_many_there_are_and_nobody_in
     environ = {"ORCHESTRA_REPLICA": "9", "ORCHESTRA_REPLICAS": "9"}
     launcher = Launcher(home=Path("/h"), log_directory=Path("/l"), environ=environ)
     assert not environ.keys() & launcher.order(web(), "web-1", stop_order=0).env.keys()
+
+
+def test_the_keeper_may_wait_for_a_program_that_is_local_and_for_no_other() -> None:
+    mounts = {"/": "ext4", "/srv": "nfs"}
+    local = LocalFiles({"PATH": "/bin"}, lambda: mounts)
+    launcher = Launcher(home=Path("/h"), log_directory=Path("/l"), environ={"PATH": "/bin"}, local=local)
+    near, far = web(argv=("sh",), cwd="/"), web(argv=("sh",), cwd="/srv")
+    assert not launcher.order(near, "web-1", stop_order=0).direct, "nobody has looked yet"
+    anyio.run(local.look, [near, far])
+    assert launcher.order(near, "web-1", stop_order=0).direct
+    assert not launcher.order(far, "web-1", stop_order=0).direct
+    check = CommandCheck(argv=("true",))
+    assert not launcher.probe_order(near, check, "probe:web:liveness", "p-1").direct
+    anyio.run(local.look, [web(argv=("sh",), cwd="/", probes={"liveness": {"check": check}})])
+    assert launcher.probe_order(near, check, "probe:web:liveness", "p-1").direct

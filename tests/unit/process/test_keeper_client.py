@@ -355,6 +355,7 @@ async def test_orders_leave_in_order_and_in_the_words_of_the_protocol() -> None:
             "stdio": False,
             "stdin": False,
             "channel": False,
+            "direct": False,
             "key": None,
             "next": None,
             "note": {"n": 1},
