@@ -18,7 +18,6 @@ _RETRY_AFTER = 1.0  # seconds until a hand-over that failed for want of descript
 class _Pipe:
     fd: int
     opening: Message
-    is_handed: bool = False
 
 
 class LogPipes:
@@ -34,6 +33,7 @@ class LogPipes:
         self._send = send
         self._serial = 0
         self._pipes: dict[tuple[str, str], _Pipe] = {}
+        self._unhanded: dict[tuple[str, str], _Pipe] = {}
 
     def take(self, run: Run) -> None:
         """Take over the streams of a run and hand them on."""
@@ -59,7 +59,7 @@ class LogPipes:
                 "options": log.options,
                 "secrets": log.secrets,
             }
-            self._pipes[label, stream] = _Pipe(fd, opening)
+            self._pipes[label, stream] = self._unhanded[label, stream] = _Pipe(fd, opening)
         self.offer()
 
     def configure(self, log: LogTarget) -> None:
@@ -71,16 +71,18 @@ class LogPipes:
 
     def offer(self, *, again: bool = False) -> None:
         """Hand over what the logger does not have; everything when it is a new one (`again`)."""
-        ok = True
-        for pipe in self._pipes.values():
-            if again or not pipe.is_handed:
-                pipe.is_handed = self._send(pipe.opening, [pipe.fd])
-                ok &= pipe.is_handed
-        if not ok:
+        if again:
+            self._unhanded = dict(self._pipes)
+        for key, pipe in list(self._unhanded.items()):
+            if self._send(pipe.opening, [pipe.fd]):
+                self._unhanded.pop(key, None)  # who failed may have been followed by one who took all
+        if self._unhanded:
             self._loop.call_later(_RETRY_AFTER, self.offer)
 
     def finished(self, run: object, stream: object) -> None:
         """Close the duplicate of a stream that is all in its file."""
-        pipe = self._pipes.pop((str(run), str(stream)), None)
+        key = str(run), str(stream)
+        self._unhanded.pop(key, None)
+        pipe = self._pipes.pop(key, None)
         if pipe is not None:
             os.close(pipe.fd)

@@ -6,7 +6,7 @@ a boot, so a note means the same to the next daemon.
 """
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
@@ -246,13 +246,18 @@ _NOTE_FIELDS = (
 def to_note(service: Service) -> dict[str, object]:
     """Return the JSON form of what must outlive the daemon."""
     note: dict[str, object] = {name: getattr(service, name) for name in _NOTE_FIELDS}
-    note["run"] = asdict(service.run) if service.run else None
-    note["ending"] = asdict(service.ending) if service.ending else None
-    note["exit"] = asdict(service.exit) if service.exit else None
-    note["plan"] = asdict(service.plan) if service.plan else None
-    note["last"] = asdict(service.last) if service.last else None
+    note["run"] = _plain(service.run)
+    note["ending"] = _plain(service.ending)
+    note["exit"] = _plain(service.exit)
+    note["plan"] = _plain(service.plan)
+    note["last"] = _plain(service.last)
     note["digest"] = run_digest(service.spec)  # by which spec all this was decided
     return note
+
+
+def _plain(record: Run | Ending | ExitReport | Plan | RunReport | None) -> dict[str, object] | None:
+    """Return the fields of a flat record; `asdict` takes six times as long to find that it is one."""
+    return None if record is None else {name: getattr(record, name) for name in record.__slots__}
 
 
 def from_note(spec: ServiceSpec, note: object) -> Service:
