@@ -209,6 +209,9 @@ class Schedule:
             lambda: self._demand(verbs, some[:1]),
             lambda: self._release(verbs, some[:1]),
             lambda: self._crash(some[0]),
+            lambda: self._cross(verbs, some),
+            lambda: self._cross(verbs, some),
+            self._crash_together,
             self._ask_reload,
             self._ask_reload,
         ]
@@ -244,6 +247,19 @@ class Schedule:
             verbs.stop_idle(names, "idle")
         except ConflictError as error:
             self.world.say(f"refused: {error.message}")
+
+    def _crash_together(self) -> None:
+        """All that run die in one moment, foundations first: nothing may follow on top of what is gone."""
+        for name in self.fleet.services:
+            self._crash(name)
+
+    def _cross(self, verbs: Verbs, names: list[str]) -> None:
+        """Somebody stops services at the moment of their crash: the order meets what follows them by itself."""
+        followed = [name for name in self.fleet.services if self.world.has_successor(name)]
+        names = followed or names
+        verbs.stop(names, "by hand", with_dependents=False)
+        for name in names:
+            self._crash(name)
 
     def _is_planned(self, name: str) -> bool:
         return self.world.specs[name].schedule is not None

@@ -12,7 +12,7 @@ import pytest
 from orchestra_supervisor.engine import prober, verbs
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.core import Core
-from orchestra_supervisor.rules import due, graph, lifecycle, moves, reload, resume
+from orchestra_supervisor.rules import due, graph, lifecycle, moves, reload, resume, successor
 from orchestra_supervisor.rules import schedule as schedule_rules
 from orchestra_supervisor.rules import service as service_rules
 from orchestra_supervisor.rules.health import Tally
@@ -178,6 +178,13 @@ def a_successor_that_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "take", take)
 
 
+def a_successor_that_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def needs(_service: object, _services: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr(successor, "_needs", needs)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
@@ -198,6 +205,7 @@ def a_successor_that_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
         no_call_for_what_rests,
         a_demand_that_undoes_a_stop_by_hand,
         a_successor_that_is_not_stopped,
+        a_successor_that_needs_nobody,
     ],
 )
 def test_a_fault_is_found_by_some_schedule(

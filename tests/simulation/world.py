@@ -139,6 +139,13 @@ class World:
                 return record
         return None
 
+    def has_successor(self, slot: str) -> bool:
+        """Return whether another run would follow at once if what runs in a slot crashed now."""
+        record = self.live(slot)
+        if record is None or record.successor is None or record.phase != "live" or record.stopping:
+            return False
+        return anyio.current_time() - record.born >= record.successor.min_life
+
     # Orders from a daemon.
 
     def count(self, slot: str) -> None:
