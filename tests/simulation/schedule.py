@@ -197,6 +197,11 @@ class Schedule:
         if await self._bury(tasks):
             return
         assert self.verbs is not None
+        assert self.supervisor is not None
+        states = {service.state for service in self.supervisor.services.values()}
+        if State.UNHEALTHY in states and self.rng.random() < 0.3:
+            await self._kill_daemon(tasks)  # what the next daemon makes of that is seen at no other time
+            return
         verbs, names = self.verbs, list(self.fleet.services)
         some = self.rng.sample(names, self.rng.randint(1, len(names)))
         both = self.rng.random() < 0.5
@@ -254,7 +259,7 @@ class Schedule:
             self._crash(name)
 
     def _cross(self, verbs: Verbs, names: list[str]) -> None:
-        """Somebody stops services at the moment of their crash: the order meets what follows them by itself."""
+        """Somebody stops services at the moment of their crash: the order meets what follows by itself."""
         followed = [name for name in self.fleet.services if self.world.has_successor(name)]
         names = followed or names
         verbs.stop(names, "by hand", with_dependents=False)
