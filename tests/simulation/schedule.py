@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -214,12 +215,12 @@ class Schedule:
             lambda: self._demand(verbs, some[:1]),
             lambda: self._release(verbs, some[:1]),
             lambda: self._crash(some[0]),
-            lambda: self._cross(verbs, some),
-            lambda: self._cross(verbs, some),
-            self._crash_together,
             self._ask_reload,
             self._ask_reload,
         ]
+        if self.rng.random() < 0.15:
+            cross = partial(self._cross, verbs, some)
+            actions = [cross, cross, cross, self._crash_together] * 4
         choice = self.rng.randint(0, len(actions) + 1)
         if choice >= len(actions):
             await self._kill_daemon(tasks)
