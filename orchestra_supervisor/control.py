@@ -6,7 +6,6 @@ waiting and the audit exist once.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
 
 import anyio
@@ -21,6 +20,7 @@ from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.telling import Teller, check_can_be_told
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import (
     ConflictError,
     ControlDenied,
@@ -38,28 +38,7 @@ from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import check_counts, group_of, names_for_several
 from orchestra_supervisor.rules.service import Service, to_report
 
-__all__ = ["Ask", "Control", "Principal", "Role"]
-
-
-class Role(IntEnum):
-    """What a caller may do; each role may do what the lower ones may."""
-
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls.
-
-    Attributes:
-        name: For the audit: `alice (uid 1000, pid 4711)`.
-        role: What they may do.
-    """
-
-    name: str
-    role: Role
+__all__ = ["Ask", "Control"]
 
 
 @dataclass(frozen=True, slots=True)

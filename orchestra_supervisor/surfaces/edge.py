@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from orchestra_supervisor.control import Control, Principal, Role
+from orchestra_supervisor.control import Control
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.surfaces.peer import peer_of
 

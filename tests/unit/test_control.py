@@ -10,9 +10,10 @@ import pytest
 import trio.testing
 
 from orchestra_supervisor.config.plan import PlanReport
-from orchestra_supervisor.control import Ask, Control, Principal, Role
+from orchestra_supervisor.control import Ask, Control
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import (
     ConfigError,
     ConflictError,
