@@ -36,6 +36,7 @@ from orchestra_supervisor.rules.naming import resolve_names, visible
 from orchestra_supervisor.rules.planning import check_run
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import check_counts, group_of, names_for_several
+from orchestra_supervisor.rules.schedule import Clocks
 from orchestra_supervisor.rules.service import Service, to_report
 
 __all__ = ["Ask", "Control"]
@@ -102,17 +103,20 @@ class Control:
 
     # Reading.
 
-    def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
-        """Return the named services as they stand, or all."""
-        chosen = self.resolve(names) if names else self._in_order()
-        reports = [
-            to_report(
-                self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
-            )
-            for name in chosen
-        ]
-        watched = {name: told for name in chosen if (told := self.watching(name)) is not None}
-        return [replace(one, watching=watched[one.name]) if one.name in watched else one for one in reports]
+    def told(self, names: Iterable[str] = ()) -> list[str]:
+        """Return whom status tells of: the named services as `resolve` does, or all in their order."""
+        return self.resolve(names) if names else self._in_order()
+
+    def now(self) -> Clocks:
+        """Return the instant as of which services are reported."""
+        return Clocks(self.clock.mono(), self.clock.wall())
+
+    def report(self, name: str, now: Clocks) -> ServiceReport:
+        """Return a service as it stands."""
+        supervisor = self.supervisor
+        report = to_report(supervisor.services[name], now, supervisor.limits_held)
+        watching = self.watching(name)
+        return report if watching is None else replace(report, watching=watching)
 
     async def events(self, query: EventQuery) -> list[Event]:
         """Return events from the journal."""
