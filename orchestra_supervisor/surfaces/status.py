@@ -58,40 +58,39 @@ class StatusTeller:
         Raises:
             UnknownService: A name or glob matches nothing.
         """
-        control, now = self._control, self._control.now()
-        wanted = list(names)
-        await self._catch_up(control.told(wanted), now)
-        # The rest in one turn of the loop, so that it is of one instant: services may have changed meanwhile.
+        rows = await self._rows_of(list(names))
         pieces = [b'{"daemon":', encoded(self._describe()), b',"services":[']
-        for name in control.told(wanted):
-            row = self._row(name, now)
+        for row in rows:
             pieces += (row.report, row.rest, b",")
-        if pieces[-1] == b",":
+        if rows:
             pieces.pop()
         pieces.append(b"]}")
-        if len(self._rows) > len(control.supervisor.services):
-            self._rows = {
-                name: row for name, row in self._rows.items() if name in control.supervisor.services
-            }
         return b"".join(pieces)
 
-    async def _catch_up(self, names: Iterable[str], now: Clocks) -> None:
-        """Write down what has changed, in short turns of the loop."""
-        made = 0
-        for name in names:
-            if name not in self._control.supervisor.services:
-                continue
-            before = self._rows.get(name)
-            made += self._row(name, now) is not before
+    async def _rows_of(self, names: list[str]) -> list[_Row]:
+        """Return the services written down, all as they stand when it returns."""
+        control, services = self._control, self._control.supervisor.services
+        rows, made, is_torn, now = list[_Row](), 0, False, control.now()
+        for name in control.told(names):
+            if name not in services:
+                continue  # it has gone meanwhile
+            before, row = self._rows.get(name), self._row(name, services[name], now)
+            rows.append(row)
+            made += row is not before
             if made == _BATCH:
-                made = 0
+                made, is_torn = 0, True
                 await checkpoint()
+        if is_torn:  # what others have done in their turns has to be in all of it, or in nothing
+            rows = [self._row(name, services[name], now) for name in control.told(names)]
+        if len(self._rows) > len(services):
+            self._rows = {name: row for name, row in self._rows.items() if name in services}
+        return rows
 
-    def _row(self, name: str, now: Clocks) -> _Row:
+    def _row(self, name: str, service: Service, now: Clocks) -> _Row:
         """Return a service, written down."""
         control, kept = self._control, self._rows.get(name)
-        service, held = control.supervisor.services[name], control.supervisor.limits_held
-        watching, figures = control.watching(name), self._figures(name)
+        held, meter = control.supervisor.limits_held, control.meter
+        watching, figures = control.watching(name), None if meter is None else meter.latest.get(name)
         if (
             kept is None
             or kept.service is not service
@@ -108,10 +107,6 @@ class StatusTeller:
             return kept
         self._rows[name] = kept
         return kept
-
-    def _figures(self, name: str) -> Figures | None:
-        meter = self._control.meter
-        return None if meter is None else meter.latest.get(name)
 
 
 def _rest(figures: Figures | None) -> bytes:
