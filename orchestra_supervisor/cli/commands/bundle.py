@@ -6,13 +6,12 @@ import os
 import sys
 import tarfile
 import time
-from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
 from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options, whole_of
 from orchestra_supervisor.cli.text import format_size, make_visible
 from orchestra_supervisor.model.errors import ConflictError
 
@@ -32,7 +31,7 @@ def configure(parser: CommandParser) -> None:
     )
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Write the archive; an existing file is never touched."""
     # It loads the configuration's own code; the other commands, and completion, have no use for that.
     from orchestra_supervisor.cli.bundle.collect import collect, manifest_of

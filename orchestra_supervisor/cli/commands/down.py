@@ -5,14 +5,13 @@ import select
 import signal
 import sys
 import time
-from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import client_of, home_of
 from orchestra_supervisor.cli.holder import read_holder
 from orchestra_supervisor.cli.live import stopping_frame
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options, seconds_of
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
@@ -38,7 +37,7 @@ def configure(parser: CommandParser) -> None:
     parser.option("--reason", default="", metavar="TEXT", help="why, for the journal")
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Stop the fleet and wait until its keeper has ended; 0 also where none runs."""
     home = home_of(options.home)
     screen = Screen(Terminal(sys.stderr, os.environ))

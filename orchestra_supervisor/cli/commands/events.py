@@ -4,13 +4,12 @@ import json
 import os
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import RETRY_FOR, ask, client_of, home_of, no_answer
 from orchestra_supervisor.cli.holder import keeper_pid_of
-from orchestra_supervisor.cli.parser import CommandParser, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options, whole_of
 from orchestra_supervisor.cli.render import event_line
 from orchestra_supervisor.cli.shapes import EventView
 from orchestra_supervisor.cli.terminal import Terminal
@@ -33,7 +32,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the newest events, then follow where asked to."""
     home = home_of(options.home)
     terminal = Terminal(sys.stdout, os.environ)

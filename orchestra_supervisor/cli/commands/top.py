@@ -6,14 +6,13 @@ import re
 import selectors
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import ask, home_of, no_answer
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.live import Frame
-from orchestra_supervisor.cli.parser import CommandParser, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options, split_names
 from orchestra_supervisor.cli.shapes import FiguresView, StatusView
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import clip, make_visible
@@ -40,7 +39,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Show the table until q, Ctrl-C or the end of the fleet."""
     home, names = home_of(options.home), split_names(options.names)
     if options.is_json:

@@ -5,14 +5,13 @@ import os
 import signal
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of, no_answer
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.launch import LOG_NAME
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options, seconds_of
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
@@ -34,7 +33,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Replace the daemon; 0 when the next one answers and no service has another pid."""
     home = home_of(options.home)
     keeper = open_keeper(home)

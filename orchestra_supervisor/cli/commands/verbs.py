@@ -3,11 +3,17 @@
 import json
 import os
 import sys
-from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, count_of, seconds_of, split_names
+from orchestra_supervisor.cli.parser import (
+    CommandParser,
+    Options,
+    UsageError,
+    count_of,
+    seconds_of,
+    split_names,
+)
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
@@ -35,10 +41,10 @@ def configure(parser: CommandParser) -> None:
     parser.option("--with-dependents", action="store_true", help="also those that depend on them")
     parser.option("--reason", default="", metavar="TEXT", help="why, for the journal")
     parser.json_option()
-    parser.set_defaults(verb=parser.verb)
+    parser.fixed["verb"] = parser.verb
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Do it; 0 where every service did what was asked."""
     names = split_names(options.names)
     # `stop --wait ready` is a slip of the fingers that means: until it is done.

@@ -3,10 +3,9 @@
 import json
 import os
 import sys
-from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options, seconds_of, split_names
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
@@ -32,7 +31,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Wait; 0 when the condition is met, 7 when it was not in time."""
     names = split_names(options.names)
     # A wait changes nothing, so it may be asked again after a daemon was replaced.
@@ -59,5 +58,5 @@ def run(options: Namespace) -> int:
     )
 
 
-def _wait(client: ControlClient, names: list[str], options: Namespace) -> Json:
+def _wait(client: ControlClient, names: list[str], options: Options) -> Json:
     return client.wait(names, options.condition, timeout=options.timeout)
