@@ -47,7 +47,9 @@ def run(options: Options) -> int:
     except OSError as error:
         raise ActionFailed(f"{target} cannot be made: {error.strerror}", hint="name another file") from error
     try:
-        bundle = collect(home_of(options.home), Path.cwd(), lines=options.logs, is_env_shown=options.with_env)
+        bundle = collect(
+            Path(home_of(options.home)), Path.cwd(), lines=options.logs, is_env_shown=options.with_env
+        )
         manifest = manifest_of(bundle, lines=options.logs, is_env_shown=options.with_env)
         with os.fdopen(descriptor, "wb") as file:
             _pack(file, name, [("MANIFEST.txt", manifest), *bundle.parts])

@@ -27,7 +27,7 @@ def configure(parser: CommandParser) -> None:
 def run(options: Options) -> int:
     """Print the script, or the names."""
     if options.shell == "names":
-        sys.stdout.writelines(f"{name}\n" for name in _names(home_of(options.home)))
+        sys.stdout.writelines(f"{name}\n" for name in _names(Path(home_of(options.home))))
         return 0
     from orchestra_supervisor.cli.completions import SCRIPTS
     from orchestra_supervisor.cli.vocabulary import vocabulary

@@ -26,7 +26,7 @@ def run(options: Options) -> int:
     # It loads a good deal that the other commands, and completion, have no use for.
     from orchestra_supervisor.cli.doctor.diagnosis import diagnose
 
-    verdicts = diagnose(home_of(options.home), Path.cwd())
+    verdicts = diagnose(Path(home_of(options.home)), Path.cwd())
     is_well = all(one.grade != "fail" for one in verdicts)
     if options.is_json:
         answer = {"ok": is_well, "checks": [one._asdict() for one in verdicts]}

@@ -39,7 +39,7 @@ def configure(parser: CommandParser) -> None:
 
 def run(options: Options) -> int:
     """Stop the fleet and wait until its keeper has ended; 0 also where none runs."""
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     screen = Screen(Terminal(sys.stderr, os.environ))
     if read_holder(home) is None:
         screen.say([f"no fleet runs on {home}: nothing to stop"])

@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from orchestra_supervisor.cli.connection import RETRY_FOR, ask, client_of, home_of, no_answer
 from orchestra_supervisor.cli.holder import keeper_pid_of
@@ -56,7 +55,7 @@ def _print(row: Json, terminal: Terminal, *, is_json: bool) -> None:
     terminal.line(text)
 
 
-def follow(home: Path, after: int, service: str | None = None, kind: str | None = None) -> Iterator[Json]:
+def follow(home: str, after: int, service: str | None = None, kind: str | None = None) -> Iterator[Json]:
     """Yield events after a sequence number, across any number of daemons, until the fleet is down.
 
     Raises:
@@ -79,7 +78,7 @@ def follow(home: Path, after: int, service: str | None = None, kind: str | None 
         time.sleep(_RETRY_EVERY)
 
 
-def _is_answering(home: Path) -> bool:
+def _is_answering(home: str) -> bool:
     try:
         client_of(home).health()
     except NoDaemon:

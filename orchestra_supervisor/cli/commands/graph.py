@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.depgraph import applied_graph, graph_of
@@ -28,7 +29,7 @@ def configure(parser: CommandParser) -> None:
 
 def run(options: Options) -> int:
     """Draw it; without a fleet the dependencies alone, as they were last applied."""
-    home, names = home_of(options.home), split_names(options.names)
+    home, names = Path(home_of(options.home)), split_names(options.names)
     applied = applied_graph(home)
     try:
         graph = graph_of(StatusView(ask(home, lambda client: client.status())), applied)

@@ -5,6 +5,7 @@ import re
 import select
 import sys
 import time
+from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of, no_answer
 from orchestra_supervisor.cli.follow import FleetLogs, Layout, NamedLine, merge_by_time, poll_interval
@@ -70,7 +71,7 @@ def configure(parser: CommandParser) -> None:
 
 def run(options: Options) -> int:
     """Print the newest lines, then follow where asked to."""
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     pattern = _pattern_of(options.grep)
     is_searched = is_search(options)
     layout = Layout.read(home)

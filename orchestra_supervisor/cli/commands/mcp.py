@@ -69,7 +69,7 @@ def configure(parser: CommandParser) -> None:
 def run(options: Options) -> int:
     """Serve a client, or carry an action out."""
     _check(options)
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     if options.action is None:
         return _serve(options, home)
     options.name = options.name or "orchestra"

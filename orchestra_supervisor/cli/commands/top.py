@@ -6,7 +6,6 @@ import re
 import selectors
 import sys
 import time
-from pathlib import Path
 
 from orchestra_supervisor.cli.connection import ask, home_of, no_answer
 from orchestra_supervisor.cli.errors import ActionFailed
@@ -81,7 +80,7 @@ def _is_unknown(status: StatusView, figures: FiguresView) -> bool:
 class _Top:
     """The table on a terminal."""
 
-    def __init__(self, home: Path, names: list[str], terminal: Terminal, past: Past, order: str) -> None:
+    def __init__(self, home: str, names: list[str], terminal: Terminal, past: Past, order: str) -> None:
         self._home = home
         self._names = names
         self._terminal = terminal

@@ -35,7 +35,7 @@ def configure(parser: CommandParser) -> None:
 
 def run(options: Options) -> int:
     """Replace the daemon; 0 when the next one answers and no service has another pid."""
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     keeper = open_keeper(home)
     if keeper is None:
         if keeper_pid_of(home) is None:
