@@ -176,11 +176,14 @@ class CommandParser:
             return None if names else values
         one, *others = arguments
         many = one.settings.get("nargs")
-        if others or {"choices", "type", "default"} & one.settings.keys() or many not in {"*", "+"}:
+        if others or {"choices", "type", "default"} & one.settings.keys():
             return None
-        if many == "+" and not names:
+        if many == "*" or (many == "+" and names):
+            values[one.dest] = names
+        elif many != "?" or len(names) > 1:
             return None
-        values[one.dest] = names
+        elif names:
+            values[one.dest] = names[0]
         return values
 
 

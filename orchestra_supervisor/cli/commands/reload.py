@@ -7,7 +7,6 @@ import sys
 from orchestra_supervisor.cli.commands.plan import show_plan
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError, split_names
 from orchestra_supervisor.cli.planview import plan_lines
 from orchestra_supervisor.cli.terminal import Terminal
@@ -52,6 +51,8 @@ def run(options: Options) -> int:
         sys.stdout.write("\n".join([*lines, *map(make_visible, told)]) + "\n")
     stopped = [str(roll.get("name")) for roll in rolls if roll.get("state") == "stopped"]
     if stopped:
+        from orchestra_supervisor.cli.errors import ActionFailed  # 10 ms, and mostly none is stopped
+
         sys.stdout.flush()
         hint = f"`orchestra events --service {stopped[0]}` tells more; the next reload tries again"
         raise ActionFailed(f"the new configuration did not hold for {', '.join(stopped)}", hint=hint)

@@ -5,7 +5,6 @@ import os
 import sys
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.parser import (
     CommandParser,
     Options,
@@ -86,6 +85,8 @@ def print_results(answer: Json, verb: str, *, is_json: bool) -> int:
         sys.stdout.writelines(result_line(result, terminal) + "\n" for result in results)
     failed = [result.name for result in results if not result.is_ok]
     if failed:
+        from orchestra_supervisor.cli.errors import ActionFailed  # 10 ms, and mostly nothing fails
+
         sys.stdout.flush()
         raise ActionFailed(
             f"{verb} did not succeed for {', '.join(failed)}",

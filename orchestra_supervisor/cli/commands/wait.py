@@ -10,7 +10,6 @@ from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.control_client import WAIT_TIMEOUT, ControlClient, ControlError, Json, rows
-from orchestra_supervisor.model.errors import WaitTimeout
 
 __all__ = ["configure", "run"]
 
@@ -49,6 +48,8 @@ def run(options: Options) -> int:
         sys.stdout.writelines(result_line(result, terminal) + "\n" for result in results)
     if answer.get("met") is True:
         return 0
+    from orchestra_supervisor.model.errors import WaitTimeout  # 10 ms, and mostly the condition is met
+
     sys.stdout.flush()
     behind = [f"{result.name} is {result.after}" for result in results if not result.is_ok]
     what = f": {', '.join(behind)}" if behind else ""

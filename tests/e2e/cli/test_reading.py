@@ -487,13 +487,20 @@ def test_logs_of_a_home_where_nothing_ever_ran_are_an_error(tmp_path: Path) -> N
     assert orchestra("logs", cwd=tmp_path).returncode == 4
 
 
-def test_status_loads_nothing_heavy(daemon: Daemon, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["status web", "status --json", "start web", "wait web", "run web"])
+def test_what_asks_the_daemon_loads_nothing_heavy(daemon: Daemon, tmp_path: Path, words: str) -> None:
     daemon.answers["GET /v1/status"] = (200, shapes.status("/h", [shapes.service("web")]))
+    for verb in ("start", "wait", "run"):
+        daemon.answers[f"POST /v1/{verb}"] = (
+            200,
+            {"met": True, "results": [shapes.result("web", "stopped", "ready")]},
+        )
     script = (
-        "import sys; from orchestra_supervisor.cli.main import main; main(['status']); print(*sys.modules)"
+        "import sys; from orchestra_supervisor.cli.main import main; "
+        "sys.exit(main(sys.argv[1:]) or print(*sys.modules))"
     )
     done = subprocess.run(
-        [argv()[0], "-P", "-c", script],
+        [argv()[0], "-P", "-c", script, *words.split()],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -525,14 +532,11 @@ def test_status_loads_nothing_heavy(daemon: Daemon, tmp_path: Path) -> None:
     }
     assert "web" in done.stdout
     assert not heavy & set(loaded)
-    assert {
-        name.removeprefix("orchestra_supervisor.") for name in loaded if name.startswith("orchestra_")
-    } == {
-        "orchestra_supervisor",
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("orchestra_supervisor.")}
+    assert ours - {f"cli.commands.{name}" for name in ("status", "wait", "run", "verbs")} == {
         "cli",
         "cli.catalog",
         "cli.commands",
-        "cli.commands.status",
         "cli.connection",
         "cli.holder",
         "cli.main",
