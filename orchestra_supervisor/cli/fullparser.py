@@ -1,12 +1,12 @@
 """argparse, for what `CommandParser` leaves to it: help, what may be written in several ways, and errors."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, NoReturn
 
 from orchestra_supervisor.cli.catalog import COMMANDS
-from orchestra_supervisor.cli.parser import CommandParser, UnfitWord, UsageError, nearest
+from orchestra_supervisor.cli.words import Declared, UnfitWord, UsageError, nearest
 
 __all__ = ["FullParser"]
 
@@ -22,18 +22,21 @@ class FullParser(argparse.ArgumentParser):
     """The parser of one verb; its errors are ours, with suggestions.
 
     Args:
-        command: What the verb takes.
+        verb: The command.
+        declared: What it takes.
     """
 
-    def __init__(self, command: CommandParser) -> None:
+    def __init__(self, verb: str, declared: Iterable[Declared]) -> None:
         super().__init__(
-            prog=f"orchestra {command.verb}",
-            description=COMMANDS[command.verb].summary.capitalize() + ".",
+            prog=f"orchestra {verb}",
+            description=COMMANDS[verb].summary.capitalize() + ".",
             formatter_class=_formatter,
             allow_abbrev=False,
         )
-        self._command = command
-        for one in command.declared:
+        self._verb = verb
+        self._flags = ["--help"]
+        for one in declared:
+            self._flags.extend(flag for flag in one.flags if flag.startswith("--"))
             settings: dict[str, Any] = dict(one.settings)
             if "type" in settings:
                 settings["type"] = _told(settings["type"])
@@ -49,7 +52,7 @@ class FullParser(argparse.ArgumentParser):
         unknown = [word for word in extra if word.startswith("-")]
         if unknown:
             name = unknown[0].partition("=")[0]
-            close = nearest(name, self._command.option_names)
+            close = nearest(name, self._flags)
             hint = f"did you mean {close}?" if close else f"`{self.prog} --help` lists the options"
             raise UsageError(f"unknown option {name}", hint)
         if extra:
@@ -74,7 +77,7 @@ class FullParser(argparse.ArgumentParser):
         """Raise argparse's complaint as ours."""
         missing = message.removeprefix("the following arguments are required: ")
         if missing != message:
-            hint = f"usage: {self.prog} {COMMANDS[self._command.verb].usage}"
+            hint = f"usage: {self.prog} {COMMANDS[self._verb].usage}"
             if missing == "NAMES":
                 hint += ", where NAMES may be `all`"
             raise UsageError(f"{self.prog}: {missing} is missing", hint)

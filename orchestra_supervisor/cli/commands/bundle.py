@@ -11,8 +11,9 @@ from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
 from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser, Options, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.text import format_size, make_visible
+from orchestra_supervisor.cli.words import whole_of
 from orchestra_supervisor.model.errors import ConflictError
 
 __all__ = ["configure", "run"]

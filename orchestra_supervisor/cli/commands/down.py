@@ -11,11 +11,12 @@ from pathlib import Path
 from orchestra_supervisor.cli.connection import client_of, home_of
 from orchestra_supervisor.cli.holder import read_holder
 from orchestra_supervisor.cli.live import stopping_frame
-from orchestra_supervisor.cli.parser import CommandParser, Options, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import seconds_of
 from orchestra_supervisor.control_client import ControlClient, ControlError, NoDaemon
 from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import WaitTimeout

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 from orchestra_supervisor.cli.connection import RETRY_FOR, ask, client_of, home_of, no_answer
 from orchestra_supervisor.cli.holder import keeper_pid_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import event_line
 from orchestra_supervisor.cli.shapes import EventView
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.trail import EventTrail
+from orchestra_supervisor.cli.words import whole_of
 from orchestra_supervisor.control_client import Json, NoDaemon, rows
 
 __all__ = ["configure", "follow", "run"]

@@ -8,9 +8,10 @@ from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.depgraph import applied_graph, graph_of
 from orchestra_supervisor.cli.follow import Layout
 from orchestra_supervisor.cli.holder import keeper_pid_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import split_names
 from orchestra_supervisor.control_client import NoDaemon
 
 __all__ = ["configure", "run"]

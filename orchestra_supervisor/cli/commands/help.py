@@ -5,8 +5,9 @@ import sys
 from importlib import import_module
 
 from orchestra_supervisor.cli.catalog import COMMANDS, GROUPS, help_text
-from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError, nearest
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UsageError, nearest
 
 __all__ = ["configure", "run"]
 

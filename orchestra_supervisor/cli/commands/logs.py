@@ -11,16 +11,9 @@ from orchestra_supervisor.cli.connection import home_of, no_answer
 from orchestra_supervisor.cli.follow import FleetLogs, Layout, NamedLine, merge_by_time, poll_interval
 from orchestra_supervisor.cli.logsearch import is_search, print_search
 from orchestra_supervisor.cli.logview import LogPainter, log_json
-from orchestra_supervisor.cli.parser import (
-    CommandParser,
-    Options,
-    UnfitWord,
-    UsageError,
-    seconds_of,
-    split_names,
-    whole_of,
-)
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UnfitWord, UsageError, seconds_of, split_names, whole_of
 from orchestra_supervisor.logfile.reader import Pattern, read_lines
 
 __all__ = ["configure", "run", "since_of"]

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
+from orchestra_supervisor.cli.words import UsageError, seconds_of
 
 __all__ = ["ACTIONS", "configure", "run"]
 

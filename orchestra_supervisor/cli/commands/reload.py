@@ -7,10 +7,11 @@ import sys
 from orchestra_supervisor.cli.commands.plan import show_plan
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.planview import plan_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError, split_names
 from orchestra_supervisor.control_client import rows
 
 __all__ = ["configure", "run"]

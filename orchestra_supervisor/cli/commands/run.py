@@ -2,7 +2,8 @@
 
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
+from orchestra_supervisor.cli.words import seconds_of, split_names
 from orchestra_supervisor.control_client import WAIT_TIMEOUT
 
 __all__ = ["configure", "run"]

@@ -4,7 +4,8 @@ import signal
 
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError, nearest, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
+from orchestra_supervisor.cli.words import UsageError, nearest, split_names
 
 __all__ = ["configure", "run"]
 

@@ -6,10 +6,11 @@ import sys
 import time
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import status_lines
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import split_names
 
 __all__ = ["configure", "run"]
 

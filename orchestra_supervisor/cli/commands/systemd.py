@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from orchestra_supervisor.cli.launch import find_config_files
-from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.systemctl import ask_version, commands_to_enable, enable, judge
 from orchestra_supervisor.cli.unit_files import unit_directory, write_units
+from orchestra_supervisor.cli.words import UsageError, whole_of
 
 __all__ = ["configure", "run"]
 

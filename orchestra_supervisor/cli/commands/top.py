@@ -11,11 +11,12 @@ from orchestra_supervisor.cli.connection import ask, home_of, no_answer
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.live import Frame
-from orchestra_supervisor.cli.parser import CommandParser, Options, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.shapes import FiguresView, StatusView
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import clip, make_visible
 from orchestra_supervisor.cli.topview import ORDERS, Past, top_lines
+from orchestra_supervisor.cli.words import split_names
 from orchestra_supervisor.control_client import ControlClient, ControlError, Json, NoDaemon
 from orchestra_supervisor.control_home import socket_path
 

@@ -14,9 +14,10 @@ from orchestra_supervisor.cli.launch import (
     prepare_home,
     replace_by_keeper,
 )
-from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UsageError, seconds_of, split_names
 
 __all__ = ["configure", "run"]
 

@@ -11,11 +11,12 @@ from orchestra_supervisor.cli.connection import home_of, no_answer
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.launch import LOG_NAME
-from orchestra_supervisor.cli.parser import CommandParser, Options, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import seconds_of
 from orchestra_supervisor.control_client import ControlClient, ControlError
 from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import ControlDenied

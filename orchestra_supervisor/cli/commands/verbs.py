@@ -5,17 +5,11 @@ import os
 import sys
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import (
-    CommandParser,
-    Options,
-    UsageError,
-    count_of,
-    seconds_of,
-    split_names,
-)
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UsageError, count_of, seconds_of, split_names
 from orchestra_supervisor.control_client import WAIT_TIMEOUT, ControlClient, Json, rows
 
 __all__ = ["configure", "print_results", "run"]

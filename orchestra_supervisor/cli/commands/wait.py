@@ -5,10 +5,11 @@ import os
 import sys
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, Options, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import seconds_of, split_names
 from orchestra_supervisor.control_client import WAIT_TIMEOUT, ControlClient, ControlError, Json, rows
 
 __all__ = ["configure", "run"]

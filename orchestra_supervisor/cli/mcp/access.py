@@ -9,11 +9,12 @@ from pathlib import Path
 from orchestra_supervisor.cli.connection import ask
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.mcp.entry import Endpoint
-from orchestra_supervisor.cli.parser import Options, UsageError, nearest
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import object_of
 from orchestra_supervisor.cli.table import Cell, table_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import format_instant, make_visible
+from orchestra_supervisor.cli.words import UsageError, nearest
 from orchestra_supervisor.mcp_tokens import TokenError, list_tokens, make_token, revoke_token
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.unix_http import quote

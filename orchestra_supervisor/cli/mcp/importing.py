@@ -11,9 +11,10 @@ from orchestra_supervisor.cli.mcp.clients import CLIENTS, client_named
 from orchestra_supervisor.cli.mcp.entry import Endpoint, entry_for, is_ours, pump_words
 from orchestra_supervisor.cli.mcp.installing import fleet_files, path_of, show_change
 from orchestra_supervisor.cli.mcp.jsontext import JsonText
-from orchestra_supervisor.cli.parser import Options, UsageError
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import items_of, object_of
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.model.errors import ConflictError
 
 __all__ = ["FILE_NAME", "import_servers"]

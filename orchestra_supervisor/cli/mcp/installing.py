@@ -11,10 +11,11 @@ from orchestra_supervisor.cli.mcp.clientfile import ClientFile, difference
 from orchestra_supervisor.cli.mcp.clients import CLIENTS, Client, client_named, client_path
 from orchestra_supervisor.cli.mcp.entry import Endpoint, entry_for, is_ours, pump_words
 from orchestra_supervisor.cli.mcp.jsontext import JsonText
-from orchestra_supervisor.cli.parser import Options, UsageError
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import object_of
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.model.errors import ConflictError, OrchestraError
 
 __all__ = ["apply_change", "fleet_files", "install", "list_clients", "path_of", "show_change", "uninstall"]

@@ -8,11 +8,12 @@ from pathlib import Path
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.mcp.asking import Gateway
 from orchestra_supervisor.cli.mcp.entry import Endpoint
-from orchestra_supervisor.cli.parser import Options, UsageError, nearest
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import Json, items_of, object_of
 from orchestra_supervisor.cli.table import Cell, table_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError, nearest
 from orchestra_supervisor.model.errors import InvalidRequest
 
 __all__ = ["CONTROL", "call_tool", "hello_of", "list_tools"]

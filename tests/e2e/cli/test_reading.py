@@ -546,6 +546,7 @@ def test_what_asks_the_daemon_loads_nothing_heavy(daemon: Daemon, tmp_path: Path
         "cli.table",
         "cli.terminal",
         "cli.text",
+        "cli.words",
         "control_client",
         "control_home",
         "unix_http",

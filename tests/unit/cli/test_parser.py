@@ -8,16 +8,8 @@ from hypothesis import strategies as st
 
 from orchestra_supervisor.cli.catalog import COMMANDS, GROUPS, help_text
 from orchestra_supervisor.cli.fullparser import FullParser
-from orchestra_supervisor.cli.parser import (
-    CommandParser,
-    Options,
-    UnfitWord,
-    UsageError,
-    seconds_of,
-    split_command,
-    split_names,
-    whole_of,
-)
+from orchestra_supervisor.cli.parser import CommandParser, Options, split_command
+from orchestra_supervisor.cli.words import UnfitWord, UsageError, seconds_of, split_names, whole_of
 
 
 def parser_of(verb: str) -> CommandParser:
@@ -179,7 +171,7 @@ def test_words_that_are_understood_without_argparse_mean_what_they_mean_to_it(
     parser = parser_of(verb)
     plain = parser._plainly(words)
     if plain is not None:
-        full = FullParser(parser).values_of(words)
+        full = FullParser(parser.verb, parser.declared).values_of(words)
         since = {key for key, value in plain.items() if isinstance(value, float)}  # `--since` is from now on
         assert {key: full[key] for key in since} == pytest.approx({key: plain[key] for key in since}, abs=5.0)
         assert {key: full[key] for key in full.keys() - since} == {
