@@ -16,8 +16,9 @@ from anyio import to_thread
 from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.config.ports import PortOwner, listeners
 from orchestra_supervisor.config.redacted import redacted_fleet, shown_command
-from orchestra_supervisor.control import Control, Principal, Role
+from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.asked_checks import AskedChecks, CheckResult, ServiceCheck
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import ConflictError, ControlDenied, InvalidRequest
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.process.orders import slot_of

@@ -6,7 +6,6 @@ waiting and the audit exist once.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
 
 import anyio
@@ -21,6 +20,7 @@ from orchestra_supervisor.engine.supervisor import Phase, Supervisor
 from orchestra_supervisor.engine.telling import Teller, check_can_be_told
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import (
     ConflictError,
     ControlDenied,
@@ -36,30 +36,10 @@ from orchestra_supervisor.rules.naming import resolve_names, visible
 from orchestra_supervisor.rules.planning import check_run
 from orchestra_supervisor.rules.reload import Action, ReloadPlan
 from orchestra_supervisor.rules.replicas import check_counts, group_of, names_for_several
+from orchestra_supervisor.rules.schedule import Clocks
 from orchestra_supervisor.rules.service import Service, to_report
 
-__all__ = ["Ask", "Control", "Principal", "Role"]
-
-
-class Role(IntEnum):
-    """What a caller may do; each role may do what the lower ones may."""
-
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls.
-
-    Attributes:
-        name: For the audit: `alice (uid 1000, pid 4711)`.
-        role: What they may do.
-    """
-
-    name: str
-    role: Role
+__all__ = ["Ask", "Control"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +103,20 @@ class Control:
 
     # Reading.
 
-    def reports(self, names: Iterable[str] = ()) -> list[ServiceReport]:
-        """Return the named services as they stand, or all."""
-        chosen = self.resolve(names) if names else self._in_order()
-        reports = [
-            to_report(
-                self.supervisor.services[name], self.supervisor.core.moment(name), self.supervisor.limits_held
-            )
-            for name in chosen
-        ]
-        watched = {name: told for name in chosen if (told := self.watching(name)) is not None}
-        return [replace(one, watching=watched[one.name]) if one.name in watched else one for one in reports]
+    def told(self, names: Iterable[str] = ()) -> list[str]:
+        """Return whom status tells of: the named services as `resolve` does, or all in their order."""
+        return self.resolve(names) if names else self._in_order()
+
+    def now(self) -> Clocks:
+        """Return the instant as of which services are reported."""
+        return Clocks(self.clock.mono(), self.clock.wall())
+
+    def report(self, name: str, now: Clocks) -> ServiceReport:
+        """Return a service as it stands."""
+        supervisor = self.supervisor
+        report = to_report(supervisor.services[name], now, supervisor.limits_held)
+        watching = self.watching(name)
+        return report if watching is None else replace(report, watching=watching)
 
     async def events(self, query: EventQuery) -> list[Event]:
         """Return events from the journal."""

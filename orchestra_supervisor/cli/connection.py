@@ -8,7 +8,6 @@ and so is a verb that nobody accepted. A verb that was accepted is never sent tw
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.control_client import ControlClient, Json, NoDaemon
@@ -22,18 +21,18 @@ _RETRY_EVERY = 0.05
 _NOT_ACCEPTED = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 
 
-def home_of(option: str | None) -> Path:
+def home_of(option: str | None) -> str:
     """Return the state directory that this command means; it need not exist."""
-    return find_home(Path.cwd(), os.environ, option)
+    return find_home(os.getcwd(), os.environ, option)
 
 
-def client_of(home: Path, *, retry_for: float = RETRY_FOR) -> ControlClient:
+def client_of(home: str | os.PathLike[str], *, retry_for: float = RETRY_FOR) -> ControlClient:
     """Return a client that waits for a daemon on its way only where a keeper holds the home."""
     wait = retry_for if keeper_pid_of(home) is not None else 0.0
     return ControlClient(socket_path(home), connect_wait=wait)
 
 
-def ask(home: Path, call: Callable[[ControlClient], Json], *, is_read: bool = True) -> Json:
+def ask(home: str | os.PathLike[str], call: Callable[[ControlClient], Json], *, is_read: bool = True) -> Json:
     """Make one call.
 
     Args:
@@ -58,7 +57,7 @@ def ask(home: Path, call: Callable[[ControlClient], Json], *, is_read: bool = Tr
             time.sleep(_RETRY_EVERY)
 
 
-def no_answer(home: Path) -> NoDaemon:
+def no_answer(home: str | os.PathLike[str]) -> NoDaemon:
     """Return the error for a home on which nobody answers."""
     keeper = keeper_pid_of(home)
     if keeper is None:
@@ -66,5 +65,5 @@ def no_answer(home: Path) -> NoDaemon:
     who = f"pid {keeper}" if keeper else "pid not written yet"
     return NoDaemon(
         f"the keeper ({who}) of {home} runs, and its daemon does not answer: it is on its way back",
-        f"the services run on; ask again, or look into {home / 'supervisor.log'}",
+        f"the services run on; ask again, or look into {os.path.join(home, 'supervisor.log')}",
     )

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from orchestra_supervisor.cli.parser import nearest
 from orchestra_supervisor.cli.shapes import StatusView
+from orchestra_supervisor.cli.words import nearest
 from orchestra_supervisor.model.errors import UnknownService
 
 __all__ = ["Graph", "Need", "Node", "applied_graph", "graph_of"]

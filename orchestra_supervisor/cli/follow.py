@@ -7,7 +7,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from orchestra_supervisor.cli.parser import nearest
+from orchestra_supervisor.cli.words import nearest
 from orchestra_supervisor.logfile.follower import Follower
 from orchestra_supervisor.logfile.lines import LogLine
 from orchestra_supervisor.logfile.reader import Pattern

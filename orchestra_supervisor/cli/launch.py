@@ -16,7 +16,7 @@ from pathlib import Path
 
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of, write_holder
-from orchestra_supervisor.cli.parser import UsageError
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.model.errors import ConflictError
 
 __all__ = [

@@ -3,13 +3,13 @@
 import heapq
 import json
 import sys
-from argparse import Namespace
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from orchestra_supervisor.cli.follow import Layout
 from orchestra_supervisor.cli.logview import LogPainter, log_json
-from orchestra_supervisor.cli.parser import UsageError
+from orchestra_supervisor.cli.parser import Options
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.logfile.reader import Pattern
 from orchestra_supervisor.logfile.scan import Span
 from orchestra_supervisor.logfile.search import Hit, Query, newest, search
@@ -29,7 +29,7 @@ class _Found(NamedTuple):
     hit: Hit
 
 
-def is_search(options: Namespace) -> bool:
+def is_search(options: Options) -> bool:
     """Return whether the options ask for more than the newest lines.
 
     Raises:
@@ -56,7 +56,7 @@ def is_search(options: Namespace) -> bool:
 
 
 def print_search(
-    options: Namespace, layout: Layout, names: list[str], pattern: Pattern | None, painter: LogPainter
+    options: Options, layout: Layout, names: list[str], pattern: Pattern | None, painter: LogPainter
 ) -> None:
     """Print what is found, as it is found."""
     before, after = (max(given, options.around) for given in (options.before, options.after))

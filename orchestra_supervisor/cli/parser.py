@@ -1,120 +1,119 @@
-"""Argument parsing: one small parser for the verb that was asked for, and near misses named."""
+"""Command lines: what a verb takes, and the words of one that need no argparse; near misses named."""
 
-import argparse
-import re
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from types import SimpleNamespace
 
 from orchestra_supervisor.cli.catalog import COMMANDS
+from orchestra_supervisor.cli.words import Declared, UsageError, nearest
 
-__all__ = [
-    "CommandParser",
-    "UsageError",
-    "count_of",
-    "nearest",
-    "seconds_of",
-    "split_command",
-    "split_names",
-    "whole_of",
-]
+__all__ = ["CommandParser", "Options", "split_command"]
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_HELP_WIDTH = 100
-_LONGEST = 31_536_000.0  # seconds: a year, as in model/spec.py
+Options = SimpleNamespace
+"""What a command line says: an attribute for each option and argument."""
 
 
-class UsageError(Exception):
-    """The command line is not understood."""
-
-    code = "invalid_request"
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    # With a width of its own argparse does not import shutil, 3 ms, for every option it is given.
-    return argparse.RawDescriptionHelpFormatter(prog, width=_HELP_WIDTH)
-
-
-class CommandParser(argparse.ArgumentParser):
-    """The parser of one verb; its errors are ours, its options are remembered for suggestions.
+class CommandParser:
+    """The parser of one verb.
 
     Args:
         verb: The command.
-        epilog: Examples, shown as they are.
     """
 
-    def __init__(self, verb: str, epilog: str = "") -> None:
-        super().__init__(
-            prog=f"orchestra {verb}",
-            description=COMMANDS[verb].summary.capitalize() + ".",
-            epilog=epilog or None,
-            formatter_class=_formatter,
-            allow_abbrev=False,
-        )
+    def __init__(self, verb: str) -> None:
         self.verb = verb
-        self.option_names: list[str] = ["--help"]
-        self.actions: list[argparse.Action] = []
-        """Options and arguments as they were added, for completion."""
+        self.declared: list[Declared] = []
+        """Options and arguments, in their order."""
+        self.fixed: dict[str, object] = {}
+        """Attributes of the options whatever the words are."""
         self.option("--home", metavar="DIR", help="state directory (else $ORCHESTRA_HOME, .orchestra)")
 
-    def option(self, *flags: str, **settings: Any) -> None:
-        """Add an option (arguments as for `add_argument`)."""
-        self.actions.append(self.add_argument(*flags, **settings))
-        self.option_names.extend(flag for flag in flags if flag.startswith("--"))
+    def option(self, *flags: str, **settings: object) -> None:
+        """Add an option (arguments as for argparse's `add_argument`)."""
+        self.declared.append(Declared(flags, settings))
 
     def names(self, *, is_required: bool, what: str = "services, globs, tag:WORD, or `all`") -> None:
         """Add the NAMES argument."""
         self.argument("names", nargs="+" if is_required else "*", metavar="NAMES", help=what)
 
-    def argument(self, name: str, **settings: Any) -> None:
+    def argument(self, name: str, *, is_told: bool = True, **settings: object) -> None:
         """Add an argument (as for `add_argument`); its metavar says what it is: NAMES, FILES, COMMAND."""
-        self.actions.append(self.add_argument(name, **settings))
+        self.declared.append(Declared((name,), settings, is_told=is_told))
 
     def json_option(self) -> None:
         """Add --json."""
         self.option("--json", action="store_true", dest="is_json", help="machine-readable output on stdout")
 
-    def parse(self, words: list[str]) -> argparse.Namespace:
-        """Parse the words after the verb; options and names may be mixed."""
-        options, extra = self.parse_known_intermixed_args(words)
-        unknown = [word for word in extra if word.startswith("-")]
-        if unknown:
-            name = unknown[0].partition("=")[0]
-            close = nearest(name, self.option_names)
-            hint = f"did you mean {close}?" if close else f"`{self.prog} --help` lists the options"
-            raise UsageError(f"unknown option {name}", hint)
-        if extra:
-            raise UsageError(f"unexpected argument {extra[0]!r}", f"`{self.prog} --help`")
-        return options
+    @property
+    def option_names(self) -> list[str]:
+        """The long options."""
+        flags = [flag for one in self.declared if one.is_option for flag in one.flags]
+        return ["--help", *(flag for flag in flags if flag.startswith("--"))]
 
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Raise where a word is none of those that there are: with the nearest, where one is near."""
-        if action.choices is None or value in action.choices:
-            return
-        known = [str(choice) for choice in action.choices]
-        close = nearest(str(value), known)
-        if action.option_strings:
-            flag = action.option_strings[-1]
-            what, meant = f"value {str(value)!r} of {flag}", f"{flag} {close}"
-        else:
-            what, meant = f"{action.metavar or action.dest} {str(value)!r}", f"`{self.prog} {close}`"
-        hint = f"did you mean {meant}?" if close else f"`{self.prog} --help` shows what it takes"
-        raise UsageError(f"{self.prog}: unknown {what}: one of {', '.join(known)}", hint)
+    def parse(self, words: list[str]) -> Options:
+        """Parse the words after the verb; options and names may be mixed.
 
-    def error(self, message: str) -> NoReturn:
-        """Raise argparse's complaint as ours."""
-        missing = message.removeprefix("the following arguments are required: ")
-        if missing != message:
-            hint = f"usage: {self.prog} {COMMANDS[self.verb].usage}"
-            if missing == "NAMES":
-                hint += ", where NAMES may be `all`"
-            raise UsageError(f"{self.prog}: {missing} is missing", hint)
-        raise UsageError(f"{self.prog}: {message}", f"`{self.prog} --help` shows what it takes")
+        Raises:
+            UsageError: They are not understood.
+        """
+        values = self._plainly(words)
+        if values is None:
+            from orchestra_supervisor.cli.fullparser import FullParser
+
+            values = FullParser(self.verb, self.declared).values_of(words)
+        return Options(**self.fixed | values)
+
+    def help_text(self) -> str:
+        """Return what `--help` prints."""
+        from orchestra_supervisor.cli.fullparser import FullParser
+
+        return FullParser(self.verb, self.declared).format_help()
+
+    def _plainly(self, words: list[str]) -> dict[str, object] | None:
+        """Return the values of words that leave nothing open; None where argparse has to say what they mean.
+
+        argparse takes 4 ms to load and to be told of a few options: a tenth of what `orchestra status` took.
+        """
+        options = {flag: one for one in self.declared if one.is_option for flag in one.flags}
+        values = {one.dest: one.default for one in self.declared}
+        names: list[str] = []
+        rest = iter(words)
+        for word in rest:
+            if not word.startswith("-"):
+                names.append(word)
+                continue
+            flag, equals, value = word.partition("=")
+            one = options.get(flag)
+            if one is None or (equals and not flag.startswith("--")):
+                return None
+            if one.kind == "store_true" and not equals:
+                values[one.dest] = True
+                continue
+            if one.kind != "store":
+                return None
+            if not equals:
+                value = next(rest, "-")
+            if value == "--" or (value.startswith("-") and not equals):
+                return None
+            try:
+                values[one.dest] = one.value_of(value)
+            except ValueError:
+                return None
+        return self._with_names(values, names)
+
+    def _with_names(self, values: dict[str, object], names: list[str]) -> dict[str, object] | None:
+        arguments = [one for one in self.declared if not one.is_option]
+        if not arguments:
+            return None if names else values
+        one, *others = arguments
+        many = one.settings.get("nargs")
+        if others or {"choices", "type", "default"} & one.settings.keys():
+            return None
+        if many == "*" or (many == "+" and names):
+            values[one.dest] = names
+        elif many != "?" or len(names) > 1:
+            return None
+        elif names:
+            values[one.dest] = names[0]
+        return values
 
 
 def split_command(words: list[str]) -> tuple[str, list[str]]:
@@ -148,41 +147,3 @@ def split_command(words: list[str]) -> tuple[str, list[str]]:
             hint = f"did you mean `orchestra {close}`?" if close else "`orchestra help` lists the commands"
             raise UsageError(f"unknown command {word!r}", hint)
     return "help", []
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is most like another one; empty where none is near."""
-    import difflib
-
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return found[0] if found else ""
-
-
-def split_names(words: Iterable[str]) -> list[str]:
-    """Return the names of words like `web,api` and `mcp_*`, each once, in order."""
-    names = [name.strip() for word in words for name in word.split(",")]
-    return list(dict.fromkeys(name for name in names if name))
-
-
-def seconds_of(text: str) -> float:
-    """Parse a span: `30`, `30s`, `10m`, `2h`, `1d`, `500ms`; up to a year, in seconds."""
-    match = _SPAN.fullmatch(text.strip())
-    seconds = float(match[1]) * _UNITS[match[2] or "s"] if match else -1.0
-    if not 0 <= seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a span of time like 30s, 10m or 2h")
-    return seconds
-
-
-def whole_of(text: str) -> int:
-    """Parse a number of lines, 0 or more."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def count_of(text: str) -> int:
-    """Parse a number of replicas, 1 or more."""
-    number = whole_of(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1 has to be restarted at a time")
-    return number

@@ -1,7 +1,7 @@
 """Tables that fit the terminal: the reason is kept, whole columns give way, names lose their middle."""
 
 from orchestra_supervisor.cli.terminal import Terminal
-from orchestra_supervisor.cli.text import clip, clip_middle, display_width, pad
+from orchestra_supervisor.cli.text import clip, clip_middle, display_width
 
 __all__ = ["Cell", "table_lines"]
 
@@ -29,29 +29,35 @@ def table_lines(
         gives_way: Columns that may be left out, the first one first.
         is_right: Columns that are set to the right.
     """
+    rows: list[list[Cell]] = [[(title, ("dim",)) for title in header], *body]
+    taken = [[display_width(text) for text, _ in row] for row in rows]
+    # A column in which nothing stands is not shown.
     widths = [
-        max([len(title), *(display_width(row[column][0]) for row in body)])
-        if any(row[column][0] for row in body)
-        else 0
-        for column, title in enumerate(header)
+        max(columns) if any(row[number][0] for row in body) else 0
+        for number, columns in enumerate(zip(*taken, strict=True))
     ]
-    last = len(header) - 1
     total = terminal.columns
     if total is not None:
         widths = _fit(widths, total, gives_way)
     kept = [column for column in range(len(header)) if widths[column]]
+    open_end = {len(header) - 1, *kept[-1:]} - (is_right - {len(header) - 1})
     lines: list[str] = []
-    for row in [[(title, ("dim",)) for title in header], *body]:
+    for row, sizes in zip(rows, taken, strict=True):
         parts: list[str] = []
         for column in kept:
             text, styles = row[column]
-            cut = clip_middle(text, widths[column], terminal.mark) if column == 1 else text
-            cut = clip(cut, widths[column], terminal.mark)
-            if column == last or (column == kept[-1] and column not in is_right):
-                parts.append(terminal.paint(cut, *styles))
+            size, width = sizes[column], widths[column]
+            if size > width or (column == 1 and len(text) > width):
+                text = clip_middle(text, width, terminal.mark) if column == 1 else text
+                text = clip(text, width, terminal.mark)
+                size = display_width(text)
+            shown = terminal.paint(text, *styles) if terminal.is_color else text
+            if column in open_end:
+                parts.append(shown)
+            elif column in is_right:
+                parts.append(" " * (width - size) + shown)
             else:
-                shown = pad(cut, widths[column], is_right=column in is_right)
-                parts.append(shown.replace(cut, terminal.paint(cut, *styles), 1) if cut else shown)
+                parts.append(shown + " " * (width - size))
         line = parts[0] + " " + _GAP.join(parts[1:])
         lines.append(line.rstrip())
     return lines

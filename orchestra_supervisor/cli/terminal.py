@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from typing import TextIO
 
 from orchestra_supervisor.cli.text import display_width
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` costs 4 ms to import, an eighth of `orchestra status`
+    from typing import TextIO
 
 __all__ = ["LiveRegion", "Terminal"]
 
@@ -34,7 +37,7 @@ class Terminal:
         env: Environment; `NO_COLOR`, `FORCE_COLOR`, `TERM` and `COLUMNS` are honoured.
     """
 
-    def __init__(self, stream: TextIO, env: Mapping[str, str]) -> None:
+    def __init__(self, stream: "TextIO", env: Mapping[str, str]) -> None:
         self.stream = stream
         self._env = env
         is_dumb = env.get("TERM", "") == "dumb"

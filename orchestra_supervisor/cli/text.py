@@ -17,11 +17,13 @@ __all__ = [
     "pad",
 ]
 
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x08\x0a-\x1f\x7f-\x9f"  # C0 without tab, DEL, C1
     "\u200e\u200f\u2028-\u202e\u2066-\u2069"  # direction marks that reorder what is read; odd line ends
     "\ud800-\udfff]"  # bytes that were not UTF-8, kept by surrogateescape
 )
+_OURS = frozenset("○◌◔◑●▲↻◒✓✗…")
+"""Signs of one column that every table has: for these nobody asks `unicodedata`."""
 
 
 def _spell(match: re.Match[str]) -> str:
@@ -40,12 +42,13 @@ def make_visible(text: str) -> str:
 
     Tabs stay; C0 controls become carets (`^[`), other ones escapes (`\x9b`, `\u202e`).
     """
-    return _UNSAFE.sub(_spell, text)
+    # Nothing unsafe is printable, and nearly all is: then the expression is not even compiled.
+    return text if text.isprintable() else re.sub(_UNSAFE, _spell, text)
 
 
 def display_width(text: str) -> int:
     """Return how many terminal columns a text takes (wide characters two, combining ones none)."""
-    if text.isascii():
+    if text.isascii() or text in _OURS:
         return len(text)
     import unicodedata
 

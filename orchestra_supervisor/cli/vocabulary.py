@@ -52,13 +52,14 @@ def vocabulary() -> list[Verb]:
         import_module(f"orchestra_supervisor.cli.commands.{command.module}").configure(parser)
         verb = Verb(name, command.summary)
         verbs.append(verb)
-        for action in parser.actions:
-            words = [str(word) for word in action.choices or ()]
-            takes = "words" if words else KINDS.get(str(action.metavar), "text")
-            option = Option(list(action.option_strings), action.help or "", takes, words)
-            if not action.option_strings:
-                verb.argument = option
+        for one in parser.declared:
+            if not one.is_told:
+                continue
+            takes = "words" if one.choices else KINDS.get(str(one.settings.get("metavar")), "text")
+            text = str(one.settings.get("help", ""))
+            if not one.is_option:
+                verb.argument = Option([], text, takes, one.choices)
             else:
-                option.takes = "" if action.nargs == 0 else takes
-                verb.options.append(option)
+                takes = "" if one.kind == "store_true" else takes
+                verb.options.append(Option(list(one.flags), text, takes, one.choices))
     return verbs

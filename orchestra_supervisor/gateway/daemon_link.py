@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import anyio
@@ -44,7 +43,7 @@ class DaemonLink:
         path: The control socket.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self._client = ControlClient(path, connect_wait=_DAEMON_AWAY)
         self._limiter = anyio.CapacityLimiter(_THREADS)
@@ -170,7 +169,7 @@ class DaemonLink:
         )
 
 
-async def follow_events(path: Path, kind: str) -> AsyncGenerator[Json, None]:
+async def follow_events(path: str, kind: str) -> AsyncGenerator[Json, None]:
     """Yield the daemon's events as they happen; before the first one an empty object, once it is connected.
 
     Args:
@@ -181,7 +180,7 @@ async def follow_events(path: Path, kind: str) -> AsyncGenerator[Json, None]:
         OSError: It cannot be reached, or is silent for long.
         h11.RemoteProtocolError: What it sends is no HTTP.
     """
-    plug = await to_thread.run_sync(connect, str(path), _CONNECT_TIME, abandon_on_cancel=True)
+    plug = await to_thread.run_sync(connect, path, _CONNECT_TIME, abandon_on_cancel=True)
     plug.setblocking(False)  # noqa: FBT003 - its only argument
     async with await UNIXSocketStream.from_socket(plug) as stream:
         talk = h11.Connection(h11.CLIENT)

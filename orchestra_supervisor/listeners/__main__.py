@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.listeners.memory import Memory
@@ -22,7 +21,7 @@ def main() -> int:
         say(f"no state directory or no channel: {error!r}; hint: the fleet starts this by itself")
         return 2
     try:
-        return Listening(os.fspath(socket_path(Path(home))), channel, memory).run()
+        return Listening(socket_path(home), channel, memory).run()
     finally:
         memory.close()
 

@@ -103,9 +103,11 @@ def is_well(service: Service) -> bool:
 
     A periodic one may wait for its first run, others for a connection or for somebody who asks for them.
     """
-    is_planned = service.state is State.WAITING and service.is_idle
-    at_hand = service.listening or (service.state is State.STOPPED and rests(service))
-    return service.state in {State.READY, State.COMPLETED} or is_planned or at_hand
+    state = service.state
+    if state is State.READY or state is State.COMPLETED:
+        return True
+    is_planned = state is State.WAITING and service.is_idle
+    return is_planned or service.listening or (state is State.STOPPED and rests(service))
 
 
 def tally(services: Mapping[str, Service]) -> tuple[int, int]:

@@ -16,7 +16,17 @@ from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.schedule import Clocks, Plan, next_planned
 
-__all__ = ["Ending", "Moment", "Run", "Service", "Then", "from_note", "to_note", "to_report"]
+__all__ = [
+    "Ending",
+    "Moment",
+    "Run",
+    "Service",
+    "Then",
+    "from_note",
+    "is_told_by_clock",
+    "to_note",
+    "to_report",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,18 +316,23 @@ def _plan(held: dict[str, Any]) -> Plan:
     return replace(plan, waiting=tuple(float(at) for at in plan.waiting))
 
 
-def to_report(service: Service, moment: Moment, by_group: Collection[str] = ()) -> ServiceReport:
+def is_told_by_clock(service: Service) -> bool:
+    """Return whether the report of a service depends on when it is made."""
+    return service.begin_at is not None or service.plan is not None
+
+
+def to_report(service: Service, now: Clocks, by_group: Collection[str] = ()) -> ServiceReport:
     """Return the frozen view of a service for people and programs.
 
     Args:
         service: The service.
-        moment: Now.
+        now: Matters where `is_told_by_clock`.
         by_group: Limits that control groups hold here.
     """
     spec, run = service.spec, service.run
     next_start, next_run = service.begin_at, None
     if spec.schedule is not None and service.plan is not None and service.desired is Desired.UP:
-        next_run = next_planned(spec.schedule, spec.name, service.plan, moment.clocks)
+        next_run = next_planned(spec.schedule, spec.name, service.plan, now)
     return ServiceReport(
         name=spec.name,
         title=spec.title,
@@ -338,7 +353,7 @@ def to_report(service: Service, moment: Moment, by_group: Collection[str] = ()) 
         enabled=spec.enabled,
         required=spec.required_for_system,
         waiting_for=tuple(name for name, _ in service.unmet) if service.state is State.WAITING else (),
-        next_start=None if next_start is None else moment.wall + max(0.0, next_start - moment.mono),
+        next_start=None if next_start is None else now.wall + max(0.0, next_start - now.mono),
         probe_error=service.probe_error,
         listening=service.listening,
         status_text=service.said,

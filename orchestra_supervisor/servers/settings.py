@@ -164,7 +164,7 @@ def settings_from(name: str, args: argparse.Namespace, environ: Mapping[str, str
             f"{host} can be reached by other machines, and this server knows no users",
             "listen on 127.0.0.1, or add --allow-remote behind a firewall",
         )
-    home = find_home(Path.cwd(), environ, args.home)
+    home = Path(find_home(Path.cwd(), environ, args.home))
     return Settings(
         name=name,
         host=host,

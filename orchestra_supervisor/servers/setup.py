@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", metavar="DIR", help="state directory of the fleet ($ORCHESTRA_HOME)")
     args = parser.parse_args(argv)
     try:
-        home = find_home(Path.cwd(), os.environ, args.home)
+        home = Path(find_home(Path.cwd(), os.environ, args.home))
         for line in prepare(data_base(args.data, home, os.environ), os.environ):
             write_line(f"setup: {line}")
     except ServerError as error:

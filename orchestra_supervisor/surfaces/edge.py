@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from orchestra_supervisor.control import Control, Principal, Role
+from orchestra_supervisor.control import Control
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.surfaces.peer import peer_of
 
@@ -26,6 +27,7 @@ __all__ = [
     "Json",
     "body_of",
     "caller_of",
+    "encoded",
     "guarded",
     "http_error",
     "number_of",
@@ -39,6 +41,7 @@ BODY_LIMIT = 1024 * 1024
 CALLER_HEADER = "Orchestra-Caller"
 """For whom the user of the socket asks: a JSON object of name and role."""
 _DIGITS = 18
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str)
 
 Handler = Callable[[Request], Awaitable[Response]]
 M = TypeVar("M", bound=BaseModel)
@@ -76,14 +79,17 @@ def guarded(handler: Handler, known: anyio.Event) -> Handler:
     return answer
 
 
+def encoded(content: object) -> bytes:
+    """Return the JSON of an answer, whatever bytes a service may have put into its texts."""
+    return _ENCODER.encode(content).encode("utf-8", "backslashreplace")
+
+
 class Json(JSONResponse):
-    """An answer in JSON, whatever bytes a service may have put into its texts."""
+    """An answer in JSON."""
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
-        return json.dumps(content, separators=(",", ":"), ensure_ascii=False, default=str).encode(
-            "utf-8", "backslashreplace"
-        )
+        return encoded(content)
 
 
 # What requests bring.

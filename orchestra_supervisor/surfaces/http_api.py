@@ -47,6 +47,7 @@ from orchestra_supervisor.surfaces.requests import (
     WaitRequest,
 )
 from orchestra_supervisor.surfaces.sse import SseResponse, encode_event
+from orchestra_supervisor.surfaces.status import StatusTeller
 
 __all__ = ["ApiContext", "make_app"]
 
@@ -118,6 +119,7 @@ class _Api:
         self._context = context
         self._logs = LogReader()
         self._figures = FigureTeller(context.control)
+        self._status = StatusTeller(context.control, context.describe)
         self._document = openapi_document(context.version)
 
     # Reading.
@@ -130,11 +132,7 @@ class _Api:
 
     async def status(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("names", "").split(",") if name]
-        services = [
-            report.to_dict() | {"figures": self._figures.latest(report.name)}
-            for report in self._control.reports(names)
-        ]
-        return Json({"daemon": self._context.describe(), "services": services})
+        return Response(await self._status.answer(names), media_type="application/json")
 
     async def figures(self, request: Request) -> Response:
         since = request.query_params.get("since")

@@ -10,9 +10,10 @@ from starlette.routing import Route
 
 from orchestra_supervisor.config.judge import nearest
 from orchestra_supervisor.config.variables import expand
-from orchestra_supervisor.control import Control, Role
+from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.gateway import http_address
 from orchestra_supervisor.engine.ports import SecretResolver
+from orchestra_supervisor.model.caller import Role
 from orchestra_supervisor.model.errors import ControlDenied, UnknownService
 from orchestra_supervisor.model.mcp import CacheSpec, McpBackendSpec
 from orchestra_supervisor.model.spec import Fleet

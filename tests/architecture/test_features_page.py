@@ -72,7 +72,7 @@ def is_target(name: str) -> bool:
 def options_of(verb: str) -> frozenset[str]:
     parser = CommandParser(verb)
     import_module(f"orchestra_supervisor.cli.commands.{COMMANDS[verb].module}").configure(parser)
-    return frozenset(option for action in parser._actions for option in action.option_strings)
+    return frozenset(flag for one in parser.declared for flag in one.flags) | {"-h", "--help"}
 
 
 @cache

@@ -10,9 +10,10 @@ import pytest
 import trio.testing
 
 from orchestra_supervisor.config.plan import PlanReport
-from orchestra_supervisor.control import Ask, Control, Principal, Role
+from orchestra_supervisor.control import Ask, Control
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import EventQuery
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import (
     ConfigError,
     ConflictError,
@@ -168,7 +169,7 @@ async def test_a_denied_call_does_not_learn_which_services_there_are() -> None:
 
 async def test_everyone_may_look_and_wait() -> None:
     async with a_room(one("web")) as room:
-        assert [report.name for report in room.control.reports()] == ["web"]
+        assert room.control.told() == ["web"]
         assert [result.ok for result in await room.control.wait(["web"], "ready", 1.0)] == [True]
 
 
@@ -410,7 +411,7 @@ async def test_a_scale_tells_of_those_that_come_and_go() -> None:
             ("web@3", True, "stopped"),
             ("web@2", True, "stopped"),
         }
-        assert [report.name for report in room.control.reports()][:1] == ["web@1"]
+        assert room.control.told()[:1] == ["web@1"]
         audit = [event for event in await room.audit() if event.kind == "control.scale"]
         assert "scale web=3" in audit[0].message
 
@@ -427,7 +428,8 @@ async def test_a_scale_of_what_has_no_replicas_changes_nothing() -> None:
 
 async def test_names_with_replicas_stand_in_reports_with_group_and_number() -> None:
     async with replicas(2) as room:
-        found = [(report.group, report.replica) for report in room.control.reports(["web"])]
+        reports = [room.control.report(name, room.control.now()) for name in room.control.told(["web"])]
+        found = [(report.group, report.replica) for report in reports]
         assert found == [("web", 1), ("web", 2)]
 
 
@@ -459,10 +461,10 @@ async def starts(room: Room) -> list[Event]:
 
 async def test_a_run_does_not_move_the_schedule() -> None:
     async with a_room(JOB) as room:
-        (before,) = room.control.reports()
+        before = room.control.report(JOB.name, room.control.now())
         await anyio.sleep(100)
         await room.control.run(OPERATOR, ["job"], Ask(wait=False))
-        (after,) = room.control.reports()
+        after = room.control.report(JOB.name, room.control.now())
         assert after.next_run == before.next_run
 
 

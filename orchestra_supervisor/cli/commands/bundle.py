@@ -6,14 +6,14 @@ import os
 import sys
 import tarfile
 import time
-from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
 from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.text import format_size, make_visible
+from orchestra_supervisor.cli.words import whole_of
 from orchestra_supervisor.model.errors import ConflictError
 
 __all__ = ["configure", "run"]
@@ -32,7 +32,7 @@ def configure(parser: CommandParser) -> None:
     )
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Write the archive; an existing file is never touched."""
     # It loads the configuration's own code; the other commands, and completion, have no use for that.
     from orchestra_supervisor.cli.bundle.collect import collect, manifest_of
@@ -48,7 +48,9 @@ def run(options: Namespace) -> int:
     except OSError as error:
         raise ActionFailed(f"{target} cannot be made: {error.strerror}", hint="name another file") from error
     try:
-        bundle = collect(home_of(options.home), Path.cwd(), lines=options.logs, is_env_shown=options.with_env)
+        bundle = collect(
+            Path(home_of(options.home)), Path.cwd(), lines=options.logs, is_env_shown=options.with_env
+        )
         manifest = manifest_of(bundle, lines=options.logs, is_env_shown=options.with_env)
         with os.fdopen(descriptor, "wb") as file:
             _pack(file, name, [("MANIFEST.txt", manifest), *bundle.parts])

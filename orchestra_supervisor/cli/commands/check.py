@@ -1,10 +1,9 @@
 """`orchestra check`: errors, disagreements and what would go wrong, before anything is started."""
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, Options
 
 __all__ = ["configure", "run"]
 
@@ -23,7 +22,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Check; 0 where nothing is wrong, 3 where something is."""
     from orchestra_supervisor.cli.launch import find_config_files
 

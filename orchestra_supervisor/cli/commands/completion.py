@@ -2,11 +2,10 @@
 
 import json
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.control_client import ControlClient, ControlError, rows
 from orchestra_supervisor.control_home import socket_path
 
@@ -25,10 +24,10 @@ def configure(parser: CommandParser) -> None:
     )
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the script, or the names."""
     if options.shell == "names":
-        sys.stdout.writelines(f"{name}\n" for name in _names(home_of(options.home)))
+        sys.stdout.writelines(f"{name}\n" for name in _names(Path(home_of(options.home))))
         return 0
     from orchestra_supervisor.cli.completions import SCRIPTS
     from orchestra_supervisor.cli.vocabulary import vocabulary

@@ -3,12 +3,11 @@
 import json
 import os
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
 from orchestra_supervisor.cli.doctor.verdict import Verdict
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible, pad
 
@@ -22,12 +21,12 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Look; 0 where nothing fails, 1 where something does."""
     # It loads a good deal that the other commands, and completion, have no use for.
     from orchestra_supervisor.cli.doctor.diagnosis import diagnose
 
-    verdicts = diagnose(home_of(options.home), Path.cwd())
+    verdicts = diagnose(Path(home_of(options.home)), Path.cwd())
     is_well = all(one.grade != "fail" for one in verdicts)
     if options.is_json:
         answer = {"ok": is_well, "checks": [one._asdict() for one in verdicts]}

@@ -5,18 +5,18 @@ import select
 import signal
 import sys
 import time
-from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import client_of, home_of
 from orchestra_supervisor.cli.holder import read_holder
 from orchestra_supervisor.cli.live import stopping_frame
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import seconds_of
 from orchestra_supervisor.control_client import ControlClient, ControlError, NoDaemon
 from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import WaitTimeout
@@ -38,9 +38,9 @@ def configure(parser: CommandParser) -> None:
     parser.option("--reason", default="", metavar="TEXT", help="why, for the journal")
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Stop the fleet and wait until its keeper has ended; 0 also where none runs."""
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     screen = Screen(Terminal(sys.stderr, os.environ))
     if read_holder(home) is None:
         screen.say([f"no fleet runs on {home}: nothing to stop"])

@@ -4,17 +4,16 @@ import json
 import os
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 from orchestra_supervisor.cli.connection import RETRY_FOR, ask, client_of, home_of, no_answer
 from orchestra_supervisor.cli.holder import keeper_pid_of
-from orchestra_supervisor.cli.parser import CommandParser, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import event_line
 from orchestra_supervisor.cli.shapes import EventView
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.trail import EventTrail
+from orchestra_supervisor.cli.words import whole_of
 from orchestra_supervisor.control_client import Json, NoDaemon, rows
 
 __all__ = ["configure", "follow", "run"]
@@ -33,7 +32,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the newest events, then follow where asked to."""
     home = home_of(options.home)
     terminal = Terminal(sys.stdout, os.environ)
@@ -57,7 +56,7 @@ def _print(row: Json, terminal: Terminal, *, is_json: bool) -> None:
     terminal.line(text)
 
 
-def follow(home: Path, after: int, service: str | None = None, kind: str | None = None) -> Iterator[Json]:
+def follow(home: str, after: int, service: str | None = None, kind: str | None = None) -> Iterator[Json]:
     """Yield events after a sequence number, across any number of daemons, until the fleet is down.
 
     Raises:
@@ -80,7 +79,7 @@ def follow(home: Path, after: int, service: str | None = None, kind: str | None 
         time.sleep(_RETRY_EVERY)
 
 
-def _is_answering(home: Path) -> bool:
+def _is_answering(home: str) -> bool:
     try:
         client_of(home).health()
     except NoDaemon:

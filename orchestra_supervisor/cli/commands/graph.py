@@ -2,15 +2,16 @@
 
 import os
 import sys
-from argparse import Namespace
+from pathlib import Path
 
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.depgraph import applied_graph, graph_of
 from orchestra_supervisor.cli.follow import Layout
 from orchestra_supervisor.cli.holder import keeper_pid_of
-from orchestra_supervisor.cli.parser import CommandParser, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import split_names
 from orchestra_supervisor.control_client import NoDaemon
 
 __all__ = ["configure", "run"]
@@ -27,9 +28,9 @@ def configure(parser: CommandParser) -> None:
     )
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Draw it; without a fleet the dependencies alone, as they were last applied."""
-    home, names = home_of(options.home), split_names(options.names)
+    home, names = Path(home_of(options.home)), split_names(options.names)
     applied = applied_graph(home)
     try:
         graph = graph_of(StatusView(ask(home, lambda client: client.status())), applied)

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from argparse import Namespace
 from importlib import import_module
 
 from orchestra_supervisor.cli.catalog import COMMANDS, GROUPS, help_text
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, nearest
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UsageError, nearest
 
 __all__ = ["configure", "run"]
 
@@ -17,7 +17,7 @@ def configure(parser: CommandParser) -> None:
     parser.argument("command", nargs="?", metavar="COMMAND", help="the command to tell about")
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the help."""
     if options.command is None:
         terminal = Terminal(sys.stdout, os.environ)
@@ -33,5 +33,5 @@ def run(options: Namespace) -> int:
     module = import_module(f"orchestra_supervisor.cli.commands.{COMMANDS[options.command].module}")
     parser = CommandParser(options.command)
     module.configure(parser)
-    parser.print_help()
+    sys.stdout.write(parser.help_text())
     return 0

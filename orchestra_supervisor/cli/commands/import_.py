@@ -1,10 +1,9 @@
 """`orchestra import`: files of other tools, rewritten into the native form."""
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, Options
 
 __all__ = ["configure", "run"]
 
@@ -20,7 +19,7 @@ def configure(parser: CommandParser) -> None:
     parser.option("-o", "--output", metavar="OUT", help="write it there; default: to stdout")
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Import; 0, or 3 where a file is wrong."""
     from orchestra_supervisor.model.errors import ConflictError
 

@@ -5,14 +5,15 @@ import re
 import select
 import sys
 import time
-from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of, no_answer
 from orchestra_supervisor.cli.follow import FleetLogs, Layout, NamedLine, merge_by_time, poll_interval
 from orchestra_supervisor.cli.logsearch import is_search, print_search
 from orchestra_supervisor.cli.logview import LogPainter, log_json
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, seconds_of, split_names, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UnfitWord, UsageError, seconds_of, split_names, whole_of
 from orchestra_supervisor.logfile.reader import Pattern, read_lines
 
 __all__ = ["configure", "run", "since_of"]
@@ -25,16 +26,14 @@ def since_of(text: str) -> float:
     """Return the instant that --since means, wall seconds: a span before now, or an ISO date and time."""
     try:
         return time.time() - seconds_of(text)
-    except ArgumentTypeError:
+    except UnfitWord:
         from datetime import datetime
 
         try:
             # Without an offset it is local time, as in the timestamps that are shown.
             return datetime.fromisoformat(text).astimezone().timestamp()
         except (ValueError, OverflowError, OSError):
-            raise ArgumentTypeError(
-                f"{text!r} is neither a span like 10m nor a time like 2026-01-31T12:00"
-            ) from None
+            raise UnfitWord(f"{text!r} is neither a span like 10m nor a time like 2026-01-31T12:00") from None
 
 
 def configure(parser: CommandParser) -> None:
@@ -63,9 +62,9 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the newest lines, then follow where asked to."""
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     pattern = _pattern_of(options.grep)
     is_searched = is_search(options)
     layout = Layout.read(home)

@@ -5,11 +5,11 @@ Without an action it becomes the pump that clients start: another program, which
 
 import os
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
+from orchestra_supervisor.cli.words import UsageError, seconds_of
 
 __all__ = ["ACTIONS", "configure", "run"]
 
@@ -41,8 +41,8 @@ def configure(parser: CommandParser) -> None:
         metavar="ACTION",
         help=f"{', '.join(ACTIONS)}; without one: serve the client that has started this",
     )
-    parser.add_argument(
-        "words", nargs="*", metavar="WORDS", help="a client, a file, a server and a tool, ..."
+    parser.argument(
+        "words", is_told=False, nargs="*", metavar="WORDS", help="a client, a file, a server and a tool, ..."
     )
     parser.option("--gateway", action="store_true", help="the tools of all servers, not the control tools")
     parser.option("--profile", metavar="NAME", help="of the gateway: as this profile has it")
@@ -67,10 +67,10 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Serve a client, or carry an action out."""
     _check(options)
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     if options.action is None:
         return _serve(options, home)
     options.name = options.name or "orchestra"
@@ -113,7 +113,7 @@ def run(options: Namespace) -> int:
             )
 
 
-def _serve(options: Namespace, home: Path) -> int:
+def _serve(options: Options, home: Path) -> int:
     if sys.stdin.isatty():
         sys.stderr.write(
             "orchestra mcp: speaks MCP on stdin and stdout, a JSON object a line; Ctrl-D ends it\n"
@@ -130,7 +130,7 @@ def _serve(options: Namespace, home: Path) -> int:
     return 0
 
 
-def _bundle(options: Namespace, home: Path, endpoint: object) -> int:
+def _bundle(options: Options, home: Path, endpoint: object) -> int:
     from orchestra_supervisor.cli.errors import ActionFailed
     from orchestra_supervisor.cli.mcp.entry import Endpoint
     from orchestra_supervisor.cli.mcp.mcpb import manifest_of, write_bundle
@@ -152,7 +152,7 @@ def _bundle(options: Namespace, home: Path, endpoint: object) -> int:
     return 0
 
 
-def _check(options: Namespace) -> None:
+def _check(options: Options) -> None:
     """Refuse options that the action does not take, rather than let them mean nothing."""
     allowed, most = ACTIONS[options.action] if options.action else (_PUMP_OPTIONS, 0)
     given = {

@@ -3,12 +3,11 @@
 import json
 import os
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import ask, home_of
 from orchestra_supervisor.cli.holder import keeper_pid_of
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.planview import plan_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.control_client import ControlClient, Json, NoDaemon
@@ -21,16 +20,18 @@ CHANGES = 10
 
 def configure(parser: CommandParser) -> None:
     """Say what it takes."""
-    parser.add_argument("files", nargs="*", metavar="FILES", help="default: the files that the fleet runs on")
+    parser.argument(
+        "files", is_told=False, nargs="*", metavar="FILES", help="default: the files that the fleet runs on"
+    )
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Show the plan; 0 where there is nothing to do, 10 where there is, 3 where the files are wrong."""
     return show_plan(options, [str(Path(file).absolute()) for file in options.files])
 
 
-def show_plan(options: Namespace, files: list[str]) -> int:
+def show_plan(options: Options, files: list[str]) -> int:
     """Ask for a plan by these files, or by those of the fleet, and print it."""
 
     def look(client: ControlClient) -> Json:

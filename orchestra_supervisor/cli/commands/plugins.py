@@ -3,10 +3,9 @@
 import json
 import os
 import sys
-from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.shapes import PluginView
 from orchestra_supervisor.cli.table import Cell, table_lines
 from orchestra_supervisor.cli.terminal import Terminal
@@ -30,7 +29,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the table; 0 whenever the daemon answered, however the plugins stand."""
     answer = ask(home_of(options.home), lambda client: client.plugins())
     if options.is_json:

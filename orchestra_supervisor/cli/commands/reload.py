@@ -3,16 +3,15 @@
 import json
 import os
 import sys
-from argparse import Namespace
 
 from orchestra_supervisor.cli.commands.plan import show_plan
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.planview import plan_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError, split_names
 from orchestra_supervisor.control_client import rows
 
 __all__ = ["configure", "run"]
@@ -29,14 +28,14 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def _tell(options: Namespace, names: list[str]) -> int:
+def _tell(options: Options, names: list[str]) -> int:
     if options.dry_run:
         raise UsageError("orchestra reload: --dry-run is for files alone", "leave out NAMES or --dry-run")
     answer = ask(home_of(options.home), lambda client: client.tell(names), is_read=False)
     return print_results(answer, "reload", is_json=options.is_json)
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Reload; a refused configuration is an error and changes nothing."""
     names = split_names(options.names)
     if names:
@@ -53,6 +52,8 @@ def run(options: Namespace) -> int:
         sys.stdout.write("\n".join([*lines, *map(make_visible, told)]) + "\n")
     stopped = [str(roll.get("name")) for roll in rolls if roll.get("state") == "stopped"]
     if stopped:
+        from orchestra_supervisor.cli.errors import ActionFailed  # 10 ms, and mostly none is stopped
+
         sys.stdout.flush()
         hint = f"`orchestra events --service {stopped[0]}` tells more; the next reload tries again"
         raise ActionFailed(f"the new configuration did not hold for {', '.join(stopped)}", hint=hint)

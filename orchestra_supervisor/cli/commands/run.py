@@ -1,10 +1,9 @@
 """`orchestra run`: run periodic and once services now, beside their schedules."""
 
-from argparse import Namespace
-
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
+from orchestra_supervisor.cli.words import seconds_of, split_names
 from orchestra_supervisor.control_client import WAIT_TIMEOUT
 
 __all__ = ["configure", "run"]
@@ -21,7 +20,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Ask for it; 0 where every run was taken on, with --wait: where every run succeeded."""
     names = split_names(options.names)
     answer = ask(

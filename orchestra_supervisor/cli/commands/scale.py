@@ -1,10 +1,9 @@
 """`orchestra scale`: have another number of replicas of a service."""
 
-from argparse import ArgumentTypeError, Namespace
-
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, seconds_of, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
+from orchestra_supervisor.cli.words import UnfitWord, UsageError, seconds_of, whole_of
 from orchestra_supervisor.control_client import WAIT_TIMEOUT
 
 __all__ = ["configure", "counts_of", "run"]
@@ -25,7 +24,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Do it; 0 where every replica that is new is ready, and every one that goes is down."""
     replicas = counts_of(options.names)
     answer = ask(
@@ -47,6 +46,6 @@ def counts_of(words: list[str]) -> dict[str, int]:
             raise UsageError(f"{word!r} does not say how many", _HINT)
         try:
             counts[name] = whole_of(number)
-        except ArgumentTypeError as error:
+        except UnfitWord as error:
             raise UsageError(f"{word!r}: {error}", _HINT) from error
     return counts

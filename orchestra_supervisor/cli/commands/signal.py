@@ -1,11 +1,11 @@
 """`orchestra signal`: send a signal to services."""
 
 import signal
-from argparse import Namespace
 
 from orchestra_supervisor.cli.commands.verbs import print_results
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, nearest, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
+from orchestra_supervisor.cli.words import UsageError, nearest, split_names
 
 __all__ = ["configure", "run"]
 
@@ -22,7 +22,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Send it."""
     names = split_names(options.names[:-1])
     if not names:

@@ -4,13 +4,13 @@ import json
 import os
 import sys
 import time
-from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import status_lines
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import split_names
 
 __all__ = ["configure", "run"]
 
@@ -21,7 +21,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the table; 0 whenever the daemon answered, whatever the services do."""
     names = split_names(options.names)
     answer = ask(home_of(options.home), lambda client: client.status(names))

@@ -4,13 +4,13 @@ import os
 import pwd
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.launch import find_config_files
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, whole_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.systemctl import ask_version, commands_to_enable, enable, judge
 from orchestra_supervisor.cli.unit_files import unit_directory, write_units
+from orchestra_supervisor.cli.words import UsageError, whole_of
 
 __all__ = ["configure", "run"]
 
@@ -20,8 +20,8 @@ _IMPORT_LIMIT = 20.0  # seconds
 
 def configure(parser: CommandParser) -> None:
     """Say what it takes."""
-    parser.add_argument("action", choices=["print", "install", "export"], help="what to do")
-    parser.add_argument("directory", nargs="?", metavar="DIRECTORY", help="where `export` writes")
+    parser.argument("action", is_told=False, choices=["print", "install", "export"], help="what to do")
+    parser.argument("directory", is_told=False, nargs="?", metavar="DIRECTORY", help="where `export` writes")
     parser.option(
         "-c", "--config", action="append", default=[], metavar="FILE", help="configuration file, may repeat"
     )
@@ -47,7 +47,7 @@ def configure(parser: CommandParser) -> None:
     parser.option("--enable", action="store_true", help="after `install`, have systemd enable and start it")
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print, install or export; 0, or the status of what went wrong."""
     _check(options)
     files = find_config_files(options.config, Path.cwd())
@@ -67,7 +67,7 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def _check(options: Namespace) -> None:
+def _check(options: Options) -> None:
     from orchestra_supervisor.systemd.unit import check_name
 
     options.name = check_name(options.name)
@@ -89,7 +89,7 @@ def _check(options: Namespace) -> None:
         raise UsageError(f"there is no user {options.run_as!r}", "useradd --system makes one") from None
 
 
-def _unit_text(options: Namespace, files: list[Path], version: int) -> str:
+def _unit_text(options: Options, files: list[Path], version: int) -> str:
     from orchestra_supervisor.config.load import load_fleet
     from orchestra_supervisor.systemd.unit import UnitOptions, render_unit, stop_time
 
@@ -134,7 +134,7 @@ def _needed_environment() -> dict[str, str]:
     return {"PYTHONPATH": str(_ROOT)} if done.returncode else {}
 
 
-def _install(options: Namespace, text: str) -> None:
+def _install(options: Options, text: str) -> None:
     unit = f"{options.name}.service"
     named = options.unit_directory
     directory = Path(named) if named else unit_directory(os.environ, is_user=options.is_user)
@@ -145,7 +145,7 @@ def _install(options: Namespace, text: str) -> None:
             sys.stdout.write(" ".join(command) + "\n")
 
 
-def _export(options: Namespace, files: list[Path], version: int) -> int:
+def _export(options: Options, files: list[Path], version: int) -> int:
     from orchestra_supervisor.config.load import load_fleet
     from orchestra_supervisor.systemd.export import export_fleet
     from orchestra_supervisor.systemd.service_unit import Place

@@ -6,18 +6,17 @@ import re
 import selectors
 import sys
 import time
-from argparse import Namespace
-from pathlib import Path
 
 from orchestra_supervisor.cli.connection import ask, home_of, no_answer
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.live import Frame
-from orchestra_supervisor.cli.parser import CommandParser, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.shapes import FiguresView, StatusView
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import clip, make_visible
 from orchestra_supervisor.cli.topview import ORDERS, Past, top_lines
+from orchestra_supervisor.cli.words import split_names
 from orchestra_supervisor.control_client import ControlClient, ControlError, Json, NoDaemon
 from orchestra_supervisor.control_home import socket_path
 
@@ -40,7 +39,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Show the table until q, Ctrl-C or the end of the fleet."""
     home, names = home_of(options.home), split_names(options.names)
     if options.is_json:
@@ -82,7 +81,7 @@ def _is_unknown(status: StatusView, figures: FiguresView) -> bool:
 class _Top:
     """The table on a terminal."""
 
-    def __init__(self, home: Path, names: list[str], terminal: Terminal, past: Past, order: str) -> None:
+    def __init__(self, home: str, names: list[str], terminal: Terminal, past: Past, order: str) -> None:
         self._home = home
         self._names = names
         self._terminal = terminal

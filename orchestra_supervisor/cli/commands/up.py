@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.errors import exit_status_of
@@ -15,9 +14,10 @@ from orchestra_supervisor.cli.launch import (
     prepare_home,
     replace_by_keeper,
 )
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.screen import Screen
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UsageError, seconds_of, split_names
 
 __all__ = ["configure", "run"]
 
@@ -50,7 +50,7 @@ def configure(parser: CommandParser) -> None:
     )
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Start a fleet; see docs/cli.md for the exit statuses of its forms."""
     if options.is_exec and options.detach:
         raise UsageError("--exec and --detach exclude each other", "--exec stays where it is, as the keeper")

@@ -5,18 +5,18 @@ import os
 import signal
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import home_of, no_answer
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.holder import keeper_pid_of
 from orchestra_supervisor.cli.launch import LOG_NAME
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.shapes import StatusView
 from orchestra_supervisor.cli.signalling import open_keeper
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import seconds_of
 from orchestra_supervisor.control_client import ControlClient, ControlError
 from orchestra_supervisor.control_home import socket_path
 from orchestra_supervisor.model.errors import ControlDenied
@@ -34,9 +34,9 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Replace the daemon; 0 when the next one answers and no service has another pid."""
-    home = home_of(options.home)
+    home = Path(home_of(options.home))
     keeper = open_keeper(home)
     if keeper is None:
         if keeper_pid_of(home) is None:

@@ -3,14 +3,13 @@
 import json
 import os
 import sys
-from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.errors import ActionFailed
-from orchestra_supervisor.cli.parser import CommandParser, UsageError, count_of, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import UsageError, count_of, seconds_of, split_names
 from orchestra_supervisor.control_client import WAIT_TIMEOUT, ControlClient, Json, rows
 
 __all__ = ["configure", "print_results", "run"]
@@ -35,10 +34,10 @@ def configure(parser: CommandParser) -> None:
     parser.option("--with-dependents", action="store_true", help="also those that depend on them")
     parser.option("--reason", default="", metavar="TEXT", help="why, for the journal")
     parser.json_option()
-    parser.set_defaults(verb=parser.verb)
+    parser.fixed["verb"] = parser.verb
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Do it; 0 where every service did what was asked."""
     names = split_names(options.names)
     # `stop --wait ready` is a slip of the fingers that means: until it is done.
@@ -80,6 +79,8 @@ def print_results(answer: Json, verb: str, *, is_json: bool) -> int:
         sys.stdout.writelines(result_line(result, terminal) + "\n" for result in results)
     failed = [result.name for result in results if not result.is_ok]
     if failed:
+        from orchestra_supervisor.cli.errors import ActionFailed  # 10 ms, and mostly nothing fails
+
         sys.stdout.flush()
         raise ActionFailed(
             f"{verb} did not succeed for {', '.join(failed)}",

@@ -3,10 +3,9 @@
 import json
 import platform
 import sys
-from argparse import Namespace
 
 from orchestra_supervisor._version import VERSION
-from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.parser import CommandParser, Options
 
 __all__ = ["configure", "run"]
 
@@ -16,7 +15,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Print the version."""
     if options.is_json:
         facts = {"version": VERSION, "python": platform.python_version(), "executable": sys.executable}

@@ -3,15 +3,14 @@
 import json
 import os
 import sys
-from argparse import Namespace
 
 from orchestra_supervisor.cli.connection import ask, home_of
-from orchestra_supervisor.cli.parser import CommandParser, seconds_of, split_names
+from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.render import result_line
 from orchestra_supervisor.cli.shapes import ResultView
 from orchestra_supervisor.cli.terminal import Terminal
+from orchestra_supervisor.cli.words import seconds_of, split_names
 from orchestra_supervisor.control_client import WAIT_TIMEOUT, ControlClient, ControlError, Json, rows
-from orchestra_supervisor.model.errors import WaitTimeout
 
 __all__ = ["configure", "run"]
 
@@ -32,7 +31,7 @@ def configure(parser: CommandParser) -> None:
     parser.json_option()
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Wait; 0 when the condition is met, 7 when it was not in time."""
     names = split_names(options.names)
     # A wait changes nothing, so it may be asked again after a daemon was replaced.
@@ -50,6 +49,8 @@ def run(options: Namespace) -> int:
         sys.stdout.writelines(result_line(result, terminal) + "\n" for result in results)
     if answer.get("met") is True:
         return 0
+    from orchestra_supervisor.model.errors import WaitTimeout  # 10 ms, and mostly the condition is met
+
     sys.stdout.flush()
     behind = [f"{result.name} is {result.after}" for result in results if not result.is_ok]
     what = f": {', '.join(behind)}" if behind else ""
@@ -59,5 +60,5 @@ def run(options: Namespace) -> int:
     )
 
 
-def _wait(client: ControlClient, names: list[str], options: Namespace) -> Json:
+def _wait(client: ControlClient, names: list[str], options: Options) -> Json:
     return client.wait(names, options.condition, timeout=options.timeout)

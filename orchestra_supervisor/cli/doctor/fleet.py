@@ -99,7 +99,7 @@ def _processes(home: Path, sight: Sight) -> list[Verdict]:
 
 
 def _socket(home: Path, sight: Sight) -> list[Verdict]:
-    path = socket_path(home)
+    path = Path(socket_path(home))
     try:
         facts = path.stat()
     except OSError as error:

@@ -4,17 +4,17 @@ import json
 import os
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.connection import ask
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.mcp.entry import Endpoint
-from orchestra_supervisor.cli.parser import UsageError, nearest
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import object_of
 from orchestra_supervisor.cli.table import Cell, table_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import format_instant, make_visible
+from orchestra_supervisor.cli.words import UsageError, nearest
 from orchestra_supervisor.mcp_tokens import TokenError, list_tokens, make_token, revoke_token
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.unix_http import quote
@@ -24,7 +24,7 @@ __all__ = ["manage_tokens", "print_url"]
 _KINDS = ("control", "gateway")
 
 
-def print_url(options: Namespace, home: Path, endpoint: Endpoint) -> int:
+def print_url(options: Options, home: Path, endpoint: Endpoint) -> int:
     """Print the URL of an endpoint, for a client's file."""
     kind = options.words[0] if options.words else ("gateway" if endpoint.is_gateway else "control")
     if kind not in _KINDS:
@@ -48,7 +48,7 @@ def print_url(options: Namespace, home: Path, endpoint: Endpoint) -> int:
     return 0
 
 
-def manage_tokens(options: Namespace, home: Path) -> int:
+def manage_tokens(options: Options, home: Path) -> int:
     """Make a token, list those that there are, or revoke one."""
     if options.is_list and (options.revoke or options.words):
         raise UsageError("--list stands alone", "orchestra mcp token --list")

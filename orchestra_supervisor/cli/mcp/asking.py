@@ -51,7 +51,7 @@ class Gateway:
         until = time.monotonic() + RETRY_FOR
         while True:
             try:
-                self._connection = connect(str(socket_path(home, "mcp")), timeout)
+                self._connection = connect(socket_path(home, "mcp"), timeout)
                 break
             except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
                 if keeper_pid_of(home) is None:

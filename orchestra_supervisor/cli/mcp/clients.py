@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestra_supervisor.cli.parser import UsageError, nearest
+from orchestra_supervisor.cli.words import UsageError, nearest
 
 __all__ = ["CLIENTS", "Client", "client_named", "client_path"]
 

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from orchestra_supervisor.cli.mcp.clients import CLIENTS, client_named
 from orchestra_supervisor.cli.mcp.entry import Endpoint, entry_for, is_ours, pump_words
 from orchestra_supervisor.cli.mcp.installing import fleet_files, path_of, show_change
 from orchestra_supervisor.cli.mcp.jsontext import JsonText
-from orchestra_supervisor.cli.parser import UsageError
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import items_of, object_of
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.model.errors import ConflictError
 
 __all__ = ["FILE_NAME", "import_servers"]
@@ -75,7 +75,7 @@ class _Server:
         return {"url": self.address(), **entry} if self.address() else entry
 
 
-def import_servers(options: Namespace, home: Path) -> int:
+def import_servers(options: Options, home: Path) -> int:
     """Show what would be moved, ask, move it."""
     if not options.words:
         raise UsageError("import from where?", f"one of {', '.join(CLIENTS)}, or a file")
@@ -147,7 +147,7 @@ def _show(path: Path, moved: list[_Server], kept: list[tuple[str, str]]) -> None
     sys.stdout.flush()
 
 
-def _target(options: Namespace, home: Path) -> Path:
+def _target(options: Options, home: Path) -> Path:
     if options.into:
         return Path(options.into)
     files = fleet_files(home)

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.errors import ActionFailed
@@ -12,16 +11,17 @@ from orchestra_supervisor.cli.mcp.clientfile import ClientFile, difference
 from orchestra_supervisor.cli.mcp.clients import CLIENTS, Client, client_named, client_path
 from orchestra_supervisor.cli.mcp.entry import Endpoint, entry_for, is_ours, pump_words
 from orchestra_supervisor.cli.mcp.jsontext import JsonText
-from orchestra_supervisor.cli.parser import UsageError
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import object_of
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.model.errors import ConflictError, OrchestraError
 
 __all__ = ["apply_change", "fleet_files", "install", "list_clients", "path_of", "show_change", "uninstall"]
 
 
-def install(options: Namespace, home: Path, endpoint: Endpoint) -> int:
+def install(options: Options, home: Path, endpoint: Endpoint) -> int:
     """Put our entry into a client's file, or print it."""
     start = None
     if options.start:
@@ -48,7 +48,7 @@ def install(options: Namespace, home: Path, endpoint: Endpoint) -> int:
     return apply_change(file, changed, client.afterwards, is_dry=options.dry_run)
 
 
-def uninstall(options: Namespace) -> int:
+def uninstall(options: Options) -> int:
     """Take our entry out of a client's file."""
     if not options.words:
         raise UsageError("which client?", f"one of {', '.join(CLIENTS)}")
@@ -68,7 +68,7 @@ def uninstall(options: Namespace) -> int:
     return apply_change(file, changed, client.afterwards, is_dry=options.dry_run)
 
 
-def list_clients(options: Namespace) -> int:
+def list_clients(options: Options) -> int:
     """Show every client: whether our entry is there, how many others, and the file."""
     clients = [client_named(word) for word in options.words] or list(CLIENTS.values())
     found = [_sight(client, path_of(client, options)) for client in clients if _has_place(client, options)]
@@ -98,7 +98,7 @@ def list_clients(options: Namespace) -> int:
     return 0
 
 
-def path_of(client: Client, options: Namespace) -> Path:
+def path_of(client: Client, options: Options) -> Path:
     """Return the file that the options mean: the user's, or that of the project here."""
     return client_path(client, os.environ, project=Path.cwd() if options.is_project else None)
 
@@ -146,7 +146,7 @@ def _say_what_is_missing(client: Client, path: Path, home: Path, file: ClientFil
         sys.stderr.write(f"note: no fleet was ever started on {home}\n")
 
 
-def _has_place(client: Client, options: Namespace) -> bool:
+def _has_place(client: Client, options: Options) -> bool:
     return bool(client.project) or not options.is_project
 
 

@@ -3,17 +3,17 @@
 import json
 import os
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from orchestra_supervisor.cli.errors import ActionFailed
 from orchestra_supervisor.cli.mcp.asking import Gateway
 from orchestra_supervisor.cli.mcp.entry import Endpoint
-from orchestra_supervisor.cli.parser import UsageError, nearest
+from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.shim.messages import Json, items_of, object_of
 from orchestra_supervisor.cli.table import Cell, table_lines
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.text import make_visible
+from orchestra_supervisor.cli.words import UsageError, nearest
 from orchestra_supervisor.model.errors import InvalidRequest
 
 __all__ = ["CONTROL", "call_tool", "hello_of", "list_tools"]
@@ -31,7 +31,7 @@ def hello_of(endpoint: Endpoint) -> Json:
     return {"endpoint": "control"}
 
 
-def list_tools(options: Namespace, home: Path, endpoint: Endpoint) -> int:
+def list_tools(options: Options, home: Path, endpoint: Endpoint) -> int:
     """Print the tools: those of one endpoint, or of the control tools and the catalog of all servers."""
     wanted = [endpoint] if endpoint.server or endpoint.is_gateway else [Endpoint(), Endpoint(is_gateway=True)]
     found: list[Json] = []
@@ -52,7 +52,7 @@ def list_tools(options: Namespace, home: Path, endpoint: Endpoint) -> int:
     return 0
 
 
-def call_tool(options: Namespace, home: Path) -> int:
+def call_tool(options: Options, home: Path) -> int:
     """Call one tool and print what it answers; 1 where the tool says that it failed."""
     if len(options.words) < 2:
         raise UsageError(

@@ -163,10 +163,6 @@ def main(words: list[str]) -> int:
 def _home_of(option: str) -> str:
     if os.path.isabs(option):
         return os.path.normpath(option)
-    from pathlib import Path
+    from orchestra_supervisor.control_home import find_home  # what clients are given is absolute
 
-    from orchestra_supervisor.control_home import (
-        find_home,
-    )  # with pathlib; what clients are given is absolute
-
-    return str(find_home(Path.cwd(), os.environ, option or None))
+    return find_home(os.getcwd(), os.environ, option or None)

@@ -106,18 +106,14 @@ class Way:
     def _socket(self) -> str:
         if not os.path.exists(os.path.join(self._home, _POINTER)):
             return os.path.join(self._home, _SOCKET)
-        from pathlib import Path  # 6 ms, for hardly any home
+        from orchestra_supervisor.control_home import socket_path  # for hardly any home
 
-        from orchestra_supervisor.control_home import socket_path
-
-        return str(socket_path(Path(self._home), "mcp"))
+        return socket_path(self._home, "mcp")
 
     def _nothing_there(self, now: float) -> None:
-        from pathlib import Path  # 6 ms; nothing of this is needed where a gateway is there
+        from orchestra_supervisor.cli.holder import keeper_pid_of  # not needed where a gateway is there
 
-        from orchestra_supervisor.cli.holder import keeper_pid_of
-
-        keeper = keeper_pid_of(Path(self._home))
+        keeper = keeper_pid_of(self._home)
         if keeper is not None:
             self._was_there = True
             self._wait_for_it(

@@ -13,7 +13,8 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from orchestra_supervisor.control import Ask, Principal
+from orchestra_supervisor.control import Ask
+from orchestra_supervisor.model.caller import Principal
 from orchestra_supervisor.model.errors import ConflictError, OrchestraError
 from orchestra_supervisor.model.spec import ServiceSpec, TargetSpec
 from orchestra_supervisor.surfaces.xmlrpc.deferred import (

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-from orchestra_supervisor.control import Principal
+from orchestra_supervisor.model.caller import Principal
 from orchestra_supervisor.model.errors import ConfigError, ConflictError, JournalError, OrchestraError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec

@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 from anyio import to_thread
 
-from orchestra_supervisor.control import Principal, Role
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.supervisord import AuthSpec, ServerSpec
 from orchestra_supervisor.surfaces.xmlrpc.changing import Task

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from orchestra_supervisor.control import Principal
+from orchestra_supervisor.model.caller import Principal
 from orchestra_supervisor.surfaces.xmlrpc.acting import Acting
 from orchestra_supervisor.surfaces.xmlrpc.catalog import METHODS, Method
 from orchestra_supervisor.surfaces.xmlrpc.changing import Changing, Task

@@ -487,13 +487,20 @@ def test_logs_of_a_home_where_nothing_ever_ran_are_an_error(tmp_path: Path) -> N
     assert orchestra("logs", cwd=tmp_path).returncode == 4
 
 
-def test_status_loads_nothing_heavy(daemon: Daemon, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["status web", "status --json", "start web", "wait web", "run web"])
+def test_what_asks_the_daemon_loads_nothing_heavy(daemon: Daemon, tmp_path: Path, words: str) -> None:
     daemon.answers["GET /v1/status"] = (200, shapes.status("/h", [shapes.service("web")]))
+    for verb in ("start", "wait", "run"):
+        daemon.answers[f"POST /v1/{verb}"] = (
+            200,
+            {"met": True, "results": [shapes.result("web", "stopped", "ready")]},
+        )
     script = (
-        "import sys; from orchestra_supervisor.cli.main import main; main(['status']); print(*sys.modules)"
+        "import sys; from orchestra_supervisor.cli.main import main; "
+        "sys.exit(main(sys.argv[1:]) or print(*sys.modules))"
     )
     done = subprocess.run(
-        [argv()[0], "-P", "-c", script],
+        [argv()[0], "-P", "-c", script, *words.split()],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -513,10 +520,37 @@ def test_status_loads_nothing_heavy(daemon: Daemon, tmp_path: Path) -> None:
         "asyncio",
         "subprocess",
         "dataclasses",
+        "argparse",
+        "gettext",
+        "inspect",
+        "locale",
+        "pathlib",
+        "shutil",
+        "typing",
+        "unicodedata",
+        "urllib",
     }
     assert "web" in done.stdout
     assert not heavy & set(loaded)
-    assert "orchestra_supervisor.engine" not in loaded
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("orchestra_supervisor.")}
+    assert ours - {f"cli.commands.{name}" for name in ("status", "wait", "run", "verbs")} == {
+        "cli",
+        "cli.catalog",
+        "cli.commands",
+        "cli.connection",
+        "cli.holder",
+        "cli.main",
+        "cli.parser",
+        "cli.render",
+        "cli.shapes",
+        "cli.table",
+        "cli.terminal",
+        "cli.text",
+        "cli.words",
+        "control_client",
+        "control_home",
+        "unix_http",
+    }
 
 
 def test_an_unreadable_locale_does_not_end_a_command(logs: Path, tmp_path: Path) -> None:

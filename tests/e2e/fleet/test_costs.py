@@ -20,6 +20,8 @@ SLEEPER = {"command": ["sleep", "1000"], "restart": AT_ONCE}
 
 MOST_CALLS = {"keeper": 97, "logger": 50, "daemon": 140}
 """System calls of a respawn; a third more than were counted, as two events may come in one wake-up or two."""
+MOST_CALLS_OF_STATUS = 30
+"""System calls of the daemon for one status call with its connection; a third more than were counted."""
 MESSAGES = {
     "exit": 1,
     "gone": 1,
@@ -157,6 +159,29 @@ def test_a_respawn_takes_so_many_system_calls_and_messages(fleet: Fleet, tmp_pat
     assert count <= types.pop("note") <= MOST_NOTES * count
     assert types == {kind: number * count for kind, number in MESSAGES.items()}
     assert {name: each for name, each in calls.items() if each > MOST_CALLS[name]} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_status_call_takes_so_many_system_calls_however_many_services_there_are(
+    make_fleet: Callable[[str], Fleet], tmp_path: Path
+) -> None:
+    count, found = 20, dict[int, float]()
+    for services in (3, 60):
+        fleet = make_fleet(f"calls{services}")
+        fleet.write({f"s{number}": SLEEPER for number in range(services)}, figures_period=0)
+        fleet.up()
+        daemon = roles_of(fleet)["daemon"]
+        with traced("daemon", daemon, tmp_path / f"{services}.trace") as lines:
+            rest(fleet)
+            before = len(lines())
+            for _ in range(count):
+                assert len(fleet.status()) == services
+            rest(fleet)
+            done = lines()[before:]
+        found[services] = sum("(" in line and " resumed>" not in line for line in done) / count
+        fleet.ok("down")
+    assert {services: each for services, each in found.items() if each > MOST_CALLS_OF_STATUS} == {}
 
 
 def memory_of(fleet: Fleet) -> int:

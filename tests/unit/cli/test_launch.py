@@ -20,7 +20,7 @@ from orchestra_supervisor.cli.launch import (
     open_log,
     prepare_home,
 )
-from orchestra_supervisor.cli.parser import UsageError
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.config.load import DEFAULT_FILES as CHECKED
 from orchestra_supervisor.model.errors import ConflictError, OrchestraError
 

@@ -1,19 +1,15 @@
 """Command lines are understood, and near misses answered with what was meant."""
 
-import argparse
 from importlib import import_module
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestra_supervisor.cli.catalog import COMMANDS, GROUPS, help_text
-from orchestra_supervisor.cli.parser import (
-    CommandParser,
-    UsageError,
-    seconds_of,
-    split_command,
-    split_names,
-    whole_of,
-)
+from orchestra_supervisor.cli.fullparser import FullParser
+from orchestra_supervisor.cli.parser import CommandParser, Options, split_command
+from orchestra_supervisor.cli.words import UnfitWord, UsageError, seconds_of, split_names, whole_of
 
 
 def parser_of(verb: str) -> CommandParser:
@@ -22,14 +18,14 @@ def parser_of(verb: str) -> CommandParser:
     return parser
 
 
-def parse(*words: str) -> argparse.Namespace:
+def parse(*words: str) -> Options:
     verb, rest = split_command(list(words))
     return parser_of(verb).parse(rest)
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
 def test_every_command_has_a_module_a_group_and_a_line_of_help(verb: str) -> None:
-    assert parser_of(verb).format_help().startswith(f"usage: orchestra {verb}")
+    assert parser_of(verb).help_text().startswith(f"usage: orchestra {verb}")
     assert [verb in names for _, names in GROUPS].count(True) == 1
     assert f"\n  {verb}" in help_text()
 
@@ -117,13 +113,13 @@ def test_spans_of_time_are_read(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "1y", "1 h 3", "9999999999", "٣"])
 def test_what_is_no_span_of_time_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
+    with pytest.raises(UnfitWord):
         seconds_of(text)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "²", "1" * 30])
 def test_what_is_no_number_of_lines_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
+    with pytest.raises(UnfitWord):
         whole_of(text)
 
 
@@ -131,3 +127,72 @@ def test_no_words_are_a_question_for_help() -> None:
     assert split_command([]) == ("help", [])
     assert split_command(["-h"]) == ("help", [])
     assert split_command(["--version"]) == ("version", [])
+
+
+WORDS = (
+    "web",
+    "api,b",
+    "",
+    "5",
+    "10m",
+    "ready",
+    "none",
+    "cpu",
+    "leader",
+    "a b",
+    "-",
+    "--",
+    "-x",
+    "-5",
+    "-nx",
+    "=",
+)
+"""What stands on command lines beside flags: names and values, good and bad."""
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> tuple[str, list[str]]:
+    verb = draw(st.sampled_from(sorted(COMMANDS)))
+    flags = [flag for one in parser_of(verb).declared if one.is_option for flag in one.flags]
+    word = st.one_of(
+        st.sampled_from(WORDS),
+        st.sampled_from([*flags, "--hel", "-h", "--help"]),
+        st.builds(lambda flag, value: f"{flag}={value}", st.sampled_from(flags), st.sampled_from(WORDS)),
+    )
+    return verb, draw(st.lists(word, max_size=6))
+
+
+@settings(max_examples=400, deadline=None)
+@given(lines())
+def test_words_that_are_understood_without_argparse_mean_what_they_mean_to_it(
+    line: tuple[str, list[str]],
+) -> None:
+    verb, words = line
+    parser = parser_of(verb)
+    plain = parser._plainly(words)
+    if plain is not None:
+        full = FullParser(parser.verb, parser.declared).values_of(words)
+        since = {key for key, value in plain.items() if isinstance(value, float)}  # `--since` is from now on
+        assert {key: full[key] for key in since} == pytest.approx({key: plain[key] for key in since}, abs=5.0)
+        assert {key: full[key] for key in full.keys() - since} == {
+            key: plain[key] for key in plain.keys() - since
+        }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "--home /h status web api --json",
+        "stop web --reason why --timeout 5s",
+        "restart --wait none all",
+        "wait web --for ready",
+        "logs web -n 5 --grep x",
+        "top --once",
+        "events --service web",
+        "down",
+    ],
+)
+def test_the_common_command_lines_need_no_argparse(words: str) -> None:
+    verb, rest = split_command(words.split())
+    assert parser_of(verb)._plainly(rest) is not None

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestra_supervisor.cli.commands.scale import counts_of
-from orchestra_supervisor.cli.parser import UsageError
+from orchestra_supervisor.cli.words import UsageError
 
 
 def test_names_and_numbers_may_stand_apart_or_with_commas_and_the_last_one_holds() -> None:

@@ -10,7 +10,8 @@ import pytest
 from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.cli.catalog import COMMANDS
 from orchestra_supervisor.cli.errors import ActionFailed, exit_status_of, tell_error
-from orchestra_supervisor.cli.parser import CommandParser, UsageError
+from orchestra_supervisor.cli.parser import CommandParser
+from orchestra_supervisor.cli.words import UsageError
 from orchestra_supervisor.control_client import ControlError, NoDaemon
 from orchestra_supervisor.model.errors import ERROR_KINDS, ConflictError
 

@@ -1,5 +1,7 @@
 """Text is safe to show, measured right, and cut to fit."""
 
+import re
+import sys
 import time
 import unicodedata
 
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestra_supervisor.cli import text as text_module
 from orchestra_supervisor.cli.text import (
     clip,
     clip_middle,
@@ -31,6 +34,18 @@ def test_nothing_that_a_terminal_obeys_survives(text: str) -> None:
 @given(st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
 def test_plain_text_stays_as_it_is(text: str) -> None:
     assert make_visible(text) == text
+
+
+def test_whatever_is_spelled_out_counts_as_unprintable() -> None:
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    assert [char for char in re.findall(text_module._UNSAFE, every) if char.isprintable()] == []
+
+
+def test_the_signs_of_ours_take_one_column_each() -> None:
+    for sign in text_module._OURS:
+        assert unicodedata.east_asian_width(sign) not in "WF"
+        assert unicodedata.category(sign) not in {"Mn", "Me", "Cf"}
+        assert display_width(sign) == len(sign) == 1
 
 
 def test_controls_are_spelled_out() -> None:

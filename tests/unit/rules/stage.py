@@ -28,7 +28,8 @@ from orchestra_supervisor.rules.inputs import (
     Took,
 )
 from orchestra_supervisor.rules.lifecycle import step
-from orchestra_supervisor.rules.service import Moment, Service
+from orchestra_supervisor.rules.schedule import Clocks
+from orchestra_supervisor.rules.service import Moment, Service, is_told_by_clock, to_report
 
 __all__ = ["PROBE", "Stage", "check_service", "check_step", "moment", "probes", "spec_of"]
 
@@ -99,6 +100,8 @@ def check_service(service: Service) -> None:
     if service.desired is Desired.DOWN and service.state is State.STOPPING:
         assert ending is not None
         assert ending.then == "down", "what is wanted down is not started again"
+    later = Clocks(1e9, 2e9)
+    assert is_told_by_clock(service) or to_report(service, Clocks(0.0, 0.0)) == to_report(service, later)
 
 
 def check_step(before: Service, event: Input, after: Service, effects: tuple[Effect, ...]) -> None:

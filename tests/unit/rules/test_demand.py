@@ -37,7 +37,7 @@ def test_resting_is_as_good_as_being_up() -> None:
     assert (is_ready(service), is_down(service), is_well(service)) == (True, True, True)
     assert unsettled({"a": service}, 0.0) == []
     assert tally({"a": service}) == (1, 1)
-    assert to_report(service, moment()).down_reason == "demand"
+    assert to_report(service, moment().clocks).down_reason == "demand"
 
 
 def test_a_start_starts_it_and_an_idle_stop_lets_it_rest_again() -> None:

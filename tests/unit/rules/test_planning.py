@@ -57,7 +57,7 @@ def test_between_runs_it_is_as_the_last_run_went_and_runs_again(code: int, state
 
 def test_a_run_is_reported_with_its_plan_its_start_and_its_end() -> None:
     stage = at(job(), 101.5).begins().ends(3, after=7.0)
-    report = to_report(stage.service, moment(stage.at))
+    report = to_report(stage.service, moment(stage.at).clocks)
     assert report.last_run is not None
     assert (report.last_run.planned, report.last_run.started) == (WALL + 101.0, 101.5)
     assert (report.last_run.success, report.last_run.text) == (False, "exit code 3")

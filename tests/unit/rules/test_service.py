@@ -11,7 +11,7 @@ def test_a_report_says_what_runs() -> None:
     )
     stage = Stage(Service(spec)).up()
     stage.play(ProbeSaw(stage.run, "refused"))
-    report = to_report(stage.service, moment(stage.at))
+    report = to_report(stage.service, moment(stage.at).clocks)
     assert (report.name, report.title, report.state, report.pid, report.run) == (
         "a",
         "T",
@@ -32,7 +32,7 @@ def test_a_report_has_no_pid_once_the_leader_has_ended() -> None:
     stage = Stage(Service(spec_of())).up()
     run = stage.run
     stage.play(Exited(run, 3, None, stage.at, 50.0, 1))
-    report = to_report(stage.service, moment(stage.at))
+    report = to_report(stage.service, moment(stage.at).clocks)
     assert (report.pid, report.run) == (None, run)
     assert report.exit is not None
     assert (report.exit.code, report.exit.text, report.exit.at_wall) == (3, "exit code 3", 50.0)
@@ -40,22 +40,22 @@ def test_a_report_has_no_pid_once_the_leader_has_ended() -> None:
 
 def test_a_report_says_what_is_waited_for_and_when_the_next_start_is_due() -> None:
     waiting = Stage(Service(spec_of(needs=["db"]), unmet=(("db", "failed"),))).play(Boot(DownReason.NONE))
-    report = to_report(waiting.service, moment(waiting.at))
+    report = to_report(waiting.service, moment(waiting.at).clocks)
     assert (report.waiting_for, report.next_start) == (("db",), None)
     never_jitter = RestartSpec()
     crashing = Stage(Service(spec_of(restart=never_jitter))).up().ends(1).begins().ends(1)
     assert crashing.state is State.BACKOFF
-    report = to_report(crashing.service, moment(crashing.at))
+    report = to_report(crashing.service, moment(crashing.at).clocks)
     assert report.next_start is not None
     assert 0.5 <= report.next_start - (1_000_000.0 + crashing.at) <= 0.55
-    late = to_report(crashing.service, moment(crashing.at + 100))
+    late = to_report(crashing.service, moment(crashing.at + 100).clocks)
     assert late.next_start == 1_000_000.0 + crashing.at + 100, "a start that is overdue is due now"
 
 
 def test_a_report_is_ready_for_json() -> None:
     stage = Stage(Service(spec_of())).up().play(Stop(DownReason.OPERATOR))
     stage.play(Gone(stage.run))
-    body = to_report(stage.service, moment()).to_dict()
+    body = to_report(stage.service, moment().clocks).to_dict()
     assert body["down_reason"] == "operator"
     assert body["state"] == "stopped"
     assert body["tags"] == ()

@@ -13,8 +13,9 @@ from anyio import to_thread
 from orchestra_supervisor.agent_room import AgentRoom
 from orchestra_supervisor.config.load import Sources
 from orchestra_supervisor.config.plan import PlanReport, report_plan
-from orchestra_supervisor.control import Control, Principal, Role
+from orchestra_supervisor.control import Control
 from orchestra_supervisor.control_client import ControlClient
+from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.plugin import PluginReport
 from orchestra_supervisor.model.spec import Fleet, FleetSettings, ServiceSpec
 from orchestra_supervisor.model.states import DownReason

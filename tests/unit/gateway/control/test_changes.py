@@ -28,10 +28,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 def silent_daemon(tmp_path: Path) -> Generator[Path]:
     """A home whose control socket takes connections and says nothing."""
-    path = socket_path(tmp_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
+        listener.bind(socket_path(tmp_path))
         listener.listen()
         yield tmp_path
 
