@@ -90,11 +90,13 @@ class StdioLink:
         on_stray: Gets what belongs to no call.
         noise: Counts what is dropped.
         is_used: An earlier gateway wrote to these pipes, perhaps half a line.
+
+    Raises:
+        LinkError: Nobody reads there any more.
     """
 
     def __init__(self, pipes: Pipes, on_stray: Stray, noise: Noise, *, is_used: bool) -> None:
         self._pipes = pipes
-        pipes.take()
         self._on_stray = on_stray
         self._noise = noise
         self._prefix = f"o{secrets.token_hex(4)}-"
@@ -106,6 +108,7 @@ class StdioLink:
         self._lost: LinkError | None = None
         if is_used:
             self._write(b"\n")
+        pipes.take()  # once nothing can fail any more: whoever has them lets go of them at the end of `run`
 
     def speak(self, era: Era, version: str) -> None:
         """Speak so from here on; see link.Link."""

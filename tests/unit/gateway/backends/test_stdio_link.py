@@ -113,6 +113,15 @@ async def test_a_server_that_does_not_read_is_refused_more_in_the_end(far: Far) 
     assert caught.value.trouble is Trouble.BUSY
 
 
+async def test_pipes_that_cannot_be_written_are_free_for_the_next_link(far: Far) -> None:
+    os.close(far.stdin)
+    far.stdin = os.open(os.devnull, os.O_RDONLY)  # the fixture closes it
+    with pytest.raises(LinkError, match="its stdin is closed"):
+        far.link(is_used=True)
+    with anyio.fail_after(5):
+        await far.pipes.wait_free()
+
+
 ids = st.none() | st.text(max_size=3) | st.integers() | st.lists(st.integers(), max_size=1)
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 values = st.recursive(scalars, lambda v: st.dictionaries(st.text(max_size=3), v, max_size=2), max_leaves=4)
