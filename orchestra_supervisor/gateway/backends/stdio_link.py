@@ -22,6 +22,7 @@ from orchestra_supervisor.gateway.messages import INTERNAL_ERROR, Json
 __all__ = ["StdioLink"]
 
 _READ_SIZE = 64 * 1024  # a pipe's capacity
+_LAST_READS = 64  # of what is left in a pipe when its server has ended; a pipe holds 1 MiB at most
 _OUTBOX_LIMIT = 16 * 1024 * 1024  # bytes that may wait for a server that does not read its stdin
 _INBOX_LIMIT = 1000  # messages that may wait for who holds a call
 _NOISE_PAUSE = (
@@ -228,10 +229,13 @@ class StdioLink:
                 await anyio.sleep(_NOISE_PAUSE)
 
     def _drain(self) -> LinkError:
-        """Take what it said last, and end."""
+        """Take what it said last, and end; a child that it left behind may go on writing without an end."""
         error = LinkError(Trouble.LOST, "its process ended")
         try:
-            while data := os.read(self._pipes.stdout, _READ_SIZE):
+            for _ in range(_LAST_READS):
+                data = os.read(self._pipes.stdout, _READ_SIZE)
+                if not data:
+                    break
                 self._take(data)
         except OSError:
             return error

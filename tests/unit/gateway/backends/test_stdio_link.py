@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import AsyncIterator
 
 import anyio
@@ -120,6 +121,19 @@ async def test_pipes_that_cannot_be_written_are_free_for_the_next_link(far: Far)
         far.link(is_used=True)
     with anyio.fail_after(5):
         await far.pipes.wait_free()
+
+
+async def test_a_flood_of_whoever_is_left_does_not_keep_a_server_that_ended(far: Far) -> None:
+    flood = await anyio.open_process("yes | head -c 12000000", stdout=far.stdout)
+    async with flood:
+        os.close(far.stdout)
+        far.stdout = os.open(os.devnull, os.O_WRONLY)  # the fixture closes it
+        link = far.link()
+        await anyio.wait_readable(far.pipes.stdout)
+        far.pipes.end()
+        await link.run()
+        await flood.wait()
+    assert flood.returncode == 128 + signal.SIGPIPE, "it was heard until it had nothing more to say"
 
 
 ids = st.none() | st.text(max_size=3) | st.integers() | st.lists(st.integers(), max_size=1)
