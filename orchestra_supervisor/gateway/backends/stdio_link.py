@@ -55,10 +55,7 @@ class _StdioCall:
                 raise self._error
             self._waiting = anyio.Event()
             await self._waiting.wait()
-        message = self._inbox.popleft()
-        if "method" not in message:
-            self._link.forget(self._id)
-        return message
+        return self._inbox.popleft()
 
     async def answer(self, message: Json) -> None:
         self.asked.discard(message.get("id"))
@@ -68,11 +65,13 @@ class _StdioCall:
         if self._link.forget(self._id) and self._error is None:
             self._link.cancel(self._id, reason)
 
-    def put(self, message: Json) -> None:
-        if "method" in message and "id" not in message and len(self._inbox) >= _INBOX_LIMIT:
-            return
+    def put(self, message: Json) -> bool:
+        """Add a message; False: there is no room for it. The answer, the last one, finds room always."""
+        if "method" in message and len(self._inbox) >= _INBOX_LIMIT:
+            return False
         self._inbox.append(message)
         self._wake()
+        return True
 
     def fail(self, error: LinkError) -> None:
         self._error = error
@@ -261,10 +260,11 @@ class StdioLink:
         if call is None:
             self._noise.unknown_ids += 1
         else:
+            self.forget(call.id)  # nothing more belongs to it, whenever the answer is read
             call.put(message)
 
     def _refuse(self, line: Oversized) -> None:
-        call = self._calls.get(line.id)
+        call = self._calls.pop(line.id, None)
         if call is not None:
             text = f"the answer is too large: {line.size} bytes, and {self._decoder.limit} are the limit"
             call.put({"jsonrpc": "2.0", "id": line.id, "error": {"code": INTERNAL_ERROR, "message": text}})
@@ -285,10 +285,12 @@ class StdioLink:
         elif method != "ping" and ("id" in message or method in _CALL_WIDE):
             attended = [one for one in self._calls.values() if one.is_attended]
             call = attended[0] if len(attended) == 1 else None
-            if call is not None and "id" in message:
-                call.asked.add(message["id"])
         if call is not None:
-            call.put(message)
+            is_taken = call.put(message)
+            if is_taken and "id" in message:
+                call.asked.add(message["id"])
+            elif "id" in message:
+                self._on_stray(message)  # who refuses it
         elif method in _CALL_WIDE:
             self._noise.unattributed += 1
         else:

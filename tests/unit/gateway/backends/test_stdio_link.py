@@ -136,6 +136,21 @@ async def test_a_flood_of_whoever_is_left_does_not_keep_a_server_that_ended(far:
     assert flood.returncode == 128 + signal.SIGPIPE, "it was heard until it had nothing more to say"
 
 
+async def test_what_a_server_says_for_a_call_that_nobody_reads_is_bounded(far: Far) -> None:
+    link, count = far.link(), 3_000
+    call = await link.begin("a", {}, is_attended=True)
+    for number in range(count):
+        link._take(b'{"id": "q%d", "method": "roots/list", "params": {}}\n' % number)
+    assert len(far.stray) == count - 1_000, "those for which there is no room are refused"
+    for _ in range(count):
+        link._take(b'{"id": "%s", "result": {}}\n' % call.id.encode())
+    assert far.noise.unknown_ids == count - 1, "one answer is the answer"
+    messages = [await call.next()]
+    while "method" in messages[-1]:
+        messages.append(await call.next())
+    assert len(messages) == 1_001
+
+
 ids = st.none() | st.text(max_size=3) | st.integers() | st.lists(st.integers(), max_size=1)
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 values = st.recursive(scalars, lambda v: st.dictionaries(st.text(max_size=3), v, max_size=2), max_leaves=4)
