@@ -123,10 +123,14 @@ class Calling:
     ) -> Json:
         seat = await self._seat_for(params, exchange)
         instance = seat.instance
+        is_met = instance.introduction is not None
         visit = Visit(instance)
         try:
             try:
                 introduction = await self._runner.ready(instance, seat.service)
+                if not (is_met or self.spec.is_stdio) and await self._seat_for(params, exchange) is not seat:
+                    # Now that it is known how the server speaks, another session is the client's.
+                    return await self._attempt(method, params, exchange, deadline, headers)
             except LinkError as error:
                 if error.trouble is Trouble.NOT_MCP and self._chooser.refused_handshake(seat):
                     return await self._attempt(method, params, exchange, deadline, headers)
