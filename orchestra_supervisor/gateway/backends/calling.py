@@ -4,11 +4,13 @@ A call finds an instance, waits until that can be called, speaks to it in the wa
 comes back with a result, or with an error that says whether to try again.
 """
 
+import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from orchestra_supervisor.gateway.backends.choice import Chooser, Seat
+from orchestra_supervisor.gateway.backends.choice import Chooser, Seat, owner_of
 from orchestra_supervisor.gateway.backends.conversation import Conversation, Deadline
 from orchestra_supervisor.gateway.backends.link import Call, LinkError, Trouble
 from orchestra_supervisor.gateway.backends.params import plain_params, stamped, untokened
@@ -47,7 +49,7 @@ class Calling:
         self._runner = runner
         self._left = left
         self._parking = Parking()
-        self._states: OrderedDict[str, Seat] = OrderedDict()
+        self._states: OrderedDict[bytes, Seat] = OrderedDict()
 
     @property
     def parked(self) -> int:
@@ -104,14 +106,14 @@ class Calling:
 
     async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
         state = params.get("requestState")
-        bound = self._states.pop(state, None) if isinstance(state, str) else None
+        key = _state_key(exchange.caller, state) if isinstance(state, str) else b""
+        bound = self._states.pop(key, None)
         if self.spec.sharing is Sharing.PER_SESSION and (presence := who_is_present()) is not None:
             presence.at_end(self, partial(self._left, exchange.caller))
-        return (
-            bound
-            if bound is not None and bound in self._chooser.seats
-            else await self._chooser.choose(exchange.caller)
-        )
+        is_theirs = bound is not None and bound.owner == owner_of(self.spec.sharing, exchange.caller)
+        if bound is not None and is_theirs and bound in self._chooser.seats:
+            return bound
+        return await self._chooser.choose(exchange.caller)
 
     async def _attempt(
         self,
@@ -193,7 +195,13 @@ class Calling:
         if exchange.caller.era is Era.HANDSHAKE:
             result.pop("resultType", None)
         elif is_question(result) and isinstance(state := result.get("requestState"), str):
-            self._states[state] = seat
+            self._states[_state_key(exchange.caller, state)] = seat
             while len(self._states) > _STATES:
                 self._states.popitem(last=False)
         return result
+
+
+def _state_key(caller: Caller, state: str) -> bytes:
+    """Return what a state of a server's is known by: servers may give one to many clients, and long ones."""
+    text = json.dumps([caller.principal, caller.session, state])
+    return hashlib.sha256(text.encode("ascii")).digest()
