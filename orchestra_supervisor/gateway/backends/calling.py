@@ -188,6 +188,8 @@ class Calling:
             await parked.call.answer(answer_of(parked, params))
             return await self._converse(parked.call, visit, method, params, exchange, deadline)
         finally:
+            if not visit.is_kept:  # else it has been parked again
+                parked.call.drop()
             visit.leave()
 
     def _bound(self, result: Json, seat: Seat, exchange: Exchange) -> Json:

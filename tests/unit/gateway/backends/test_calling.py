@@ -9,12 +9,15 @@ import pytest
 from orchestra_supervisor.gateway.backends.backend import Backend
 from orchestra_supervisor.gateway.backends.callbacks import Callbacks
 from orchestra_supervisor.gateway.backends.channel import StdioChannel
+from orchestra_supervisor.gateway.backends.link import LinkError, Trouble
 from orchestra_supervisor.gateway.backends.listing import Lists
 from orchestra_supervisor.gateway.backends.memory import EraMemory
+from orchestra_supervisor.gateway.backends.parking import fingerprint
 from orchestra_supervisor.gateway.backends.spec import BackendSpec, Sharing
 from orchestra_supervisor.gateway.backends.surroundings import Surroundings
+from orchestra_supervisor.gateway.backends.visit import Visit
 from orchestra_supervisor.gateway.endpoint import AskRefused, Caller, Era, Role
-from orchestra_supervisor.gateway.messages import Json
+from orchestra_supervisor.gateway.messages import Json, RpcError
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +65,37 @@ def backend(home: Path, sharing: Sharing) -> Backend:
     spec = BackendSpec("s", is_stdio=True, service="s", members=("s", "s-2"), size=2, sharing=sharing)
     around = Surroundings(StdioChannel(None), EraMemory(home / "state.json"), Callbacks())
     return Backend(spec, around, Nobody(), Lists(), None)
+
+
+class Parked:
+    """A call that was put aside, whose server does not take the answer."""
+
+    id = "o1-1"
+
+    def __init__(self) -> None:
+        self.dropped = False
+
+    async def next(self) -> Json:
+        raise AssertionError
+
+    async def answer(self, message: Json) -> None:
+        raise LinkError(Trouble.FAULT, "answers HTTP 503")
+
+    def drop(self, reason: str = "") -> None:
+        self.dropped = True
+
+
+async def test_a_call_whose_answer_the_server_does_not_take_is_dropped(tmp_path: Path) -> None:
+    calling = backend(tmp_path, Sharing.SHARED)._calling
+    instance, call, ada = calling._chooser.seats[0].instance, Parked(), of("ada")
+    params: Json = {"name": "t"}
+    question: Json = {"id": 1, "method": "elicitation/create"}
+    visit = Visit(instance)
+    parked = calling._parking.park(call, question, ada.caller, fingerprint("tools/call", params), visit)
+    assert parked is not None
+    with pytest.raises(RpcError, match="answers HTTP 503"):
+        await calling.make("tools/call", {**params, "requestState": parked["requestState"]}, ada)
+    assert (call.dropped, instance.in_flight, calling.failures) == (True, 0, 1)
 
 
 async def test_a_call_that_comes_again_finds_the_instance_that_asked(tmp_path: Path) -> None:
