@@ -136,6 +136,7 @@ class Calling:
             except LinkError as error:
                 if error.trouble is Trouble.NOT_MCP and self._chooser.refused_handshake(seat):
                     return await self._attempt(method, params, exchange, deadline, headers)
+                self.failures += 1
                 raise unavailable(self.spec.name, error) from error
             has_progress = "progressToken" in exchange.meta
             if introduction.era is Era.HANDSHAKE:

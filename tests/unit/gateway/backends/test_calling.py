@@ -98,6 +98,13 @@ async def test_a_call_whose_answer_the_server_does_not_take_is_dropped(tmp_path:
     assert (call.dropped, instance.in_flight, calling.failures) == (True, 0, 1)
 
 
+async def test_a_call_to_a_server_that_cannot_be_started_has_failed(tmp_path: Path) -> None:
+    calling = backend(tmp_path, Sharing.SHARED)._calling
+    with pytest.raises(RpcError, match="cannot be started"):
+        await calling.make("tools/call", {"name": "t"}, of("ada"))
+    assert (calling.count, calling.failures) == (1, 1)
+
+
 async def test_a_call_that_comes_again_finds_the_instance_that_asked(tmp_path: Path) -> None:
     calling = backend(tmp_path, Sharing.POOL)._calling
     seats = calling._chooser.seats
