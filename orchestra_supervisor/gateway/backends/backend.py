@@ -114,16 +114,16 @@ class Backend:
         return self._calling.parked
 
     def lists_before(self) -> Lists:
-        """Return the last good lists; see instance.Listener."""
+        """Return the last good lists; see lister.Listener."""
         return self.lists
 
     def listed(self, lists: Lists, introduction: Introduction) -> None:
-        """Take lists; see instance.Listener."""
+        """Take lists; see lister.Listener."""
         self.lists, self.introduction = lists, introduction
         self._audience.listed(self)
 
     def updated(self, uri: str) -> None:
-        """Hand on that a resource is another; see instance.Listener."""
+        """Hand on that a resource is another; see lister.Listener."""
         self._audience.updated(self, uri)
 
     def update(self, spec: BackendSpec) -> bool:
