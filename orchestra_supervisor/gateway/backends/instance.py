@@ -256,7 +256,7 @@ class Instance:
         self.starts += 1
         self.ready_since = anyio.current_time()
         self.answered()
-        self._lister.publish(lists, introduction, is_told=False)
+        self._lister.publish(lists, introduction, frozenset())
         self._ready.set()
 
     def _note_end(self, error: LinkError) -> None:
@@ -305,7 +305,7 @@ class Instance:
             self._error = self._error or error
         else:
             self.answered()
-            self._lister.publish(lists, introduction, is_told=ChangeKind.TOOLS in kinds)
+            self._lister.publish(lists, introduction, kinds)
 
     async def _probe(self, link: Link, introduction: Introduction) -> None:
         if anyio.current_time() - self.last_answer < _PROBE_EVERY:

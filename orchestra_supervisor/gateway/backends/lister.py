@@ -63,22 +63,21 @@ class Lister:
         before = self._listener.lists_before()
         return before if self._is_idle else await fetch_lists(link, introduction, before, kinds)
 
-    def publish(self, lists: Lists, introduction: Introduction, *, is_told: bool) -> None:
+    def publish(self, lists: Lists, introduction: Introduction, kinds: frozenset[ChangeKind]) -> None:
         """Hand on the lists.
 
         Args:
             lists: As they are now.
             introduction: What the server said of itself.
-            is_told: It said itself that its tools are others.
+            kinds: What was asked for, as the server said that it is another; empty: all, unasked.
         """
         if self._is_idle:
             return
         before = self._listener.lists_before()
-        self.shrunk = 0
         self.faults = tuple(lists.faults.values())
-        if before.tools and not lists.tools and not is_told and self._doubts < len(_DOUBT):
+        if before.tools and not lists.tools and not kinds and self._doubts < len(_DOUBT):
             self.shrunk = len(before.tools)
             lists = replace(lists, tools=before.tools)
-        else:
-            self._doubts = 0
+        elif not kinds or ChangeKind.TOOLS in kinds:  # else nothing new is known of its tools
+            self.shrunk = self._doubts = 0
         self._listener.listed(lists, introduction)
