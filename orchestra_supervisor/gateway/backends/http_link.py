@@ -238,9 +238,14 @@ class HttpLink:
     async def _resume(self, last_id: str) -> Response:
         lines = [*self._stream_lines(), ("Last-Event-ID", last_id)]
         response = await self._pool.send("GET", lines, b"")
-        await response.head()
-        if response.status != 200 or response.content_type != "text/event-stream":
-            response.close()
+        is_stream = False
+        try:
+            await response.head()
+            is_stream = response.status == 200 and response.content_type == "text/event-stream"
+        finally:
+            if not is_stream:
+                response.close()
+        if not is_stream:
             raise LinkError(Trouble.LOST, "it ended the stream without an answer")
         return response
 
