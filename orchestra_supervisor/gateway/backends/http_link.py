@@ -30,6 +30,7 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """What stands in the header `Mcp-Name`, by method."""
 _POSTS = 256  # notifications that may wait
+_POST_LIMIT = 30.0  # seconds that a server may take to accept a notification, or an answer of ours
 _LISTEN_AGAIN = (1.0, 30.0)  # seconds before the standing stream is opened again: at first, at most
 
 
@@ -228,12 +229,17 @@ class HttpLink:
     async def _post(self, message: Json) -> None:
         method = text(message, "method")
         lines = self._lines(method, member(message, "params"))
-        response = await self._pool.send("POST", lines, _encoded(message))
         try:
-            await response.head()
-            await response.body()
-        finally:
-            response.close()
+            with anyio.fail_after(_POST_LIMIT):
+                response = await self._pool.send("POST", lines, _encoded(message))
+                try:
+                    await response.head()
+                    await response.body()
+                finally:
+                    response.close()
+        except TimeoutError as error:
+            reason = f"did not take a message within {_POST_LIMIT:g} s"
+            raise LinkError(Trouble.FAULT, reason) from error
 
     async def _resume(self, last_id: str) -> Response:
         lines = [*self._stream_lines(), ("Last-Event-ID", last_id)]

@@ -91,3 +91,14 @@ async def test_nothing_stays_open_of_a_call_that_is_cancelled_while_it_is_taken_
     with anyio.move_on_after(0.01):
         await link._resume("1")
     assert stream.is_closed
+
+
+async def test_a_server_that_does_not_take_a_message_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestra_supervisor.gateway.backends.http_link._POST_LIMIT", 0.01, raising=False)
+    stream = Stream(is_silent=True)
+    link = HttpLink(cast("HttpPool", Pool(stream)), (), lambda _: None, Noise())
+    with anyio.fail_after(5), pytest.raises(LinkError, match="did not take a message within") as caught:
+        await link.notify("notifications/roots/list_changed", {})
+    assert (caught.value.trouble, stream.is_closed) == (Trouble.FAULT, True)
