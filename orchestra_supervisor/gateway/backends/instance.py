@@ -243,7 +243,11 @@ class Instance:
 
     async def _introduce(self, link: Link) -> Introduction:
         era = self._era or self._known_era
-        introduction = await introduce(link, era=era, client=self._client)
+        try:
+            introduction = await introduce(link, era=era, client=self._client)
+        except RpcError:
+            self._known_era = None  # it may be another server by now: the next time it is found out anew
+            raise
         self._known_era = introduction.era
         if self._era is None:
             self.source.met(introduction)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from orchestra_supervisor.gateway.backends.introduction import Introduction
+from orchestra_supervisor.gateway.backends.link import LinkError, Trouble
 from orchestra_supervisor.gateway.backends.lister import Lister
 from orchestra_supervisor.gateway.backends.listing import Lists
 from orchestra_supervisor.gateway.endpoint import ChangeKind, Era
@@ -62,8 +63,8 @@ class Server:
     async def respond(self, message: Json) -> None:
         pass
 
-    async def run(self) -> None:
-        pass
+    async def run(self) -> LinkError:
+        return LinkError(Trouble.LOST, "over")
 
     def listed(self, lists: Lists, introduction: Introduction) -> None:
         self.lists = lists
