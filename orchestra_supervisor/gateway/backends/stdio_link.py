@@ -220,7 +220,7 @@ class StdioLink:
                 data = os.read(self._pipes.stdout, _READ_SIZE)
             except BlockingIOError:
                 continue
-            except (OSError, anyio.ClosedResourceError) as error:
+            except (OSError, ValueError, anyio.ClosedResourceError) as error:
                 return LinkError(Trouble.LOST, f"its stdout cannot be read ({error})")
             if not data:
                 return LinkError(Trouble.LOST, "it closed its stdout")

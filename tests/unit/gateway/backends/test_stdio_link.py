@@ -151,6 +151,13 @@ async def test_what_a_server_says_for_a_call_that_nobody_reads_is_bounded(far: F
     assert len(messages) == 1_001
 
 
+async def test_pipes_that_are_closed_between_two_looks_are_at_their_end(far: Far) -> None:
+    link = far.link()
+    far.pipes.close()
+    with anyio.fail_after(5):
+        assert (await link._read()).trouble is Trouble.LOST
+
+
 ids = st.none() | st.text(max_size=3) | st.integers() | st.lists(st.integers(), max_size=1)
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 values = st.recursive(scalars, lambda v: st.dictionaries(st.text(max_size=3), v, max_size=2), max_leaves=4)
