@@ -319,7 +319,7 @@ class Listening:
         """A run is over, or its input is ended: hear what it said last, and let go of it."""
         self._is_dirty = True
         if self._links.by_service[service].is_read:
-            while data := self._links.read(service):
+            for data in self._links.rest(service):
                 self._scene.pools.heard(service, data)
         self._scene.pools.end(service)
         self._links.drop(service)
