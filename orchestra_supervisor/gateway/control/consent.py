@@ -39,16 +39,18 @@ def check_own(verb: str, names: Collection[str]) -> None:
 
 def with_dependents(names: Iterable[str], services: Iterable[Mapping[str, object]]) -> list[str]:
     """Return services and all that depend on them, directly or not, in the order in which they are found."""
-    needs = {text(row, "name"): texts(row, "depends_on") for row in services}
-    found = dict.fromkeys(names)
-    queue = list(found)
-    while queue:
-        one = queue.pop(0)
-        for name, wanted in needs.items():
-            if one in wanted and name not in found:
-                found[name] = None
-                queue.append(name)
-    return list(found)
+    dependents: dict[str, list[str]] = {}
+    for row in services:
+        for needed in texts(row, "depends_on"):
+            dependents.setdefault(needed, []).append(text(row, "name"))
+    found = list(dict.fromkeys(names))
+    seen = set(found)
+    for one in found:  # grows meanwhile
+        for name in dependents.get(one, ()):
+            if name not in seen:
+                seen.add(name)
+                found.append(name)
+    return found
 
 
 class Consent:
