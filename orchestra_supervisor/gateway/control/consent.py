@@ -94,14 +94,16 @@ class Consent:
         return "confirm argument"
 
     def _stateless(self, call: Call, question: str) -> None:
-        principal, subject = call.exchange.caller.principal, call.params.get("arguments")
+        # The question belongs to it: the fleet or its files may be others by the time of the answer.
+        principal, subject = call.exchange.caller.principal, [call.params.get("arguments"), question]
         responses = member(call.params, "inputResponses")
         if _QUESTION in responses and "requestState" in call.params:
             try:
                 self._sealer.open(call.params["requestState"], principal, call.tool, subject)
             except BadSeal as error:
                 raise ToolTrouble(
-                    f"the confirmation does not hold: {error}", "call the tool again without it, and ask anew"
+                    f"the confirmation does not hold: {error}",
+                    "call the tool again without it: the user is asked anew",
                 ) from error
             _judge(member(responses, _QUESTION), question)
             return
