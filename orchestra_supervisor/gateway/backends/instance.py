@@ -14,7 +14,7 @@ import anyio
 
 from orchestra_supervisor.gateway.backends.fields import member, text
 from orchestra_supervisor.gateway.backends.framing import Noise
-from orchestra_supervisor.gateway.backends.health import CRASH_WINDOW, Facts, backoff
+from orchestra_supervisor.gateway.backends.health import CRASH_WINDOW, Facts, backoff, is_crash_loop
 from orchestra_supervisor.gateway.backends.introduction import Introduction, introduce
 from orchestra_supervisor.gateway.backends.link import Call, Link, LinkError, Trouble
 from orchestra_supervisor.gateway.backends.lister import Listener, Lister
@@ -205,7 +205,8 @@ class Instance:
             if not self.ready_since and self.source.failed(error):
                 continue  # there is another address to try
             self._note_end(error)
-            await self.source.rest(backoff(self._failures))
+            is_hopeless = is_crash_loop(self._crashes) or error.trouble in {Trouble.AUTH, Trouble.NOT_MCP}
+            await self.source.rest(backoff(self._failures, is_hopeless=is_hopeless))
 
     async def _live(self, link: Link, known: Introduction | None) -> LinkError:
         self._error, self._news = None, anyio.Event()
