@@ -174,8 +174,8 @@ class Instance:
             and error.trouble not in {Trouble.FAULT, Trouble.BUSY}
             and self._link is not None
         ):
-            self._error, self._link = error, None
-            self._news.set()
+            self._error = error
+            self._lose()
 
     def let_go(self) -> None:
         """Hold nothing open to a server that is told to end; calls that are on their way go on."""
@@ -238,8 +238,14 @@ class Instance:
 
     async def _run_link(self, link: Link) -> None:
         error = await link.run()
-        self._link = None  # before those whose calls failed with it ask again
         self._error = self._error or error
+        self._lose()  # before those whose calls failed with it ask again
+
+    def _lose(self) -> None:
+        """Take note that the link is gone; who waits from here on waits for the next attempt."""
+        self._link = None
+        if self._ready.is_set():
+            self._ready = anyio.Event()
         self._news.set()
 
     async def _introduce(self, link: Link) -> Introduction:
