@@ -143,6 +143,7 @@ class Backend:
             return False
         self.spec = self._calling.spec = spec
         self._chooser.update(spec)
+        self._ending.limit({spec.service, *spec.members}, [seat.instance for seat in self.seats])
         return True
 
     def told(self, service: str, state: str) -> None:
