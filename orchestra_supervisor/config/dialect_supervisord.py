@@ -16,10 +16,11 @@ from orchestra_supervisor.config.draft import Origin, Reading, ServiceDraft, Sou
 from orchestra_supervisor.config.findings import Finding, Location, Severity, masked, shown
 from orchestra_supervisor.config.ini_places import IniPlaces, to_lines
 from orchestra_supervisor.config.judge import unknown_key
+from orchestra_supervisor.config.supervisord_groups import BadValue, Group
 from orchestra_supervisor.config.supervisord_head import Head, read_head
 from orchestra_supervisor.config.supervisord_native import in_start_order, service_body, service_name
 from orchestra_supervisor.config.supervisord_options import DEFAULT_HANDLER, KNOWN, kind_of
-from orchestra_supervisor.config.supervisord_package import BadValue, Group, PackageReader
+from orchestra_supervisor.config.supervisord_package import PackageReader
 
 __all__ = ["SupervisordReading", "read_supervisord"]
 

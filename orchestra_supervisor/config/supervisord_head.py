@@ -9,8 +9,9 @@ from typing import Any, Literal
 from orchestra_supervisor.config.draft import Body, KeyPath, Source
 from orchestra_supervisor.config.findings import Severity, shown
 from orchestra_supervisor.config.ini_places import IniPlaces
+from orchestra_supervisor.config.supervisord_groups import BadValue
 from orchestra_supervisor.config.supervisord_native import Around
-from orchestra_supervisor.config.supervisord_package import BadValue, PackageReader
+from orchestra_supervisor.config.supervisord_package import PackageReader
 from orchestra_supervisor.config.supervisord_words import literal
 
 __all__ = ["Head", "read_head"]

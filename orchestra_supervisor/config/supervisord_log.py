@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from orchestra_supervisor.config.draft import Body
 from orchestra_supervisor.config.findings import Severity
-from orchestra_supervisor.config.supervisord_package import Process
+from orchestra_supervisor.config.supervisord_groups import Process
 from orchestra_supervisor.config.supervisord_words import Note, literal
 
 __all__ = ["log_body", "logfile_of", "sends_to_syslog"]

@@ -13,8 +13,8 @@ from hashlib import sha256
 from typing import Any
 
 from orchestra_supervisor.config.draft import Body, KeyPath
+from orchestra_supervisor.config.supervisord_groups import BadValue, Group, Process, Socket
 from orchestra_supervisor.config.supervisord_log import log_body, logfile_of, sends_to_syslog
-from orchestra_supervisor.config.supervisord_package import BadValue, Group, Process, Socket
 from orchestra_supervisor.config.supervisord_words import Note, literal
 from orchestra_supervisor.model.spec import SERVICE_NAME_PATTERN
 

@@ -14,76 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from orchestra_supervisor.config.supervisord_groups import BadValue, Group, Process, Socket
 from orchestra_supervisor.config.supervisord_options import DEFAULT_HANDLER
 
-__all__ = ["BadValue", "Group", "PackageReader", "Process", "Socket"]
+__all__ = ["PackageReader"]
 
 _PROGRAMS = ("program:", "fcgi-program:", "eventlistener:")
 _WORDS = frozenset({"none", "off", "auto", "syslog"})
 _UNSET = object()
-
-
-class BadValue(Exception):
-    """A value that the package refuses.
-
-    Args:
-        section: Where it stands.
-        option: Its key, or empty: what is wrong is wrong with the section.
-        text: What the package says.
-    """
-
-    def __init__(self, section: str, option: str, text: str) -> None:
-        super().__init__(text)
-        self.section = section
-        self.option = option
-        self.text = text
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One process of a program.
-
-    Attributes:
-        section: Of its program.
-        params: What the package's `ProcessConfig` is made of.
-        user: As written, or None.
-        logfiles: By stream: a path as written, `auto`, `none` or `syslog`.
-    """
-
-    section: str
-    params: Mapping[str, Any]
-    user: str | None
-    logfiles: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """Return its name within its group."""
-        return str(self.params["name"])
-
-
-@dataclass(frozen=True, slots=True)
-class Socket:
-    """The socket of an fcgi-program, as written."""
-
-    address: str
-    backlog: int | None = None
-    mode: int | None = None
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One group of processes, a pool of listeners, or the processes of an fcgi-program."""
-
-    name: str
-    section: str
-    priority: int
-    processes: tuple[Process, ...]
-    kind: str = "program"
-    events: tuple[str, ...] = ()
-    buffer_size: int = 10
-    result_handler: str = ""
-    socket: Socket | None = None
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ memory within a bound, and what had to be dropped is counted and told.
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,7 @@ from anyio import to_thread
 from orchestra_supervisor.journal.backlog import Backlog
 from orchestra_supervisor.journal.records import EventQuery, Hold, RunRow, is_audit
 from orchestra_supervisor.journal.store import DamagedFile, Store, is_damage, set_aside
+from orchestra_supervisor.journal.waiters import Waiters
 from orchestra_supervisor.model.errors import JournalError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.figures import FigureQuery, FigureRow, Figures
@@ -31,14 +33,6 @@ RETRY_FIRST = 0.25
 """Seconds until a write that failed is tried again; doubles up to RETRY_CAP."""
 RETRY_CAP = 10.0
 """Longest pause between two tries while the disk is full."""
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    """Somebody who waits for what they handed over to be safe."""
-
-    done: anyio.Event = field(default_factory=anyio.Event)
-    error: JournalError | None = None
 
 
 def _ignore(_event: Event) -> None:
@@ -54,7 +48,7 @@ class Journal:
         self._on_problem = on_problem
         self._wall = now_wall
         self._backlog = Backlog()
-        self._waiters: list[_Waiter] = []
+        self._waiters = Waiters()
         self._last_seq = 0
         self._holds: dict[str, Hold] = {}
         self._runs: dict[str, RunRow] = {}
@@ -257,14 +251,10 @@ class Journal:
 
     async def written(self) -> None:
         """Return once all that was taken so far is safe against loss of power; else raise JournalError."""
-        waiter = _Waiter()
-        self._waiters.append(waiter)
         self._backlog.durable = True
         self._wake.set()
         self._hurry.set()
-        await waiter.done.wait()
-        if waiter.error is not None:
-            raise waiter.error
+        await self._waiters.wait()
 
     async def _write_loop(self) -> None:
         pause = 0.0
@@ -281,7 +271,7 @@ class Journal:
         """Write all that waits; return whether that succeeded."""
         if not self._trouble:
             self._tell_dropped("they came faster than they could be written")
-        batch, waiters, self._waiters = self._backlog.take(), self._waiters, []
+        batch, waiters = self._backlog.take(), self._waiters.take()
         error: sqlite3.Error | None = None
         # Shielded: a batch is written or put back, never forgotten in between.
         with anyio.CancelScope(shield=True):
@@ -293,18 +283,18 @@ class Journal:
                     error = caught
             if error is None:
                 self._backlog.done()
-                self._finish(waiters, None)
+                self._waiters.tell(waiters)
                 self._tell_recovered()
                 return True
             self._backlog.put_back()
             if is_damage(error) and await self._replace_file(generation, str(error)):
-                self._waiters = waiters + self._waiters
+                self._waiters.put_back(waiters)
                 self._backlog.durable = batch.durable or self._backlog.durable
                 return True
         trouble, self._trouble = self._trouble, str(error)
         if not trouble:
             self._tell("journal.unwritable", f"{self._path} cannot be written: {error}", reason=str(error))
-        self._finish(waiters, error)
+        self._waiters.tell(waiters, partial(self._unwritten, error))
         return False
 
     def _tell_recovered(self) -> None:
@@ -319,16 +309,14 @@ class Journal:
                 "journal.dropped", f"{count} events were dropped: {reason}", count=count, reason=reason
             )
 
-    def _finish(self, waiters: list[_Waiter], cause: sqlite3.Error | None) -> None:
-        for waiter in waiters:
-            if cause is not None:
-                waiter.error = JournalError(
-                    f"{self._path} cannot be written: {cause}",
-                    hint="free space on the disk; what is not written stays in memory and is tried again",
-                    path=str(self._path),
-                )
-                waiter.error.__cause__ = cause
-            waiter.done.set()
+    def _unwritten(self, cause: sqlite3.Error | None) -> JournalError:
+        error = JournalError(
+            f"{self._path} cannot be written: {cause}",
+            hint="free space on the disk; what is not written stays in memory and is tried again",
+            path=str(self._path),
+        )
+        error.__cause__ = cause
+        return error
 
     async def _open_file(self) -> None:
         def work() -> tuple[Path | None, str]:
@@ -394,5 +382,6 @@ class Journal:
             for _ in range(2):  # the second for what the first had to tell
                 if not self._backlog.is_empty:
                     await self._commit()
-            self._finish(self._waiters, sqlite3.OperationalError("the journal was closed"))
+            closed = sqlite3.OperationalError("the journal was closed")
+            self._waiters.tell(self._waiters.take(), partial(self._unwritten, closed))
             await to_thread.run_sync(self._store.close, limiter=self._writing)

@@ -2,7 +2,7 @@
 
 import os
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 __all__ = ["Link", "Links"]
 
 _READ = 64 * 1024
+_LAST_READS = 64  # of what is left of a run that is over; a pipe holds 1 MiB at most
 
 
 @dataclass(slots=True)
@@ -68,9 +69,12 @@ class Links:
             self._selector.register(link.stdout, selectors.EVENT_READ, partial(self._heard, service))
 
     def read(self, service: str) -> bytes:
-        """Return what a service has said, 64 KiB at most; nothing more comes after the end of its stdout."""
-        link = self.by_service[service]
-        if link.stdout < 0:
+        """Return what a service has said, 64 KiB at most; nothing more comes after the end of its stdout.
+
+        Nor of one whose pipes were let go of, though that was in the very turn in which it said something.
+        """
+        link = self.by_service.get(service)
+        if link is None or link.stdout < 0:
             return b""
         try:
             data = os.read(link.stdout, _READ)
@@ -81,6 +85,14 @@ class Links:
         if not data:
             self._close_stdout(link)
         return data
+
+    def rest(self, service: str) -> Iterator[bytes]:
+        """Yield what a run that is over said last: what a pipe holds, not what its children go on to add."""
+        for _ in range(_LAST_READS):
+            data = self.read(service)
+            if not data:
+                return
+            yield data
 
     def write(self, service: str, data: bytes) -> bool:
         """Send to a service; what its stdin does not take at once follows. False: nobody reads there."""
@@ -107,7 +119,9 @@ class Links:
 
     def _more(self, service: str, _events: int) -> None:
         link = self.by_service.get(service)
-        if link is not None and self._flush(link) and not link.pending:
+        if link is None or not link.pending:
+            return  # what there was room for in this turn belonged to the run before
+        if self._flush(link) and not link.pending:
             self._selector.unregister(link.stdin)
 
     def _flush(self, link: Link) -> bool:

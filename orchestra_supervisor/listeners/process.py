@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import cast
 
+from orchestra_supervisor.control_client import ControlError
 from orchestra_supervisor.listeners.catalog import Happening
 from orchestra_supervisor.listeners.clock import wall
 from orchestra_supervisor.listeners.directory import Directory
@@ -92,21 +93,37 @@ class Listening:
 
     def _begin(self) -> None:
         """Find out where to go on."""
-        directory = self._news.wait_directory()
-        self._fleet = directory.fleet
-        held = self._memory.load(directory.fleet)
         scene: Scene | None = None
-        if held is not None:
+        while scene is None:
+            directory = self._news.wait_directory()
+            self._fleet = directory.fleet
             try:
-                scene = load_scene(held, directory.identifier, say)
-            except (KeyError, TypeError, ValueError) as error:
-                say(f"what was kept cannot be read: {error!r}")
-        self._scene = self._first(directory) if scene is None else scene
-        self._configure(directory)
-        self._scene.restore_sources()
+                scene = self._kept(directory) or self._first(directory)
+            except ControlError as error:  # the daemon is being replaced: the next one says all of it
+                say(f"the fleet cannot be asked about: {error.message}; trying again")
+                time.sleep(_LOOK)
+                continue
+            self._scene = scene
+            self._configure(directory)
+            scene.restore_sources()
+
+    def _kept(self, directory: Directory) -> Scene | None:
+        """Return the scene that was kept for this fleet, where there is one that can be read."""
+        held = self._memory.load(directory.fleet)
+        if held is None:
+            return None
+        try:
+            return load_scene(held, directory.identifier, say)
+        except (KeyError, TypeError, ValueError) as error:
+            say(f"what was kept cannot be read: {error!r}")
+            return None
 
     def _first(self, directory: Directory) -> Scene:
-        """Return the scene of a fleet that has had no listeners so far."""
+        """Return the scene of a fleet that has had no listeners so far.
+
+        Raises:
+            ControlError: The daemon does not answer.
+        """
         scene = Scene(Pools(directory.identifier, say))
         starts = [row for row in self._news.starts() if data_of(row).get("fresh") is True]
         begun = seq_of(starts[-1]) if starts else 0
@@ -319,7 +336,7 @@ class Listening:
         """A run is over, or its input is ended: hear what it said last, and let go of it."""
         self._is_dirty = True
         if self._links.by_service[service].is_read:
-            while data := self._links.read(service):
+            for data in self._links.rest(service):
                 self._scene.pools.heard(service, data)
         self._scene.pools.end(service)
         self._links.drop(service)

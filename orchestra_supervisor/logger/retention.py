@@ -23,9 +23,8 @@ CHECK_DELAY = 0.2
 
 @dataclass(slots=True)
 class _Segment:
-    """A rotated segment: which log's, when it was rotated, and the files that are of it."""
+    """A rotated segment: when it was rotated, and the files that are of it."""
 
-    log: str
     stamp: str
     size: int = 0
     paths: list[str] = field(default_factory=list[str])
@@ -80,48 +79,51 @@ class Retention:
         self._is_planned = False
         if self._is_packing():
             return  # its end asks again
-        directories = {os.path.dirname(path) for path in self._limits} | set(self._directory_limits)
-        for directory in directories:
+        logs: dict[str, list[str]] = {directory: [] for directory in self._directory_limits}
+        for path in self._limits:
+            logs.setdefault(os.path.dirname(path), []).append(path)
+        for directory, paths in logs.items():
             with suppress(OSError):  # unreadable for now: looked at again after the next rotation
-                self._check_directory(directory)
+                self._check_directory(directory, paths)
 
-    def _check_directory(self, directory: str) -> None:
+    def _check_directory(self, directory: str, paths: list[str]) -> None:
+        """Look at a directory, and at those of its logs that have limits of their own."""
         live, segments = _survey(directory)
-        for path, limit in self._limits.items():
-            if os.path.dirname(path) == directory:
-                name = os.path.basename(path)
-                own = [each for each in segments if each.log == name]
-                gone = self._remove(path, "log.keep_bytes", limit, live.get(name, 0), own)
-                segments = [each for each in segments if each not in gone]
+        for path in paths:
+            name = os.path.basename(path)
+            own = segments.get(name, [])
+            segments[name] = self._remove(path, "log.keep_bytes", self._limits[path], live.get(name, 0), own)
         limit = self._directory_limits.get(directory, 0)
         if limit:
-            self._remove(directory, "settings.log_keep_bytes", limit, sum(live.values()), segments)
+            every = [each for own in segments.values() for each in own]
+            self._remove(directory, "settings.log_keep_bytes", limit, sum(live.values()), every)
 
     def _remove(self, path: str, key: str, limit: int, live: int, segments: list[_Segment]) -> list[_Segment]:
-        """Remove the oldest segments until all is within the limit; return those that are gone."""
+        """Remove the oldest segments until all is within the limit; return those that stay."""
         total = live + sum(each.size for each in segments)
         gone: list[_Segment] = []
+        stay: list[_Segment] = []
         for segment in sorted(segments, key=lambda each: each.stamp):
-            if total <= limit:
-                break
-            if _unlink(segment.paths):
+            if total > limit and _unlink(segment.paths):
                 gone.append(segment)
                 total -= segment.size
+            else:
+                stay.append(segment)
         if gone:
             size = sum(each.size for each in gone)
             facts = {"path": path, "segments": len(gone), "bytes": size, "limit": limit, "reason": key}
             self._event("removed", dict(facts))
-        return gone
+        return stay
 
 
-def _survey(directory: str) -> tuple[dict[str, int], list[_Segment]]:
-    """Return the bytes of what is being written, by log, and the rotated segments.
+def _survey(directory: str) -> tuple[dict[str, int], dict[str, list[_Segment]]]:
+    """Return the bytes of what is being written, and the rotated segments, both by log.
 
     Raises:
         OSError: The directory cannot be read.
     """
     sizes: dict[str, int] = {}
-    segments: dict[tuple[str, str], _Segment] = {}
+    segments: dict[str, dict[str, _Segment]] = {}
     with os.scandir(directory) as entries:
         for entry in entries:
             try:
@@ -133,12 +135,12 @@ def _survey(directory: str) -> tuple[dict[str, int], list[_Segment]]:
                 sizes[entry.name] = status.st_size
                 continue
             log, stamp, _ = parts
-            segment = segments.setdefault((log, stamp), _Segment(log, stamp))
+            segment = segments.setdefault(log, {}).setdefault(stamp, _Segment(stamp))
             segment.size += status.st_size
             segment.paths.append(entry.path)
     # A file with an index beside it is a log; whatever else lies there is not ours to count.
     live = {name: sizes[name] + sizes[name + INDEX_SUFFIX] for name in sizes if name + INDEX_SUFFIX in sizes}
-    return live, list(segments.values())
+    return live, {log: list(own.values()) for log, own in segments.items()}
 
 
 def _unlink(paths: list[str]) -> bool:

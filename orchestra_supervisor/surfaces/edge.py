@@ -19,6 +19,7 @@ from orchestra_supervisor.control import Control
 from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.surfaces.peer import peer_of
+from orchestra_supervisor.unix_peer import Peer
 
 __all__ = [
     "BODY_LIMIT",
@@ -116,10 +117,17 @@ def socket_user(request: Request, control: Control) -> Principal:
     name = f"{user} (uid {peer.uid}, pid {peer.pid})"
     if peer.uid in {0, os.geteuid()}:
         return Principal(name, Role.ADMIN)
-    group = control.supervisor.fleet.settings.control_group
-    if group is not None and grp.getgrnam(group).gr_gid in {peer.gid, *peer.groups}:
-        return Principal(name, Role.OPERATOR)
-    return Principal(name, Role.VIEWER)
+    is_member = _is_member(peer, control.supervisor.fleet.settings.control_group)
+    return Principal(name, Role.OPERATOR if is_member else Role.VIEWER)
+
+
+def _is_member(peer: Peer, group: str | None) -> bool:
+    if group is None:
+        return False
+    try:
+        return grp.getgrnam(group).gr_gid in {peer.gid, *peer.groups}
+    except KeyError:  # it was removed while the fleet ran
+        return False
 
 
 def caller_of(request: Request, control: Control) -> Principal:

@@ -1,18 +1,13 @@
-"""One backend: its instances, and the calls that are made to it.
+"""One backend: its instances, what is known of it, and the way to it for those who call."""
 
-A call finds an instance, waits until that can be called, speaks to it in the way that it speaks, and
-comes back with a result, or with an error that says whether to try again.
-"""
-
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Protocol
 
 import anyio
 import anyio.abc
 
+from orchestra_supervisor.gateway.backends.calling import Calling
 from orchestra_supervisor.gateway.backends.choice import (
     Chooser,
     HttpChooser,
@@ -20,17 +15,13 @@ from orchestra_supervisor.gateway.backends.choice import (
     StdioChooser,
     owner_of,
 )
-from orchestra_supervisor.gateway.backends.conversation import Conversation, Deadline
 from orchestra_supervisor.gateway.backends.crew import Crew
 from orchestra_supervisor.gateway.backends.ending import Ending
 from orchestra_supervisor.gateway.backends.instance import Instance
 from orchestra_supervisor.gateway.backends.introduction import Introduction
-from orchestra_supervisor.gateway.backends.link import Call, LinkError, Trouble
+from orchestra_supervisor.gateway.backends.link import LinkError
 from orchestra_supervisor.gateway.backends.listing import Lists
-from orchestra_supervisor.gateway.backends.params import plain_params, stamped, untokened
-from orchestra_supervisor.gateway.backends.parking import Parked, Parking, answer_of, fingerprint
-from orchestra_supervisor.gateway.backends.refusals import too_late, unavailable
-from orchestra_supervisor.gateway.backends.rounds import is_question, run_rounds
+from orchestra_supervisor.gateway.backends.refusals import unavailable
 from orchestra_supervisor.gateway.backends.runner import Runner
 from orchestra_supervisor.gateway.backends.sources import Demand, HttpSource, Source, StdioSource
 from orchestra_supervisor.gateway.backends.spec import BackendSpec, Sharing
@@ -39,12 +30,10 @@ from orchestra_supervisor.gateway.backends.upkeep import Upkeep
 from orchestra_supervisor.gateway.backends.visit import Visit
 from orchestra_supervisor.gateway.endpoint import Caller, Era, Exchange
 from orchestra_supervisor.gateway.messages import CONNECTION_CLOSED, INVALID_PARAMS, Json, RpcError
-from orchestra_supervisor.gateway.presence import who_is_present
 
 __all__ = ["Audience", "Backend"]
 
 _TICK = 1.0  # seconds between looks at what is idle or expired
-_STATES = 1024  # of stateless calls that are to come again, each bound to its instance
 
 
 class Audience(Protocol):
@@ -84,13 +73,9 @@ class Backend:
         self.is_ended = False
         """It was replaced or removed."""
         self.added_at = anyio.current_time()
-        self.calls = 0
-        self.failures = 0
         self._around = around
         self._audience = audience
         self._runner = Runner(around.callbacks, is_lazy=spec.is_lazy)
-        self._parking = Parking()
-        self._states: OrderedDict[str, Seat] = OrderedDict()
         self._group: anyio.abc.TaskGroup | None = None
         self._crew = Crew(spec.name)
         self._ending = Ending()
@@ -100,8 +85,8 @@ class Backend:
             if spec.is_stdio
             else HttpChooser(spec, self._make, self._crew.drop)
         )
-
         self._upkeep = Upkeep(self._chooser, self._runner, around.callbacks)
+        self._calling = Calling(spec, self._chooser, self._runner, self.left)
 
     @property
     def seats(self) -> Sequence[Seat]:
@@ -114,21 +99,31 @@ class Backend:
         return any(seat.instance.is_ready for seat in self.seats)
 
     @property
+    def calls(self) -> int:
+        """Return how many calls were made so far."""
+        return self._calling.count
+
+    @property
+    def failures(self) -> int:
+        """Return how many of them came to nothing for want of the server."""
+        return self._calling.failures
+
+    @property
     def parked(self) -> int:
         """Return how many calls wait for their clients."""
-        return len(self._parking)
+        return self._calling.parked
 
     def lists_before(self) -> Lists:
-        """Return the last good lists; see instance.Listener."""
+        """Return the last good lists; see lister.Listener."""
         return self.lists
 
     def listed(self, lists: Lists, introduction: Introduction) -> None:
-        """Take lists; see instance.Listener."""
+        """Take lists; see lister.Listener."""
         self.lists, self.introduction = lists, introduction
         self._audience.listed(self)
 
     def updated(self, uri: str) -> None:
-        """Hand on that a resource is another; see instance.Listener."""
+        """Hand on that a resource is another; see lister.Listener."""
         self._audience.updated(self, uri)
 
     def update(self, spec: BackendSpec) -> bool:
@@ -146,8 +141,9 @@ class Backend:
         )
         if same != spec:
             return False
-        self.spec = spec
+        self.spec = self._calling.spec = spec
         self._chooser.update(spec)
+        self._ending.limit({spec.service, *spec.members}, [seat.instance for seat in self.seats])
         return True
 
     def told(self, service: str, state: str) -> None:
@@ -170,12 +166,12 @@ class Backend:
                 group.start_soon(self._learn)
                 while True:
                     await anyio.sleep(_TICK)
-                    self._parking.expire()
+                    self._calling.expire()
                     await self._upkeep.look(self.spec)
         finally:
             self._group = None
             self._crew.end()
-            self._parking.clear()
+            self._calling.clear()
 
     async def call(
         self,
@@ -186,36 +182,8 @@ class Backend:
         is_safe: bool = False,
         headers: Sequence[tuple[str, str]] = (),
     ) -> Json:
-        """Make a client's call.
-
-        Args:
-            method: `tools/call`, ...
-            params: As the server is to get them; `_meta` as the client sent it.
-            exchange: Who asks, and the way back to them.
-            is_safe: It may be made twice.
-            headers: `Mcp-Param-*`.
-
-        Raises:
-            RpcError: The server's own, or ours where it cannot be called.
-        """
-        self.calls += 1
-        deadline = Deadline(self.spec.timeout)
-        with deadline.scope:
-            try:
-                parked = self._taken_up(method, params, exchange)
-                if parked is not None:
-                    return await self._go_on(parked, method, params, exchange, deadline)
-                try:
-                    return await self._attempt(method, params, exchange, deadline, headers)
-                except LinkError as error:
-                    if error.was_sent and not (is_safe and self.spec.is_retry_safe):
-                        raise
-                return await self._attempt(method, params, exchange, deadline, headers)
-            except LinkError as error:
-                self.failures += 1
-                raise unavailable(self.spec.name, error) from error
-        self.failures += 1
-        raise too_late(self.spec.name, self.spec.timeout)
+        """Make a client's call; see Calling."""
+        return await self._calling.make(method, params, exchange, is_safe=is_safe, headers=headers)
 
     async def introduced(self) -> Introduction:
         """Return what it said of itself; one that nobody has met is waited for, and started.
@@ -303,95 +271,3 @@ class Backend:
         if seat is None or not seat.service or (self.spec.is_lazy and self.introduction is not None):
             return
         await self._start(seat)
-
-    async def _seat_for(self, params: Json, exchange: Exchange) -> Seat:
-        state = params.get("requestState")
-        bound = self._states.pop(state, None) if isinstance(state, str) else None
-        if self.spec.sharing is Sharing.PER_SESSION and (presence := who_is_present()) is not None:
-            presence.at_end(self, partial(self.left, exchange.caller))
-        return (
-            bound
-            if bound is not None and bound in self.seats
-            else await self._chooser.choose(exchange.caller)
-        )
-
-    async def _attempt(
-        self,
-        method: str,
-        params: Json,
-        exchange: Exchange,
-        deadline: Deadline,
-        headers: Sequence[tuple[str, str]],
-    ) -> Json:
-        seat = await self._seat_for(params, exchange)
-        instance = seat.instance
-        visit = Visit(instance)
-        try:
-            try:
-                introduction = await self._runner.ready(instance, seat.service)
-            except LinkError as error:
-                if error.trouble is Trouble.NOT_MCP and self._chooser.refused_handshake(seat):
-                    return await self._attempt(method, params, exchange, deadline, headers)
-                raise unavailable(self.spec.name, error) from error
-            has_progress = "progressToken" in exchange.meta
-            if introduction.era is Era.HANDSHAKE:
-                call = await instance.begin(method, plain_params(params), has_progress=has_progress)
-                return await self._converse(call, visit, method, params, exchange, deadline)
-
-            async def send(asked: Json) -> Json:
-                sent = stamped(untokened(asked), introduction.version, exchange.caller)
-                call = await instance.begin(method, sent, has_progress=has_progress, headers=headers)
-                return await Conversation(call, exchange, deadline, None).result()
-
-            result = await run_rounds(send, params, exchange, deadline)
-            instance.answered()
-            return self._bound(result, seat, exchange)
-        except LinkError as error:
-            instance.report(error)
-            raise
-        finally:
-            visit.leave()
-
-    async def _converse(
-        self, call: Call, visit: Visit, method: str, params: Json, exchange: Exchange, deadline: Deadline
-    ) -> Json:
-        def park(call: Call, question: Json) -> Json | None:
-            about = fingerprint(method, params)
-            parked = self._parking.park(call, question, exchange.caller, about, visit)
-            visit.is_kept = parked is not None
-            return parked
-
-        is_stateless = exchange.caller.era is Era.STATELESS
-        try:
-            result = await Conversation(call, exchange, deadline, park if is_stateless else None).result()
-        except RpcError:
-            visit.instance.answered()
-            raise
-        visit.instance.answered()
-        return result
-
-    def _taken_up(self, method: str, params: Json, exchange: Exchange) -> Parked | None:
-        if "requestState" not in params:
-            return None
-        return self._parking.take(params, exchange.caller, fingerprint(method, params))
-
-    async def _go_on(
-        self, parked: Parked, method: str, params: Json, exchange: Exchange, deadline: Deadline
-    ) -> Json:
-        visit = parked.visit
-        visit.is_kept = False
-        try:
-            await parked.call.answer(answer_of(parked, params))
-            return await self._converse(parked.call, visit, method, params, exchange, deadline)
-        finally:
-            visit.leave()
-
-    def _bound(self, result: Json, seat: Seat, exchange: Exchange) -> Json:
-        """Return the result as the client's era has it; one that asks is bound to its instance."""
-        if exchange.caller.era is Era.HANDSHAKE:
-            result.pop("resultType", None)
-        elif is_question(result) and isinstance(state := result.get("requestState"), str):
-            self._states[state] = seat
-            while len(self._states) > _STATES:
-                self._states.popitem(last=False)
-        return result

@@ -25,6 +25,8 @@ __all__ = ["ASKABLE", "ASK_LIMIT", "Conversation", "Deadline", "Park", "outcome"
 ASK_LIMIT = 600.0
 """Seconds that a user is given for an answer; the call's own time stands still meanwhile."""
 
+_ASKS = 32  # questions of one call that wait for the client at a time
+
 ASKABLE = {
     "elicitation/create": "elicitation",
     "sampling/createMessage": "sampling",
@@ -129,7 +131,9 @@ class Conversation:
                     if "method" not in message:
                         response = message
                         break
-                    if "id" in message:
+                    if "id" in message and len(self._asking) >= _ASKS:
+                        await self._refuse(message, f"{_ASKS} questions wait for the client already")
+                    elif "id" in message:
                         self._start_asking(group, message)
                     else:
                         await self._tell(message)

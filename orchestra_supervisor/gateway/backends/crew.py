@@ -30,9 +30,9 @@ class Crew:
     def begin(self, group: anyio.abc.TaskGroup) -> None:
         """Run the instances in a task group, from here on."""
         self._group = group
-        for instance in self._waiting:
-            group.start_soon(self._keep, instance)
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        for instance in waiting:
+            self.add(instance)
 
     def end(self) -> None:
         """Begin no more tasks: the group ends."""
@@ -43,7 +43,9 @@ class Crew:
         if self._group is None:
             self._waiting.append(instance)
         else:
-            self._group.start_soon(self._keep, instance)
+            # From here on, not from the task's first step: it may be dropped before that.
+            scope = self._scopes[instance] = anyio.CancelScope()
+            self._group.start_soon(self._keep, instance, scope)
 
     def drop(self, instance: Instance) -> None:
         """End an instance."""
@@ -53,15 +55,14 @@ class Crew:
         if scope is not None:
             scope.cancel()
 
-    async def _keep(self, instance: Instance) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes[instance] = scope
-            try:
-                while True:
+    async def _keep(self, instance: Instance, scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
+                while not scope.cancel_called:
                     try:
                         await instance.run()
                     except Exception:  # noqa: BLE001 - the edge of an actor: nobody else is disturbed
                         _log.exception("mcp.instance_failed", extra={"backend": self._name})
                         await anyio.sleep(_REST)
-            finally:
-                del self._scopes[instance]
+        finally:
+            del self._scopes[instance]

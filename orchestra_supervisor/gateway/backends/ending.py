@@ -1,6 +1,6 @@
 """Which services behind a server over HTTP are told to end, and what its instances do about that."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from orchestra_supervisor.gateway.backends.instance import Instance
 
@@ -29,11 +29,20 @@ class Ending:
             self._services.add(service)
         else:
             self._services.discard(service)
+        self._tell(instances, is_up=state in _UP)
+
+    def limit(self, services: Collection[str], instances: Iterable[Instance]) -> None:
+        """Be told which services the backend has: of one that it has no more the end may never be told."""
+        if not self._services <= set(services):
+            self._services.intersection_update(services)
+            self._tell(instances, is_up=False)
+
+    def _tell(self, instances: Iterable[Instance], *, is_up: bool) -> None:
         for instance in instances:
             if self._services:
                 instance.let_go()
             else:
-                instance.take_up(is_up=state in _UP)
+                instance.take_up(is_up=is_up)
 
     def begun(self, instance: Instance) -> None:
         """Be told of an instance that was not there before."""

@@ -40,7 +40,8 @@ _PAUSES = (
     8.0,
     16.0,
 )  # seconds before the next attempt, by failures in a row
-_LOOP_PAUSE = 300.0  # seconds between attempts in a crash loop: slow, and never given up
+_DOWN_PAUSE = 30.0  # seconds between attempts after that: a server may take minutes to be there
+_HOPELESS_PAUSE = 300.0  # the same where little speaks for another outcome: slow, and never given up
 
 
 class Health(StrEnum):
@@ -151,8 +152,13 @@ def is_crash_loop(crashes: int) -> bool:
     return crashes >= CRASHES
 
 
-def backoff(failures: int) -> float:
-    """Return the seconds before the next attempt, after so many failures in a row."""
+def backoff(failures: int, *, is_hopeless: bool = False) -> float:
+    """Return the seconds before the next attempt.
+
+    Args:
+        failures: So many in a row.
+        is_hopeless: It is in a crash loop, or answers with what no time changes.
+    """
     if failures >= len(_PAUSES):
-        return _LOOP_PAUSE
+        return _HOPELESS_PAUSE if is_hopeless else _DOWN_PAUSE
     return _PAUSES[failures]

@@ -30,11 +30,18 @@ def not_mcp(response: Response, body: bytes) -> LinkError:
 
 
 class Messages:
-    """The messages of a stream of events."""
+    """The messages of a stream of events.
 
-    def __init__(self, response: Response) -> None:
+    Args:
+        response: The stream.
+        before: What it takes up, where it does: what that said of being taken up holds until this one does.
+    """
+
+    def __init__(self, response: Response, before: "Messages | None" = None) -> None:
         self._response = response
         self._events = EventDecoder()
+        if before is not None:
+            self._events.last_id, self._events.retry = before.last_id, before.retry
         self._ready: deque[Json] = deque()
 
     @property
@@ -151,7 +158,7 @@ class HttpCall:
                 break
             await anyio.sleep(self._messages.retry)
             self._response = await self._resume(self._messages.last_id)
-            self._messages = Messages(self._response)
+            self._messages = Messages(self._response, self._messages)
         raise LinkError(Trouble.LOST, "it ended the stream without an answer")
 
     async def _single(self) -> Json:

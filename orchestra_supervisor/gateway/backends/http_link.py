@@ -30,6 +30,7 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """What stands in the header `Mcp-Name`, by method."""
 _POSTS = 256  # notifications that may wait
+_POST_LIMIT = 30.0  # seconds that a server may take to accept a notification, or an answer of ours
 _LISTEN_AGAIN = (1.0, 30.0)  # seconds before the standing stream is opened again: at first, at most
 
 
@@ -228,19 +229,29 @@ class HttpLink:
     async def _post(self, message: Json) -> None:
         method = text(message, "method")
         lines = self._lines(method, member(message, "params"))
-        response = await self._pool.send("POST", lines, _encoded(message))
         try:
-            await response.head()
-            await response.body()
-        finally:
-            response.close()
+            with anyio.fail_after(_POST_LIMIT):
+                response = await self._pool.send("POST", lines, _encoded(message))
+                try:
+                    await response.head()
+                    await response.body()
+                finally:
+                    response.close()
+        except TimeoutError as error:
+            reason = f"did not take a message within {_POST_LIMIT:g} s"
+            raise LinkError(Trouble.FAULT, reason) from error
 
     async def _resume(self, last_id: str) -> Response:
         lines = [*self._stream_lines(), ("Last-Event-ID", last_id)]
         response = await self._pool.send("GET", lines, b"")
-        await response.head()
-        if response.status != 200 or response.content_type != "text/event-stream":
-            response.close()
+        is_stream = False
+        try:
+            await response.head()
+            is_stream = response.status == 200 and response.content_type == "text/event-stream"
+        finally:
+            if not is_stream:
+                response.close()
+        if not is_stream:
             raise LinkError(Trouble.LOST, "it ended the stream without an answer")
         return response
 

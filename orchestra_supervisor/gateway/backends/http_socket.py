@@ -214,7 +214,10 @@ async def dial(place: Place) -> ByteStream:
         OSError: Nothing accepted, or TLS failed; the text says what.
     """
     if place.is_tls:
-        stream = await anyio.connect_tcp(place.host, place.port, tls=True, tls_standard_compatible=False)
+        try:
+            stream = await anyio.connect_tcp(place.host, place.port, tls=True, tls_standard_compatible=False)
+        except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
+            raise OSError(errno.ECONNRESET, "it hung up in the middle of the TLS handshake") from error
         return _Secure(stream)
     first: OSError | None = None
     for family, address in await _addresses(place.host):

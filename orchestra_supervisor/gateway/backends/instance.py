@@ -8,17 +8,17 @@ told at once.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Protocol
+from math import inf
 
 import anyio
 
 from orchestra_supervisor.gateway.backends.fields import member, text
 from orchestra_supervisor.gateway.backends.framing import Noise
-from orchestra_supervisor.gateway.backends.health import CRASH_WINDOW, Facts, backoff
+from orchestra_supervisor.gateway.backends.health import CRASH_WINDOW, Facts, backoff, is_crash_loop
 from orchestra_supervisor.gateway.backends.introduction import Introduction, introduce
 from orchestra_supervisor.gateway.backends.link import Call, Link, LinkError, Trouble
-from orchestra_supervisor.gateway.backends.listing import Lists, fetch_lists
+from orchestra_supervisor.gateway.backends.lister import Listener, Lister
+from orchestra_supervisor.gateway.backends.listing import Lists
 from orchestra_supervisor.gateway.backends.mailbox import Mailbox
 from orchestra_supervisor.gateway.backends.probing import is_answering, try_canary
 from orchestra_supervisor.gateway.backends.sources import Source
@@ -28,34 +28,16 @@ from orchestra_supervisor.gateway.backends.subscriptions import Subscriptions
 from orchestra_supervisor.gateway.endpoint import ChangeKind, Era
 from orchestra_supervisor.gateway.messages import INVALID_REQUEST, Json, RpcError
 
-__all__ = ["Instance", "Listener"]
+__all__ = ["Instance"]
 
 _START_LIMIT = 60.0  # seconds for the introduction: npx and uvx may have to fetch the server first
 _COALESCE = 0.25  # seconds in which changes that a server tells of are put together
 _PROBE_EVERY = 30.0  # seconds without an answer after which the server is asked whether it is there
 _PROBE_LIMIT = 5.0  # seconds for the answer
 _BUSY_LIMIT = 30.0  # likewise while calls are on their way: a server with one thread is busy with them
-_DOUBT = (5.0, 30.0)  # seconds before an empty list that was not empty is asked for again
-
 _ANSWERS = 64  # refusals that may wait to be sent
 
 _KINDS = {kind.value: kind for kind in ChangeKind if kind is not ChangeKind.RESOURCE}
-
-
-class Listener(Protocol):
-    """Is told what an instance finds out. Never blocks."""
-
-    def listed(self, lists: Lists, introduction: Introduction) -> None:
-        """Take the lists, new or again."""
-        ...
-
-    def updated(self, uri: str) -> None:
-        """Be told that a resource is another."""
-        ...
-
-    def lists_before(self) -> Lists:
-        """Return the last good lists."""
-        ...
 
 
 class Instance:
@@ -101,7 +83,7 @@ class Instance:
         self._client = client
         self._era = era
         self._known_era = known_era
-        self._is_lister = is_lister
+        self._lister = Lister(listener, is_idle=not is_lister)
         self._link: Link | None = None
         self.introduction: Introduction | None = None
         self._ready = anyio.Event()
@@ -112,10 +94,7 @@ class Instance:
         self._failures = 0
         self._crashes = 0
         self._unanswered = 0
-        self._shrunk = 0
-        self._doubts = 0
         self._canary = ""
-        self._faults: tuple[str, ...] = ()
         self.ready_since = 0.0
         self.last_answer = 0.0
         self._answers = Mailbox(_ANSWERS)
@@ -159,8 +138,8 @@ class Instance:
             why=self._trouble.reason if self._trouble is not None else "",
             crashes=self._crashes,
             unanswered=self._unanswered,
-            shrunk=self._shrunk,
-            faults=self._faults,
+            shrunk=self._lister.shrunk,
+            faults=self._lister.faults,
             canary=self._canary,
         )
 
@@ -195,8 +174,8 @@ class Instance:
             and error.trouble not in {Trouble.FAULT, Trouble.BUSY}
             and self._link is not None
         ):
-            self._error, self._link = error, None
-            self._news.set()
+            self._error = error
+            self._lose()
 
     def let_go(self) -> None:
         """Hold nothing open to a server that is told to end; calls that are on their way go on."""
@@ -226,7 +205,8 @@ class Instance:
             if not self.ready_since and self.source.failed(error):
                 continue  # there is another address to try
             self._note_end(error)
-            await self.source.rest(backoff(self._failures))
+            is_hopeless = is_crash_loop(self._crashes) or error.trouble in {Trouble.AUTH, Trouble.NOT_MCP}
+            await self.source.rest(backoff(self._failures, is_hopeless=is_hopeless))
 
     async def _live(self, link: Link, known: Introduction | None) -> LinkError:
         self._error, self._news = None, anyio.Event()
@@ -236,10 +216,10 @@ class Instance:
             try:
                 with anyio.fail_after(_START_LIMIT):
                     introduction = known or await self._introduce(link)
-                    lists = await self._list(link, introduction, frozenset())
+                    lists = await self._lister.fetch(link, introduction, frozenset())
                     if known is not None and "tools" in lists.faults:
                         introduction = await self._introduce(link)  # it is not what it was
-                        lists = await self._list(link, introduction, frozenset())
+                        lists = await self._lister.fetch(link, introduction, frozenset())
             except LinkError as error:
                 self._error = self._error or error
             except RpcError as error:
@@ -258,13 +238,23 @@ class Instance:
 
     async def _run_link(self, link: Link) -> None:
         error = await link.run()
-        self._link = None  # before those whose calls failed with it ask again
         self._error = self._error or error
+        self._lose()  # before those whose calls failed with it ask again
+
+    def _lose(self) -> None:
+        """Take note that the link is gone; who waits from here on waits for the next attempt."""
+        self._link = None
+        if self._ready.is_set():
+            self._ready = anyio.Event()
         self._news.set()
 
     async def _introduce(self, link: Link) -> Introduction:
         era = self._era or self._known_era
-        introduction = await introduce(link, era=era, client=self._client)
+        try:
+            introduction = await introduce(link, era=era, client=self._client)
+        except RpcError:
+            self._known_era = None  # it may be another server by now: the next time it is found out anew
+            raise
         self._known_era = introduction.era
         if self._era is None:
             self.source.met(introduction)
@@ -277,7 +267,7 @@ class Instance:
         self.starts += 1
         self.ready_since = anyio.current_time()
         self.answered()
-        self._publish(lists, introduction, is_told=False)
+        self._lister.publish(lists, introduction, frozenset())
         self._ready.set()
 
     def _note_end(self, error: LinkError) -> None:
@@ -295,34 +285,13 @@ class Instance:
         waiting, self._ready = self._ready, anyio.Event()
         waiting.set()
 
-    async def _list(self, link: Link, introduction: Introduction, kinds: frozenset[ChangeKind]) -> Lists:
-        before = self._listener.lists_before()
-        if not self._is_lister:
-            return before
-        return await fetch_lists(link, introduction, before, kinds)
-
-    def _publish(self, lists: Lists, introduction: Introduction, *, is_told: bool) -> None:
-        """Hand on the lists; one that became empty by itself is doubted first."""
-        if not self._is_lister:
-            return
-        before = self._listener.lists_before()
-        self._shrunk = 0
-        self._faults = tuple(lists.faults.values())
-        if before.tools and not lists.tools and not is_told and self._doubts < len(_DOUBT):
-            self._shrunk = len(before.tools)
-            lists = replace(lists, tools=before.tools)
-        else:
-            self._doubts = 0
-        self._listener.listed(lists, introduction)
-
     async def _serve(self, link: Link, introduction: Introduction) -> None:
         """Do what is due until the link is lost."""
         probe_at = anyio.current_time() + _PROBE_EVERY
         while self._error is None:
             now = anyio.current_time()
-            due = probe_at
-            if self._shrunk:
-                due = min(due, self.ready_since + _DOUBT[self._doubts])
+            doubt_at = self.ready_since + self._lister.doubt if self._lister.doubt is not None else inf
+            due = min(probe_at, doubt_at)
             if not self._stale:
                 with anyio.move_on_after(max(0.0, due - now)):
                     await self._news.wait()
@@ -333,8 +302,8 @@ class Instance:
                 await anyio.sleep(_COALESCE)
                 kinds, self._stale = frozenset(self._stale), set[ChangeKind]()
                 await self._refresh(link, introduction, kinds)
-            elif self._shrunk and anyio.current_time() >= self.ready_since + _DOUBT[self._doubts]:
-                self._doubts += 1
+            elif anyio.current_time() >= doubt_at:
+                self._lister.doubted()
                 await self._refresh(link, introduction, frozenset())
             if anyio.current_time() >= probe_at:
                 await self._probe(link, introduction)
@@ -342,12 +311,12 @@ class Instance:
 
     async def _refresh(self, link: Link, introduction: Introduction, kinds: frozenset[ChangeKind]) -> None:
         try:
-            lists = await self._list(link, introduction, kinds)
+            lists = await self._lister.fetch(link, introduction, kinds)
         except LinkError as error:
             self._error = self._error or error
         else:
             self.answered()
-            self._publish(lists, introduction, is_told=ChangeKind.TOOLS in kinds)
+            self._lister.publish(lists, introduction, kinds)
 
     async def _probe(self, link: Link, introduction: Introduction) -> None:
         if anyio.current_time() - self.last_answer < _PROBE_EVERY:

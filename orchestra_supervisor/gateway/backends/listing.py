@@ -75,6 +75,8 @@ async def fetch_lists(
     lists = replace(before, faults={})
     for part, (method, key, feature, kind) in _PARTS.items():
         if kinds and kind not in kinds:
+            if part in before.faults:
+                lists.faults[part] = before.faults[part]
             continue
         is_declared = introduction.can(feature) or (part == "tools" and not introduction.capabilities)
         if not is_declared:

@@ -162,8 +162,9 @@ class Demand:
 
     def stop(self) -> None:
         """Expect it no more."""
-        self.is_wanted = False
-        self._wanted = anyio.Event()
+        if self.is_wanted:  # else somebody may wait for the event that there is
+            self.is_wanted = False
+            self._wanted = anyio.Event()
 
     async def wait(self) -> None:
         """Wait until it is expected."""
@@ -190,7 +191,7 @@ class HttpSource:
         self._demand = demand
         self._has_tried = False
         self._poked = anyio.Event()
-        self._path = memory.path_of(backend)
+        self._path = memory.path_of(backend) if _is_bare(url) else ""
 
     @property
     def is_up(self) -> bool:
@@ -223,11 +224,7 @@ class HttpSource:
         """Look for the server at the usual path, where it is configured by host and port alone."""
         if not isinstance(error, LinkError) or error.trouble is not Trouble.NOT_MCP:
             return False
-        try:
-            is_bare = parse_target(self._url).path == "/"
-        except ValueError:
-            return False
-        self._path = _GUESSED_PATH if is_bare and not self._path else ""
+        self._path = _GUESSED_PATH if _is_bare(self._url) and not self._path else ""
         return bool(self._path)
 
     async def rest(self, seconds: float) -> None:
@@ -248,3 +245,11 @@ class HttpSource:
     async def stopped(self) -> None:
         """Expect it no more."""
         self._demand.stop()
+
+
+def _is_bare(url: str) -> bool:
+    """Return whether a URL names a server by host and port alone."""
+    try:
+        return parse_target(url).path == "/"
+    except ValueError:
+        return False

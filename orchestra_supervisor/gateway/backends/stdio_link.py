@@ -22,6 +22,7 @@ from orchestra_supervisor.gateway.messages import INTERNAL_ERROR, Json
 __all__ = ["StdioLink"]
 
 _READ_SIZE = 64 * 1024  # a pipe's capacity
+_LAST_READS = 64  # of what is left in a pipe when its server has ended; a pipe holds 1 MiB at most
 _OUTBOX_LIMIT = 16 * 1024 * 1024  # bytes that may wait for a server that does not read its stdin
 _INBOX_LIMIT = 1000  # messages that may wait for who holds a call
 _NOISE_PAUSE = (
@@ -54,10 +55,7 @@ class _StdioCall:
                 raise self._error
             self._waiting = anyio.Event()
             await self._waiting.wait()
-        message = self._inbox.popleft()
-        if "method" not in message:
-            self._link.forget(self._id)
-        return message
+        return self._inbox.popleft()
 
     async def answer(self, message: Json) -> None:
         self.asked.discard(message.get("id"))
@@ -67,11 +65,13 @@ class _StdioCall:
         if self._link.forget(self._id) and self._error is None:
             self._link.cancel(self._id, reason)
 
-    def put(self, message: Json) -> None:
-        if "method" in message and "id" not in message and len(self._inbox) >= _INBOX_LIMIT:
-            return
+    def put(self, message: Json) -> bool:
+        """Add a message; False: there is no room for it. The answer, the last one, finds room always."""
+        if "method" in message and len(self._inbox) >= _INBOX_LIMIT:
+            return False
         self._inbox.append(message)
         self._wake()
+        return True
 
     def fail(self, error: LinkError) -> None:
         self._error = error
@@ -90,11 +90,13 @@ class StdioLink:
         on_stray: Gets what belongs to no call.
         noise: Counts what is dropped.
         is_used: An earlier gateway wrote to these pipes, perhaps half a line.
+
+    Raises:
+        LinkError: Nobody reads there any more.
     """
 
     def __init__(self, pipes: Pipes, on_stray: Stray, noise: Noise, *, is_used: bool) -> None:
         self._pipes = pipes
-        pipes.take()
         self._on_stray = on_stray
         self._noise = noise
         self._prefix = f"o{secrets.token_hex(4)}-"
@@ -106,6 +108,7 @@ class StdioLink:
         self._lost: LinkError | None = None
         if is_used:
             self._write(b"\n")
+        pipes.take()  # once nothing can fail any more: whoever has them lets go of them at the end of `run`
 
     def speak(self, era: Era, version: str) -> None:
         """Speak so from here on; see link.Link."""
@@ -217,7 +220,7 @@ class StdioLink:
                 data = os.read(self._pipes.stdout, _READ_SIZE)
             except BlockingIOError:
                 continue
-            except (OSError, anyio.ClosedResourceError) as error:
+            except (OSError, ValueError, anyio.ClosedResourceError) as error:
                 return LinkError(Trouble.LOST, f"its stdout cannot be read ({error})")
             if not data:
                 return LinkError(Trouble.LOST, "it closed its stdout")
@@ -225,10 +228,13 @@ class StdioLink:
                 await anyio.sleep(_NOISE_PAUSE)
 
     def _drain(self) -> LinkError:
-        """Take what it said last, and end."""
+        """Take what it said last, and end; a child that it left behind may go on writing without an end."""
         error = LinkError(Trouble.LOST, "its process ended")
         try:
-            while data := os.read(self._pipes.stdout, _READ_SIZE):
+            for _ in range(_LAST_READS):
+                data = os.read(self._pipes.stdout, _READ_SIZE)
+                if not data:
+                    break
                 self._take(data)
         except OSError:
             return error
@@ -254,10 +260,11 @@ class StdioLink:
         if call is None:
             self._noise.unknown_ids += 1
         else:
+            self.forget(call.id)  # nothing more belongs to it, whenever the answer is read
             call.put(message)
 
     def _refuse(self, line: Oversized) -> None:
-        call = self._calls.get(line.id)
+        call = self._calls.pop(line.id, None)
         if call is not None:
             text = f"the answer is too large: {line.size} bytes, and {self._decoder.limit} are the limit"
             call.put({"jsonrpc": "2.0", "id": line.id, "error": {"code": INTERNAL_ERROR, "message": text}})
@@ -278,10 +285,12 @@ class StdioLink:
         elif method != "ping" and ("id" in message or method in _CALL_WIDE):
             attended = [one for one in self._calls.values() if one.is_attended]
             call = attended[0] if len(attended) == 1 else None
-            if call is not None and "id" in message:
-                call.asked.add(message["id"])
         if call is not None:
-            call.put(message)
+            is_taken = call.put(message)
+            if is_taken and "id" in message:
+                call.asked.add(message["id"])
+            elif "id" in message:
+                self._on_stray(message)  # who refuses it
         elif method in _CALL_WIDE:
             self._noise.unattributed += 1
         else:

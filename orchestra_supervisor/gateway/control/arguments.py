@@ -85,7 +85,7 @@ def _checked(place: str, schema: Mapping[str, object], value: object) -> object:
     if isinstance(value, int | float) and kind != "boolean":
         low, high = (cast("float | None", schema.get(key)) for key in ("minimum", "maximum"))
         is_within = (low is None or value >= low) and (high is None or value <= high)
-        if not is_within or not math.isfinite(value):
+        if not is_within or (isinstance(value, float) and not math.isfinite(value)):
             raise ToolTrouble(f"{place} is {_quoted(value)}", _what(schema))
     return value
 

@@ -39,16 +39,18 @@ def check_own(verb: str, names: Collection[str]) -> None:
 
 def with_dependents(names: Iterable[str], services: Iterable[Mapping[str, object]]) -> list[str]:
     """Return services and all that depend on them, directly or not, in the order in which they are found."""
-    needs = {text(row, "name"): texts(row, "depends_on") for row in services}
-    found = dict.fromkeys(names)
-    queue = list(found)
-    while queue:
-        one = queue.pop(0)
-        for name, wanted in needs.items():
-            if one in wanted and name not in found:
-                found[name] = None
-                queue.append(name)
-    return list(found)
+    dependents: dict[str, list[str]] = {}
+    for row in services:
+        for needed in texts(row, "depends_on"):
+            dependents.setdefault(needed, []).append(text(row, "name"))
+    found = list(dict.fromkeys(names))
+    seen = set(found)
+    for one in found:  # grows meanwhile
+        for name in dependents.get(one, ()):
+            if name not in seen:
+                seen.add(name)
+                found.append(name)
+    return found
 
 
 class Consent:
@@ -92,14 +94,16 @@ class Consent:
         return "confirm argument"
 
     def _stateless(self, call: Call, question: str) -> None:
-        principal, subject = call.exchange.caller.principal, call.params.get("arguments")
+        # The question belongs to it: the fleet or its files may be others by the time of the answer.
+        principal, subject = call.exchange.caller.principal, [call.params.get("arguments"), question]
         responses = member(call.params, "inputResponses")
         if _QUESTION in responses and "requestState" in call.params:
             try:
                 self._sealer.open(call.params["requestState"], principal, call.tool, subject)
             except BadSeal as error:
                 raise ToolTrouble(
-                    f"the confirmation does not hold: {error}", "call the tool again without it, and ask anew"
+                    f"the confirmation does not hold: {error}",
+                    "call the tool again without it: the user is asked anew",
                 ) from error
             _judge(member(responses, _QUESTION), question)
             return

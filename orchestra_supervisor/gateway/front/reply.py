@@ -104,18 +104,18 @@ class Pulse:
     """Keeps the answers alive that take long."""
 
     def __init__(self) -> None:
-        self._replies: set[Reply] = set()
+        self._replies: dict[Reply, None] = {}
 
     def __len__(self) -> int:
         return len(self._replies)
 
     def watch(self, reply: Reply) -> None:
         """Keep an answer alive."""
-        self._replies.add(reply)
+        self._replies[reply] = None
 
     def leave(self, reply: Reply) -> None:
         """Let it be: it is complete."""
-        self._replies.discard(reply)
+        self._replies.pop(reply, None)
 
     async def run(self) -> None:
         """Do it until cancelled."""
@@ -123,4 +123,5 @@ class Pulse:
             await anyio.sleep(KEEP_ALIVE_TIME / 6)
             due = anyio.current_time() - KEEP_ALIVE_TIME
             for reply in [reply for reply in self._replies if reply.sent_at <= due]:
-                await reply.keep_alive()
+                if reply in self._replies:  # it may be complete since another one was written to
+                    await reply.keep_alive()

@@ -60,7 +60,9 @@ class SessionKey:
             "p": caller.principal,
             "n": secrets.token_urlsafe(9),
         }
-        payload = _pack(json.dumps(said, separators=(",", ":")).encode())
+        # Not in ASCII: six characters for one would make an id of long names longer than is worth checking.
+        text = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+        payload = _pack(text.encode("utf-8", "surrogatepass"))
         return f"{payload}.{self._sign(payload)}"
 
     def read(self, session_id: str, path: str, principal: str, role: Role) -> KnownSession | None:

@@ -136,6 +136,7 @@ class Index:
                 changes.append(Change("created" if old_path is None else "renamed", path, old_path))
             elif before != entry:
                 changes.append(Change("modified", path))
+                self._drop(path)  # where another file was put in its place, the inode of the one before goes
             self._entries[path] = entry
             self._paths[entry.identity] = path
         for path in sorted(gone):

@@ -137,7 +137,10 @@ class Reading:
 
     async def clear_process_logs(self, name: str) -> bool:
         """Empty the log of a process."""
-        process = self._around.directory.process(name)
+        await self._clear(self._around.directory.process(name), name)
+        return True
+
+    async def _clear(self, process: Process, name: str) -> None:
         try:
             empty_log(self._around.log_path(process.service))
             for file in named_files(self._around.service(process).spec):
@@ -146,7 +149,6 @@ class Reading:
             raise RpcFault(Fault.FAILED, name) from error
         self._around.on_cleared(process.service)
         await self._around.control.supervisor.commit()
-        return True
 
     async def clear_all_process_logs(self) -> list[dict[str, object]]:
         """Empty the logs of all processes."""
@@ -154,7 +156,7 @@ class Reading:
         for process in self._around.directory.by_priority():
             told: dict[str, object] = {"name": process.name, "group": process.group}
             try:
-                await self.clear_process_logs(process.namespec)
+                await self._clear(process, process.namespec)
             except RpcFault as fault:
                 results.append(told | {"status": int(fault.fault), "description": fault.text})
             else:

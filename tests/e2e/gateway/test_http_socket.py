@@ -2,14 +2,17 @@
 
 import contextlib
 import socket
+import struct
 from collections.abc import Generator
 
 import anyio
+import anyio.abc
 import pytest
 from anyio.lowlevel import checkpoint
 
-from orchestra_supervisor.gateway.backends.http_pool import parse_target
+from orchestra_supervisor.gateway.backends.http_pool import HttpPool, parse_target
 from orchestra_supervisor.gateway.backends.http_socket import ByteStream, dial
+from orchestra_supervisor.gateway.backends.link import LinkError, Trouble
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +101,22 @@ async def test_a_connection_that_nobody_reads_costs_nothing_when_something_comes
         assert await stream.receive() == b"c"
         assert await stream.receive() == b""
     stream.close()
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_a_server_that_hangs_up_instead_of_speaking_tls_is_lost(is_reset: bool) -> None:
+    async def hang_up(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            if is_reset:
+                plug = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await stream.receive()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, hang_up)
+            with anyio.fail_after(5), pytest.raises(LinkError, match="cannot connect") as caught:
+                await HttpPool(parse_target(f"https://127.0.0.1:{port}/mcp")).send("GET", (), b"")
+            assert (caught.value.trouble, caught.value.was_sent) == (Trouble.LOST, False)
+            group.cancel_scope.cancel()

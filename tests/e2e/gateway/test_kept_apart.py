@@ -9,9 +9,22 @@ import pytest
 from orchestra_supervisor.gateway.backends import choice
 from orchestra_supervisor.gateway.presence import present
 from tests.e2e.gateway.clients import Client
-from tests.e2e.gateway.conftest import SDK, World, raw, settings, stdio, until, until_ready
+from tests.e2e.gateway.conftest import (
+    HERE,
+    SDK,
+    HttpServers,
+    World,
+    http,
+    raw,
+    settings,
+    stdio,
+    until,
+    until_ready,
+)
 
 pytestmark = pytest.mark.anyio
+
+RAW = str(HERE / "raw_http_server.py")
 
 
 async def test_the_instance_of_a_session_ends_with_it(world: World) -> None:
@@ -97,3 +110,16 @@ async def test_what_a_client_tells_reaches_its_own_instance_alone(world: World) 
             await one.text("s__read")
         await catalog.aggregate().notified("notifications/roots/list_changed", {}, ada.caller)
         assert [json.loads(await one.text("s__state"))["roots"] for one in (ada, bob)] == [1, 0]
+
+
+async def test_the_first_call_to_a_server_that_nobody_has_met_yet_has_a_session_of_its_own(
+    world: World, servers: HttpServers
+) -> None:
+    port = servers.port(RAW, "plain")
+    await servers.start(port)
+    spec = settings(http("h", f"http://127.0.0.1:{port}/mcp", sharing="per_client"))
+    async with world.gateway(spec) as catalog:
+        await until_ready(catalog, "h")  # its tools are known from here on
+    async with world.gateway(spec) as catalog:
+        sessions = json.loads(await Client(catalog.aggregate(), principal="ada").text("h__sessions"))
+        assert len(sessions) == 3, "one that lists in each life, and that of the client"

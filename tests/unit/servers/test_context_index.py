@@ -267,3 +267,14 @@ def test_an_id_of_somebody_else_is_a_gap(text: str) -> None:
 def test_names_stand_for_languages() -> None:
     known = {"a.py": "python", "A.TSX": "typescript", "Makefile": "make", "x": "other", ".env": "config"}
     assert {name: language_of(name) for name in known} == known
+
+
+def test_a_file_that_is_saved_over_and_over_is_remembered_once(tmp_path: Path) -> None:
+    write(tmp_path, "a", "0")
+    index = scan(tmp_path)
+    for number in range(20):
+        write(tmp_path, "new", str(number))
+        (tmp_path / f"kept-{number}").hardlink_to(tmp_path / "a")  # so that no inode is used again
+        (tmp_path / "new").replace(tmp_path / "a")
+        index.apply(index.look({"a"}))
+    assert len(index._paths) == len(index) == 1

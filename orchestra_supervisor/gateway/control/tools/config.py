@@ -136,11 +136,7 @@ async def _show(desk: Desk, call: Call) -> Answer:
 async def _apply(desk: Desk, consent: Consent, audit: Audit, call: Call, plan: Json) -> Answer:
     if not flag(plan, "changes"):
         return Answer(_answer("apply", "nothing changed", valid=True), "nothing changed: nothing was applied")
-    ended = [
-        text(one, "name")
-        for one in members(plan, "services")
-        if text(one, "action") in {"remove", "restart", "roll", "stop"}
-    ]
+    ended = _ended(plan)
     check_own("reload", ended)
     protected: list[str] = []
     if ended:
@@ -153,6 +149,14 @@ async def _apply(desk: Desk, consent: Consent, audit: Audit, call: Call, plan: J
     except NeedsInput:
         await audit.note(call, "asked", {"protected": protected})
         raise
+    if protected:  # to be asked takes time, and a yes is one to these files
+        again = await desk.ask(call.exchange.caller, lambda client: client.plan())
+        if _ended(again) != ended:
+            raise ToolTrouble(
+                "the files are others than the user was asked about: not applied",
+                "look at them again with action=diff; apply asks anew",
+                code="conflict",
+            )
     try:
         done = await desk.ask(call.exchange.caller, _go_over, is_long=True)
     except ToolTrouble as trouble:
@@ -164,6 +168,15 @@ async def _apply(desk: Desk, consent: Consent, audit: Audit, call: Call, plan: J
     structured = _answer("apply", summary, valid=True, changes=_changes(done), hint=unwritten)
     structured["applied"] = True
     return Answer(structured, "\n".join([f"applied: {summary}", *_lines(done), unwritten]).rstrip())
+
+
+def _ended(plan: Json) -> list[str]:
+    """Return the services of which a run would end."""
+    return [
+        text(one, "name")
+        for one in members(plan, "services")
+        if text(one, "action") in {"remove", "restart", "roll", "stop"}
+    ]
 
 
 def _go_over(client: ControlClient) -> Json:

@@ -357,6 +357,26 @@ async def test_apply_brings_in_no_new_command(fleet: Fleet) -> None:
     assert [one["outcome"] for one in audit(fleet)] == ["refused"] * 4
 
 
+async def test_files_that_change_while_the_user_is_asked_are_not_applied(fleet: Fleet) -> None:
+    up(fleet)
+    pids = {name: fleet.pid(name) for name in ("db", "web")}
+    other: Json = {"command": SLEEP, "env": {"A": "1"}}
+
+    async def user(method: str, params: Json) -> Json:
+        assert str(params["message"]).endswith("Really apply the files, which ends db?")
+        fleet.write({"db": other, "web": {**other, "depends_on": ["db"]}})
+        return {"action": "accept", "content": {"confirm": True}}
+
+    async with serving(fleet.home, settings=Settings(config_apply=True), make=guarded) as agent:
+        able = Agent(agent.endpoint, _able(agent.caller), user)
+        fleet.write({"db": other, "web": {"command": SLEEP, "depends_on": ["db"]}})
+        answer = await able.call("config", action="apply")
+        assert answer.is_error
+        assert answer.text.startswith("the files are others than the user was asked about: not applied")
+    assert {name: fleet.pid(name) for name in pids} == pids
+    assert [one["outcome"] for one in audit(fleet)] == ["refused"]
+
+
 # Being told.
 
 

@@ -49,5 +49,6 @@ def test_levels_are_told_apart() -> None:
 
 
 def test_pauses_grow_and_attempts_never_end() -> None:
-    pauses = [backoff(failures) for failures in range(12)]
-    assert pauses == [0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 300.0, 300.0, 300.0]
+    first = [0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    assert [backoff(failures, is_hopeless=True) for failures in range(12)] == [*first, 300.0, 300.0, 300.0]
+    assert [backoff(failures) for failures in range(12)] == [*first, 30.0, 30.0, 30.0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import AsyncIterator
 
 import anyio
@@ -111,6 +112,50 @@ async def test_a_server_that_does_not_read_is_refused_more_in_the_end(far: Far) 
     with pytest.raises(LinkError, match="it does not read its stdin") as caught:
         await link.begin("a", {"x": "x" * 1_000_000})
     assert caught.value.trouble is Trouble.BUSY
+
+
+async def test_pipes_that_cannot_be_written_are_free_for_the_next_link(far: Far) -> None:
+    os.close(far.stdin)
+    far.stdin = os.open(os.devnull, os.O_RDONLY)  # the fixture closes it
+    with pytest.raises(LinkError, match="its stdin is closed"):
+        far.link(is_used=True)
+    with anyio.fail_after(5):
+        await far.pipes.wait_free()
+
+
+async def test_a_flood_of_whoever_is_left_does_not_keep_a_server_that_ended(far: Far) -> None:
+    flood = await anyio.open_process("yes | head -c 12000000", stdout=far.stdout)
+    async with flood:
+        os.close(far.stdout)
+        far.stdout = os.open(os.devnull, os.O_WRONLY)  # the fixture closes it
+        link = far.link()
+        await anyio.wait_readable(far.pipes.stdout)
+        far.pipes.end()
+        await link.run()
+        await flood.wait()
+    assert flood.returncode == 128 + signal.SIGPIPE, "it was heard until it had nothing more to say"
+
+
+async def test_what_a_server_says_for_a_call_that_nobody_reads_is_bounded(far: Far) -> None:
+    link, count = far.link(), 3_000
+    call = await link.begin("a", {}, is_attended=True)
+    for number in range(count):
+        link._take(b'{"id": "q%d", "method": "roots/list", "params": {}}\n' % number)
+    assert len(far.stray) == count - 1_000, "those for which there is no room are refused"
+    for _ in range(count):
+        link._take(b'{"id": "%s", "result": {}}\n' % call.id.encode())
+    assert far.noise.unknown_ids == count - 1, "one answer is the answer"
+    messages = [await call.next()]
+    while "method" in messages[-1]:
+        messages.append(await call.next())
+    assert len(messages) == 1_001
+
+
+async def test_pipes_that_are_closed_between_two_looks_are_at_their_end(far: Far) -> None:
+    link = far.link()
+    far.pipes.close()
+    with anyio.fail_after(5):
+        assert (await link._read()).trouble is Trouble.LOST
 
 
 ids = st.none() | st.text(max_size=3) | st.integers() | st.lists(st.integers(), max_size=1)

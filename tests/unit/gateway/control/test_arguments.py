@@ -89,3 +89,12 @@ def test_whatever_is_taken_fits_the_schema(arguments: dict[str, object]) -> None
     except ToolTrouble:
         return
     jsonschema.Draft202012Validator(SCHEMA).validate(taken)
+
+
+def test_a_number_that_no_machine_counts_is_refused_or_taken_as_it_is() -> None:
+    huge = 10**400
+    assert validated("t", object_of({"since": {"type": "integer", "minimum": 0}}), {"since": huge}) == {
+        "since": huge
+    }
+    with pytest.raises(ToolTrouble, match="limit is"):
+        validated("t", SCHEMA, {"names": ["a"], "limit": huge})

@@ -108,3 +108,24 @@ async def test_nothing_is_sent_to_a_client_that_left() -> None:
     await reply.emit({"n": 2})
     await reply.finish({"id": 7})
     assert len(wire.sent) == 3
+
+
+async def test_an_answer_that_is_complete_by_now_is_not_kept_alive_any_more() -> None:
+    slow, quick = Wire(), Wire()
+    log, kept = EventLog("stamp", "1", 7), list[EventLog]()
+    slow_reply, quick_reply, pulse = Reply(slow.request), Reply(quick.request, log, kept.append), Pulse()
+
+    async def finish_quick(message: dict[str, object]) -> None:
+        if not quick.sent:
+            pulse.leave(quick_reply)
+            await quick_reply.finish({"id": 1})
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pulse.run)
+        slow.request._send = finish_quick
+        pulse.watch(slow_reply)
+        pulse.watch(quick_reply)
+        await anyio.sleep(2 * KEEP_ALIVE_TIME)
+        tasks.cancel_scope.cancel()
+    assert quick.sent == [(15, 200), (15, b'{"id":1}')]
+    assert kept == [], "nobody comes back for it"

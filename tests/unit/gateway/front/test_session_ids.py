@@ -107,3 +107,13 @@ def test_gateways_that_start_at_once_get_the_same_key(tmp_path: Path) -> None:
         os.wait()
     key = load_session_key(tmp_path)
     assert all(key.read(session_id, "/mcp", "token a", Role.ADMIN) for session_id in ids)
+
+
+@pytest.mark.parametrize("sign", ["x", "\u044f", "\U0001f3bc", "\ud83c"])
+def test_the_longest_names_make_an_id_that_is_known(sign: str) -> None:
+    client = {"name": sign * 300, "title": sign * 300, "version": sign * 300}
+    capabilities = {"experimental": {"x": "y" * 2_000}}
+    caller = Caller("token a", Role.OPERATOR, Era.HANDSHAKE, "2025-06-18", client, capabilities)
+    known = KEY.read(KEY.make("/mcp", caller), "/mcp", "token a", Role.VIEWER)
+    assert known is not None
+    assert known.caller.client == {name: text[:200] for name, text in client.items()}

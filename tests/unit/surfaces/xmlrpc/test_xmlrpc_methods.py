@@ -14,6 +14,7 @@ from orchestra_supervisor.model.spec import Fleet, ServiceSpec
 from orchestra_supervisor.model.states import State
 from orchestra_supervisor.model.supervisord import SupervisorName, SupervisorSpec
 from orchestra_supervisor.surfaces.xmlrpc import methods as methods_module
+from orchestra_supervisor.surfaces.xmlrpc import surroundings as surroundings_module
 from orchestra_supervisor.surfaces.xmlrpc.acting import signal_number
 from orchestra_supervisor.surfaces.xmlrpc.catalog import METHODS
 from orchestra_supervisor.surfaces.xmlrpc.changing import (
@@ -26,6 +27,7 @@ from orchestra_supervisor.surfaces.xmlrpc.describe import config_info
 from orchestra_supervisor.surfaces.xmlrpc.faults import RpcFault
 from orchestra_supervisor.surfaces.xmlrpc.logs import empty_log, read_part, tail_part
 from orchestra_supervisor.surfaces.xmlrpc.methods import Methods
+from orchestra_supervisor.surfaces.xmlrpc.names import Directory
 from orchestra_supervisor.surfaces.xmlrpc.surroundings import Surroundings
 from tests.unit.surfaces.api_desk import ADMIN, Api, api_of, service
 
@@ -298,3 +300,20 @@ def test_groups_come_and_go_with_their_services_alone() -> None:
         with_group(without_group(grown, "a"), read, "a")
     with pytest.raises(Exception, match="a is in the fleet already"):
         with_group(fleet, read, "a")
+
+
+async def test_the_logs_of_all_are_emptied_with_one_look_at_who_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def counted(specs: Any) -> Directory:
+        nonlocal looks
+        looks += 1
+        return Directory(specs)
+
+    async with desk_of(tmp_path, *(service(f"s{number}") for number in range(20))) as desk:
+        monkeypatch.setattr(surroundings_module, "Directory", counted)
+        results = cast("list[dict[str, object]]", await desk.call("supervisor.clearAllProcessLogs"))
+    assert [one["description"] for one in results] == ["OK"] * 20
+    assert looks == 1
