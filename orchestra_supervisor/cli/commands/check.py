@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from orchestra_supervisor.cli.parser import CommandParser, Options, UsageError
+from orchestra_supervisor.cli.parser import CommandParser, Options
 
 __all__ = ["configure", "run"]
 
@@ -43,6 +43,7 @@ def _files_of(options: Options) -> list[str]:
         UsageError: One is not there, or the two ways name others.
     """
     from orchestra_supervisor.cli.launch import find_config_files
+    from orchestra_supervisor.cli.words import UsageError
 
     here = Path.cwd()
     files = find_config_files(options.files or options.config, here)
