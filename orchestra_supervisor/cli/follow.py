@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestra_supervisor.cli.words import nearest
 from orchestra_supervisor.logfile.follower import Follower
 from orchestra_supervisor.logfile.lines import LogLine
-from orchestra_supervisor.logfile.reader import Pattern
+from orchestra_supervisor.logfile.many_lines import Pattern
 from orchestra_supervisor.model.errors import UnknownService
 
 __all__ = ["FleetLogs", "Layout", "NamedLine", "merge_by_time", "poll_interval"]

@@ -10,7 +10,7 @@ from orchestra_supervisor.cli.follow import Layout
 from orchestra_supervisor.cli.logview import LogPainter, log_json
 from orchestra_supervisor.cli.parser import Options
 from orchestra_supervisor.cli.words import UsageError
-from orchestra_supervisor.logfile.reader import Pattern
+from orchestra_supervisor.logfile.many_lines import Pattern
 from orchestra_supervisor.logfile.scan import Span
 from orchestra_supervisor.logfile.search import Hit, Query, newest, search
 

@@ -6,8 +6,9 @@ from typing import Self
 
 from orchestra_supervisor.logfile.index import Flag, Record
 from orchestra_supervisor.logfile.lines import ForwardAssembler, LogLine
+from orchestra_supervisor.logfile.many_lines import Pattern
 from orchestra_supervisor.logfile.open_segment import OpenSegment, open_current, open_segment
-from orchestra_supervisor.logfile.reader import Pattern, Tail, record_source
+from orchestra_supervisor.logfile.reader import Tail, record_source
 from orchestra_supervisor.logfile.segments import list_segments, segment_id_of
 
 __all__ = ["Follower", "tail_and_follow"]

@@ -4,18 +4,17 @@ The log is read backwards in blocks, so that ten lines of a file of any size cos
 memory used is that of the lines asked for, and of at most one line (`MAX_LINE`) a source.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import closing
 
 from orchestra_supervisor.logfile.index import Flag, Record
 from orchestra_supervisor.logfile.lines import BackwardAssembler, Found, LogLine, Source
+from orchestra_supervisor.logfile.many_lines import Pattern
 from orchestra_supervisor.logfile.open_segment import OpenSegment, open_current, open_segment
 from orchestra_supervisor.logfile.segments import list_segments, stamp_wall
 
-__all__ = ["LOOKBACK", "Pattern", "Tail", "read_lines", "record_source"]
+__all__ = ["LOOKBACK", "Tail", "read_lines", "record_source"]
 
-Pattern = re.Pattern[bytes]
 
 LOOKBACK = 4 * 1024 * 1024
 """Bytes of other sources that are searched for the beginning of a line once all else has been found.

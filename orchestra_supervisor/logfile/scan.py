@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from orchestra_supervisor.logfile.envelope import ENVELOPED
 from orchestra_supervisor.logfile.index import Flag, Record
 from orchestra_supervisor.logfile.lines import ForwardAssembler, LogLine, Source
-from orchestra_supervisor.logfile.many_lines import for_many_lines
+from orchestra_supervisor.logfile.many_lines import Pattern, for_many_lines
 from orchestra_supervisor.logfile.open_segment import OpenSegment, open_current, open_index_of
-from orchestra_supervisor.logfile.reader import LOOKBACK, Pattern, record_source
+from orchestra_supervisor.logfile.reader import LOOKBACK, record_source
 from orchestra_supervisor.logfile.segments import GZIP_SUFFIX, list_segments, stamp_wall
 
 __all__ = ["ALWAYS", "Span", "scan_lines"]

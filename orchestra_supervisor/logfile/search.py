@@ -1,11 +1,11 @@
 """Lines of a log that match, with the lines around them, in bounded memory."""
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from orchestra_supervisor.logfile.lines import LogLine
+from orchestra_supervisor.logfile.many_lines import Pattern
 from orchestra_supervisor.logfile.scan import ALWAYS, Span, scan_lines
 
 __all__ = ["Hit", "Query", "newest", "search"]
@@ -23,7 +23,7 @@ class Query:
     """
 
     span: Span = ALWAYS
-    pattern: re.Pattern[bytes] | None = None
+    pattern: Pattern | None = None
     before: int = 0
     after: int = 0
 

@@ -4,7 +4,6 @@ import grp
 import json
 import os
 import pwd
-import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
+from orchestra_supervisor.surfaces.log_pattern import LogPattern
 from orchestra_supervisor.surfaces.peer import peer_of
 from orchestra_supervisor.unix_peer import Peer
 
@@ -186,12 +186,7 @@ def seconds_of(text: str, key: str = "since") -> float:
     return value
 
 
-def pattern_of(request: Request) -> re.Pattern[bytes] | None:
+def pattern_of(request: Request) -> LogPattern | None:
     """Return the regular expression of the query, if there is one."""
     text = request.query_params.get("grep")
-    if not text:
-        return None
-    try:
-        return re.compile(text.encode())
-    except re.error as error:
-        raise InvalidRequest(f"grep: {error}", hint="a regular expression as of Python's re") from error
+    return LogPattern(text.encode()) if text else None

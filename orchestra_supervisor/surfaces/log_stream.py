@@ -1,7 +1,6 @@
 """Logs over the API: read from the files, as everyone reads them, in a worker thread."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +15,10 @@ from orchestra_supervisor.logfile.follower import Follower, tail_and_follow
 from orchestra_supervisor.logfile.lines import LogLine
 from orchestra_supervisor.logfile.reader import read_lines
 from orchestra_supervisor.logfile.search import Hit, Query, newest, search
+from orchestra_supervisor.model.errors import InvalidRequest
+from orchestra_supervisor.surfaces.log_pattern import LogPattern
 from orchestra_supervisor.surfaces.sse import SseResponse, format_sse
+from orchestra_supervisor.surfaces.talk import say
 
 __all__ = ["SEARCH_LIMIT", "LogReader", "LogResponse"]
 
@@ -37,7 +39,7 @@ class LogReader:
         self._limiter = anyio.CapacityLimiter(_READERS)
 
     async def tail(
-        self, path: Path, *, limit: int, since_wall: float | None, pattern: re.Pattern[bytes] | None
+        self, path: Path, *, limit: int, since_wall: float | None, pattern: LogPattern | None
     ) -> list[dict[str, object]]:
         """Return the newest lines in their JSON form."""
         read = partial(read_lines, str(path), limit=limit, since_wall=since_wall, pattern=pattern)
@@ -51,7 +53,7 @@ class LogReader:
         """
         return await to_thread.run_sync(partial(_search, str(path), query, limit), limiter=self._limiter)
 
-    def follow(self, path: Path, *, limit: int, pattern: re.Pattern[bytes] | None) -> "LogResponse":
+    def follow(self, path: Path, *, limit: int, pattern: LogPattern | None) -> "LogResponse":
         """Return the response that streams a log from its last `limit` lines on."""
         return LogResponse(path, limit, pattern, self._limiter)
 
@@ -60,7 +62,7 @@ class LogResponse(SseResponse[LogLine]):
     """An SSE answer that follows a log for as long as its client stays."""
 
     def __init__(
-        self, path: Path, limit: int, pattern: re.Pattern[bytes] | None, limiter: anyio.CapacityLimiter
+        self, path: Path, limit: int, pattern: LogPattern | None, limiter: anyio.CapacityLimiter
     ) -> None:
         self._send_lines, receive = _line_stream()
         super().__init__(receive, _encode)
@@ -75,15 +77,18 @@ class LogResponse(SseResponse[LogLine]):
             group.cancel_scope.cancel()
 
     async def _pump(self) -> None:
-        lines, follower = await to_thread.run_sync(self._open, limiter=self._limiter)
-        try:
-            with self._send_lines:
-                await self._hand_on(lines)
-                await self._poll(follower)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return  # the client has left
-        finally:
-            follower.close()
+        with self._send_lines:
+            try:
+                lines, follower = await to_thread.run_sync(self._open, limiter=self._limiter)
+                try:
+                    await self._hand_on(lines)
+                    await self._poll(follower)
+                finally:
+                    follower.close()
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return  # the client has left
+            except InvalidRequest as error:  # its expression comes to no end; the answer has begun already
+                say(error.message)
 
     async def _poll(self, follower: Follower) -> None:
         while True:

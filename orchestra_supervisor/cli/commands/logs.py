@@ -14,7 +14,8 @@ from orchestra_supervisor.cli.logview import LogPainter, log_json
 from orchestra_supervisor.cli.parser import CommandParser, Options
 from orchestra_supervisor.cli.terminal import Terminal
 from orchestra_supervisor.cli.words import UnfitWord, UsageError, seconds_of, split_names, whole_of
-from orchestra_supervisor.logfile.reader import Pattern, read_lines
+from orchestra_supervisor.logfile.many_lines import Pattern
+from orchestra_supervisor.logfile.reader import read_lines
 
 __all__ = ["configure", "run", "since_of"]
 

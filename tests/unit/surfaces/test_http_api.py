@@ -25,7 +25,7 @@ from orchestra_supervisor.model.plugin import PluginReport, PluginState
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.figures import ProcessSampler
-from orchestra_supervisor.surfaces import http_api
+from orchestra_supervisor.surfaces import http_api, log_pattern
 from orchestra_supervisor.surfaces.agent_api import agent_routes
 from orchestra_supervisor.surfaces.listeners_api import listener_routes
 from orchestra_supervisor.surfaces.mcp_api import mcp_routes
@@ -454,6 +454,53 @@ async def test_a_log_is_followed_from_its_last_lines_on(folder: Path) -> None:
             return [first, second.event, second.data["text"]]
 
         assert await to_thread.run_sync(read) == ["two", "log", "three"]
+
+
+# Backtracks twice as long with each further letter; for these 40 the time of a life is too short.
+ENDLESS = "(a|aa|a)+$"
+
+
+async def test_an_expression_without_end_holds_up_nobody_and_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pattern, "_LINE_TIME", 0.3)
+    monkeypatch.setattr(log_pattern, "_BLOCK_TIME", 0.3)
+    (folder / "web.log").write_bytes(b"a" * 40 + b"b\n")
+    async with api_of(folder, service("web")) as api:
+        for target in (f"/v1/logs/web?grep={ENDLESS}", f"/v1/logs/web/search?grep={ENDLESS}"):
+            answered = 0
+            async with anyio.create_task_group() as group:
+
+                async def ask(target: str = target) -> None:
+                    error = await refused(api.client.request, "GET", target.replace("+", "%2B"))
+                    assert "comes to no end within 0.3 s" in error.message
+                    assert "(a+)+" in error.hint
+                    group.cancel_scope.cancel()
+
+                group.start_soon(ask)
+                while True:
+                    await call(api.client.health)
+                    answered += 1
+            assert answered > 3, "others are answered meanwhile"
+
+
+async def test_following_with_an_expression_without_end_ends_the_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(log_pattern, "_LINE_TIME", 0.1)
+    log = folder / "web.log"
+    log.write_bytes(b"aaa\n")
+    async with api_of(folder, service("web")) as api:
+
+        def read() -> list[object]:
+            stream = api.client.stream("/v1/logs/web/stream", {"lines": 1, "grep": ENDLESS}, idle=5.0)
+            first = next(stream).data["text"]
+            with log.open("ab") as file:
+                file.write(b"a" * 40 + b"b\n")
+            return [first, *stream]
+
+        assert await to_thread.run_sync(read) == ["aaa"]
+    assert "comes to no end" in capsys.readouterr().err
 
 
 # The plugins.
