@@ -17,7 +17,7 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from orchestra_supervisor.journal.backlog import Backlog
+from orchestra_supervisor.journal.backlog import EVENT_LIMIT, Backlog
 from orchestra_supervisor.journal.records import EventQuery, Hold, RunRow, is_audit
 from orchestra_supervisor.journal.store import DamagedFile, Store, is_damage, set_aside
 from orchestra_supervisor.journal.waiters import Waiters
@@ -325,8 +325,10 @@ class Journal:
             except DamagedFile as damage:
                 moved, reason = set_aside(self._path, self._wall), str(damage)
                 opened = self._store.open()
-            self._last_seq, self._holds, self._runs = opened.last_seq, opened.holds, opened.runs
-            self._plans = opened.plans
+            # A daemon that was killed has told events that it did not come to keep. Who follows goes on from
+            # their numbers, so none of them is given again.
+            self._last_seq = opened.last_seq + EVENT_LIMIT if opened.last_seq else 0
+            self._holds, self._runs, self._plans = opened.holds, opened.runs, opened.plans
             return moved, reason
 
         try:
