@@ -92,7 +92,7 @@ class Json(JSONResponse):
 class _OnBehalf(BaseModel):
     """The header `Orchestra-Caller`: for whom the caller asks, who need not be of this system."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     role: Literal["viewer", "operator", "admin"]

@@ -118,7 +118,7 @@ class _Api:
         self._context = context
         self._logs = LogReader()
         self._figures = FigureTeller(context.control)
-        self._document = openapi_document(context.version)
+        self._document: dict[str, object] | None = None
 
     # Reading.
 
@@ -126,6 +126,7 @@ class _Api:
         return Json({"ok": True, "pid": os.getpid(), "version": self._context.version})
 
     async def openapi(self, _request: Request) -> Response:
+        self._document = self._document or openapi_document(self._context.version)
         return Json(self._document)
 
     async def status(self, request: Request) -> Response:
