@@ -33,7 +33,6 @@ from orchestra_supervisor.surfaces.edge import (
 )
 from orchestra_supervisor.surfaces.figures import FigureTeller
 from orchestra_supervisor.surfaces.log_stream import LogReader
-from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.requests import (
     DemandRequest,
     PlanRequest,
@@ -118,7 +117,6 @@ class _Api:
         self._context = context
         self._logs = LogReader()
         self._figures = FigureTeller(context.control)
-        self._document: dict[str, object] | None = None
 
     # Reading.
 
@@ -126,8 +124,10 @@ class _Api:
         return Json({"ok": True, "pid": os.getpid(), "version": self._context.version})
 
     async def openapi(self, _request: Request) -> Response:
-        self._document = self._document or openapi_document(self._context.version)
-        return Json(self._document)
+        # Hardly anybody asks, so that it is made for whoever does.
+        from orchestra_supervisor.surfaces.openapi import openapi_document  # noqa: PLC0415
+
+        return Json(openapi_document(self._context.version))
 
     async def status(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("names", "").split(",") if name]
