@@ -16,7 +16,6 @@ from pathlib import Path
 import anyio
 import anyio.abc
 from anyio import to_thread
-from starlette.applications import Starlette
 
 from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.agent_room import AgentRoom
@@ -65,6 +64,7 @@ from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from orchestra_supervisor.surfaces.serve import serve_unix
 from orchestra_supervisor.surfaces.talk import log_to_stderr, say
 from orchestra_supervisor.surfaces.unix_socket import place_socket
+from orchestra_supervisor.surfaces.web import Application, Asgi
 from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
 __all__ = ["Daemon", "Options", "main"]
@@ -214,7 +214,7 @@ class Daemon:
 
     def _app(
         self, control: Control, reloader: Reloader, launcher: Launcher, log_directory: Path
-    ) -> Starlette:
+    ) -> Application:
         supervisor = control.supervisor
         checks = AskedChecks(supervisor, self._plugins.checks.run, launcher.log_path, self._clock)
         room = AgentRoom(control, checks, reloader.reload, self._snapshot.keeper_pid)
@@ -224,7 +224,7 @@ class Daemon:
         reports = self._plugins.host.reports
         return make_app(ApiContext(control, VERSION, about, launcher.log_path, reports, more))
 
-    async def _serve(self, app: Starlette, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
+    async def _serve(self, app: Asgi, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
         group = fleet.settings.control_group
         mode = 0o660 if group else 0o600
         await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)

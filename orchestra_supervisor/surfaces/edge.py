@@ -11,13 +11,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 from orchestra_supervisor.control import Control, Principal, Role
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.surfaces.peer import peer_of
+from orchestra_supervisor.surfaces.web import Missing, Request, Response
 
 __all__ = [
     "BODY_LIMIT",
@@ -44,17 +42,16 @@ Handler = Callable[[Request], Awaitable[Response]]
 M = TypeVar("M", bound=BaseModel)
 
 
-def _error_response(error: OrchestraError, status: int | None = None) -> JSONResponse:
-    return Json({"error": error.to_dict()}, status_code=status or error.kind.http)
+def _error_response(error: OrchestraError, status: int | None = None) -> Response:
+    return Json({"error": error.to_dict()}, status or error.kind.http)
 
 
-async def http_error(request: Request, error: Exception) -> Response:
+async def http_error(request: Request, missing: Missing) -> Response:
     """Return the answer to a request that no route takes."""
-    assert isinstance(error, HTTPException)
     problem = InvalidRequest(
-        f"{request.method} {request.url.path}: {error.detail}", hint="docs/control-api.md lists the requests"
+        f"{request.method} {request.path}: {missing.detail}", hint="docs/control-api.md lists the requests"
     )
-    return _error_response(problem, error.status_code)
+    return _error_response(problem, missing.status)
 
 
 def guarded(handler: Handler, known: anyio.Event) -> Handler:
@@ -76,14 +73,17 @@ def guarded(handler: Handler, known: anyio.Event) -> Handler:
     return answer
 
 
-class Json(JSONResponse):
-    """An answer in JSON, whatever bytes a service may have put into its texts."""
+class Json(Response):
+    """An answer in JSON, whatever bytes a service may have put into its texts.
 
-    def render(self, content: Any) -> bytes:
-        """Return the body."""
-        return json.dumps(content, separators=(",", ":"), ensure_ascii=False, default=str).encode(
-            "utf-8", "backslashreplace"
-        )
+    Args:
+        content: What is said.
+        status: The status code.
+    """
+
+    def __init__(self, content: Any, status: int = 200) -> None:
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, default=str)
+        super().__init__(text.encode("utf-8", "backslashreplace"), status)
 
 
 # What requests bring.
@@ -122,7 +122,7 @@ def caller_of(request: Request, control: Control) -> Principal:
     Both names are kept, for the audit. A request cannot raise a role by what it says.
     """
     user = socket_user(request, control)
-    text = request.headers.get(CALLER_HEADER)
+    text = request.headers.get(CALLER_HEADER.lower())
     if text is None:
         return user
     try:

@@ -7,11 +7,6 @@ from pathlib import Path
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from orchestra_supervisor.control import Ask, Control
 from orchestra_supervisor.journal.records import EventQuery
@@ -46,6 +41,7 @@ from orchestra_supervisor.surfaces.requests import (
     WaitRequest,
 )
 from orchestra_supervisor.surfaces.sse import SseResponse, encode_event
+from orchestra_supervisor.surfaces.web import Application, Request, Response, Route
 
 __all__ = ["ApiContext", "make_app"]
 
@@ -77,7 +73,7 @@ class ApiContext:
     more: Callable[[anyio.Event], Sequence[Route]] = lambda _: ()
 
 
-def make_app(context: ApiContext) -> Starlette:
+def make_app(context: ApiContext) -> Application:
     """Return the ASGI application."""
     api = _Api(context)
     # The socket is there before the services are: a client that is early waits, it is not told nonsense.
@@ -108,7 +104,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route(f"/v1/{verb}", guarded(api.verb(verb), known), methods=["POST"]) for verb in ("start", "stop")
     ]
     routes += context.more(known)
-    return Starlette(routes=routes, exception_handlers={HTTPException: http_error})
+    return Application(routes, http_error)
 
 
 class _Api:

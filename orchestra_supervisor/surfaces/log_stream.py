@@ -10,13 +10,13 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from starlette.types import Receive, Scope, Send
 
 from orchestra_supervisor.logfile.follower import Follower, tail_and_follow
 from orchestra_supervisor.logfile.lines import LogLine
 from orchestra_supervisor.logfile.reader import read_lines
 from orchestra_supervisor.logfile.search import Hit, Query, newest, search
 from orchestra_supervisor.surfaces.sse import SseResponse, format_sse
+from orchestra_supervisor.surfaces.web import Receive, Scope, Send
 
 __all__ = ["SEARCH_LIMIT", "LogReader", "LogResponse"]
 
