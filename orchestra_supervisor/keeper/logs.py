@@ -16,6 +16,8 @@ _RETRY_AFTER = 1.0  # seconds until a hand-over that failed for want of descript
 
 @dataclass(slots=True, eq=False)
 class _Pipe:
+    """One stream of one run."""
+
     fd: int
     opening: Message
     is_handed: bool = False

@@ -39,8 +39,6 @@ _CHECK_INTERVAL = 1.0  # seconds between two looks at whether the path still nam
 _ROTATE_RETRY = 5.0  # seconds after a rotation that failed
 _SAME_EPISODE = 5.0  # seconds within which a new failure is not told again: a disk that is full to the brim
 
-_nowhere = bytearray(CHUNK)
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -330,7 +328,7 @@ class Sink:
         size = len(pipe.held)
         pipe.held, pipe.unfinished_since = b"", 0.0
         try:
-            size = size or os.readv(pipe.fd, [_nowhere])
+            size = size or len(os.read(pipe.fd, CHUNK))
         except BlockingIOError:
             return 0
         if not size:
