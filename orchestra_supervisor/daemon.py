@@ -50,6 +50,7 @@ from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.process.clock import SystemClock
 from orchestra_supervisor.process.figures import ProcessSampler
+from orchestra_supervisor.process.heap import tighten_heap
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.orders import Snapshot
 from orchestra_supervisor.rules.exit_policy import FleetExit
@@ -372,6 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = tuple(path.absolute() for path in given.files)
     options = Options(given.home.absolute(), files, only, given.console)
     log_to_stderr()
+    tighten_heap()
     try:
         return anyio.run(_run, options)
     except OrchestraError as error:
