@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.request import LogTarget
@@ -19,7 +19,8 @@ class _Pipe:
     """One stream of one run."""
 
     fd: int
-    opening: Message
+    slot: str
+    log: LogTarget
     is_handed: bool = False
 
 
@@ -52,31 +53,22 @@ class LogPipes:
         if log is None:
             return
         for stream, fd in streams.items():
-            opening: Message = {
-                "type": "open",
-                "run": label,
-                "slot": run.slot,
-                "stream": stream,
-                "path": log.path,
-                "options": log.options,
-                "secrets": log.secrets,
-            }
-            self._pipes[label, stream] = _Pipe(fd, opening)
+            self._pipes[label, stream] = _Pipe(fd, run.slot, log)
         self.offer()
 
     def configure(self, log: LogTarget) -> None:
         """Pass on other options for a log; the next logger is told the same."""
         for pipe in self._pipes.values():
-            if pipe.opening["path"] == log.path:
-                pipe.opening["options"] = log.options
+            if pipe.log.path == log.path:
+                pipe.log = replace(pipe.log, options=log.options)
         self._send({"type": "log_config", "path": log.path, "options": log.options}, [])
 
     def offer(self, *, again: bool = False) -> None:
         """Hand over what the logger does not have; everything when it is a new one (`again`)."""
         ok = True
-        for pipe in self._pipes.values():
+        for (label, stream), pipe in self._pipes.items():
             if again or not pipe.is_handed:
-                pipe.is_handed = self._send(pipe.opening, [pipe.fd])
+                pipe.is_handed = self._send(_opening(label, stream, pipe), [pipe.fd])
                 ok &= pipe.is_handed
         if not ok:
             self._loop.call_later(_RETRY_AFTER, self.offer)
@@ -86,3 +78,15 @@ class LogPipes:
         pipe = self._pipes.pop((str(run), str(stream)), None)
         if pipe is not None:
             os.close(pipe.fd)
+
+
+def _opening(label: str, stream: str, pipe: _Pipe) -> Message:
+    return {
+        "type": "open",
+        "run": label,
+        "slot": pipe.slot,
+        "stream": stream,
+        "path": pipe.log.path,
+        "options": pipe.log.options,
+        "secrets": pipe.log.secrets,
+    }

@@ -21,7 +21,7 @@ from orchestra_supervisor.logger.logfile import CHUNK, LINE_WAIT, LogFile
 from orchestra_supervisor.logger.options import Options, Treatment
 from orchestra_supervisor.logger.pipe import Peeker, Pipe
 from orchestra_supervisor.logger.raw import Raw
-from orchestra_supervisor.logger.redaction import Redactor
+from orchestra_supervisor.logger.redaction import NOTHING, Redactor
 from orchestra_supervisor.logger.relay import Relays
 from orchestra_supervisor.logger.timers import Timer, Timers
 from orchestra_supervisor.logger.treated import Lines, LinesAround
@@ -151,7 +151,8 @@ class Sink:
 
     def _set_redactor(self, pipe: Pipe) -> None:
         secrets = pipe.secrets if self._treatment.redact_secrets else ()
-        pipe.redactor = Redactor(self._treatment.redact, secrets)
+        is_idle = not (self._treatment.redact or secrets)
+        pipe.redactor = NOTHING if is_idle else Redactor(self._treatment.redact, secrets)
 
     def _pause(self, pipe: Pipe, delay: float) -> None:
         """Leave a pipe alone for a time, though it holds something."""
