@@ -4,14 +4,21 @@ Started by the keeper alone. It may be killed at any instant: what it knows is w
 runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from orchestra_supervisor.later import put_off, stand_in
+
+if __name__ == "__main__":
+    # 2 MB that hardly any fleet has a use for: words that resemble each other, packed logs, and what pydantic
+    # loads to look for plugins of its own among all packages, which it does not have here.
+    put_off("difflib", "gzip", "tempfile")
+    stand_in("pydantic.plugin._loader", get_plugins=tuple)
 
 import anyio
 import anyio.abc
@@ -32,6 +39,7 @@ from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
 from orchestra_supervisor.engine.listeners import ListenerDesk
 from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
+from orchestra_supervisor.engine.options import USAGE, Options, parse_options
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
@@ -68,20 +76,9 @@ from orchestra_supervisor.surfaces.unix_socket import place_socket
 from orchestra_supervisor.surfaces.web import Application, Asgi
 from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
-__all__ = ["Daemon", "Options", "main"]
-
+__all__ = ["Daemon", "main"]
 
 _WRITING = 0.5  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the keeper starts the daemon with: absolute paths, names, and what `Launcher` takes as console."""
-
-    home: Path
-    files: tuple[Path, ...]
-    only: tuple[str, ...]
-    console: str | None = None
 
 
 class Daemon:
@@ -363,15 +360,10 @@ async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Sn
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="orchestra-daemon", description="Started by the keeper.")
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("-c", "--config", type=Path, action="append", default=[], dest="files")
-    parser.add_argument("--only", action="append", default=[])
-    parser.add_argument("--console", choices=("auto", "off", "raw", "prefix", "json"))
-    given = parser.parse_args(arguments)
-    only = tuple(name for names in given.only for name in names.split(",") if name)
-    files = tuple(path.absolute() for path in given.files)
-    options = Options(given.home.absolute(), files, only, given.console)
+    options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    if options is None:
+        say(f"error: started by the keeper alone, as `{USAGE}`")
+        return 2
     log_to_stderr()
     tighten_heap()
     try:

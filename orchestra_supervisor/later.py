@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["put_off"]
+__all__ = ["put_off", "stand_in"]
 
 
 class _Module(ModuleType):
@@ -90,3 +90,15 @@ def put_off(*names: str) -> None:
         names: Of modules in Python, no packages; one that is imported already stays as it is.
     """
     sys.meta_path.insert(0, _Finder(frozenset(names)))
+
+
+def stand_in(name: str, **members: object) -> None:
+    """Have a module consist of some members, with nothing behind it; it must not be imported yet.
+
+    Args:
+        name: Of the module.
+        members: What is asked of it.
+    """
+    module = ModuleType(name, "A stand-in.")
+    vars(module).update(members)
+    sys.modules[name] = module

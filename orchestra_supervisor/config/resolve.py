@@ -122,11 +122,13 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         body["settings"] = members
     if "include" in body:
         body["include"] = scope.tree(body["include"], ("include",))
-    head = judge(
-        HeadForm, body, reading.origin, findings, subject="the file", beside=("services", "templates")
-    )
+    head: HeadForm | None = None
+    if body:  # else nothing is said, as in most files of MCP servers: there is nothing to check
+        head = judge(
+            HeadForm, body, reading.origin, findings, subject="the file", beside=("services", "templates")
+        )
     if head is None:
-        head = HeadForm.model_validate({})
+        head = HeadForm.model_construct()
     added = dict(layers.added)
     if reading.activates:
         added = anchor_paths(added, reading.source.directory)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra_supervisor.later import put_off
+from orchestra_supervisor.later import put_off, stand_in
 
 TEXT = """
 import itertools
@@ -102,3 +102,9 @@ def test_neither_keeper_nor_logger_load_what_they_put_off(role: str) -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "False", "what `inspect` brings is not there"
+
+
+def test_what_a_module_stands_in_for_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    stand_in("orchestra_supervisor.no_such_module", answer=7)
+    assert importlib.import_module("orchestra_supervisor.no_such_module").answer == 7
