@@ -257,14 +257,17 @@ class _Intake:
             return
         document = parse(text, shown_path)
         self._findings.extend(document.findings)
-        if document.root is None:
+        # The tree knows its document. Both ways they would keep each other until the collector comes by, and
+        # all that is made until then would find no room where they were.
+        root, document.root = document.root, None
+        if root is None:
             return
         source = Source(absolute, shown_path)
-        dialect = detect(document.root, source)
+        dialect = detect(root, source)
         if isinstance(dialect, Finding):
-            self._unclaimed.append((document.root, source, dialect))
+            self._unclaimed.append((root, source, dialect))
             return
-        self._use(dialect.read(document.root, source))
+        self._use(dialect.read(root, source))
 
     def _take_ini(self, text: str, source: Source) -> None:
         """Take a file of supervisord and those that it includes, which are read as a part of it."""
