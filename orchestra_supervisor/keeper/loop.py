@@ -9,6 +9,7 @@ import os
 import select
 import selectors
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -120,8 +121,6 @@ class Loop:
         try:
             callback(*args)
         except Exception:  # noqa: BLE001  # whatever one event does, every other run still needs its keeper
-            import traceback  # noqa: PLC0415  # 0.2 MB for what should not happen
-
             say(f"a fault of ours, please report it:\n{traceback.format_exc()}", ERROR)
             return False
         return True
