@@ -4,19 +4,25 @@ Started by the keeper alone. It may be killed at any instant: what it knows is w
 runs), in `fleet.json` (the fleet as applied) and in the journal.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from orchestra_supervisor.later import put_off, stand_in
+
+if __name__ == "__main__":
+    # 2 MB that hardly any fleet has a use for: words that resemble each other, packed logs, and what pydantic
+    # loads to look for plugins of its own among all packages, which it does not have here.
+    put_off("difflib", "gzip", "tempfile")
+    stand_in("pydantic.plugin._loader", get_plugins=tuple)
 
 import anyio
 import anyio.abc
 from anyio import to_thread
-from starlette.applications import Starlette
 
 from orchestra_supervisor._version import VERSION
 from orchestra_supervisor.agent_room import AgentRoom
@@ -33,6 +39,7 @@ from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.leftovers import clear_leftovers
 from orchestra_supervisor.engine.listeners import ListenerDesk
 from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
+from orchestra_supervisor.engine.options import USAGE, Options, parse_options
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
@@ -51,6 +58,7 @@ from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import DownReason
 from orchestra_supervisor.process.clock import SystemClock
 from orchestra_supervisor.process.figures import ProcessSampler
+from orchestra_supervisor.process.heap import tighten_heap
 from orchestra_supervisor.process.keeper_client import KeeperClient
 from orchestra_supervisor.process.local_files import LocalFiles
 from orchestra_supervisor.process.orders import Snapshot
@@ -66,22 +74,12 @@ from orchestra_supervisor.surfaces.mcp_api import mcp_routes
 from orchestra_supervisor.surfaces.serve import serve_unix
 from orchestra_supervisor.surfaces.talk import log_to_stderr, say
 from orchestra_supervisor.surfaces.unix_socket import place_socket
+from orchestra_supervisor.surfaces.web import Application, Asgi
 from orchestra_supervisor.surfaces.xmlrpc.serving import serve_supervisord
 
-__all__ = ["Daemon", "Options", "main"]
-
+__all__ = ["Daemon", "main"]
 
 _WRITING = 0.5  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the keeper starts the daemon with: absolute paths, names, and what `Launcher` takes as console."""
-
-    home: Path
-    files: tuple[Path, ...]
-    only: tuple[str, ...]
-    console: str | None = None
 
 
 class Daemon:
@@ -218,7 +216,7 @@ class Daemon:
 
     def _app(
         self, control: Control, reloader: Reloader, launcher: Launcher, log_directory: Path
-    ) -> Starlette:
+    ) -> Application:
         supervisor = control.supervisor
         checks = AskedChecks(supervisor, self._plugins.checks.run, launcher.log_path, self._clock)
         room = AgentRoom(control, checks, reloader.reload, self._snapshot.keeper_pid)
@@ -228,7 +226,7 @@ class Daemon:
         reports = self._plugins.host.reports
         return make_app(ApiContext(control, VERSION, about, launcher.log_path, reports, more))
 
-    async def _serve(self, app: Starlette, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
+    async def _serve(self, app: Asgi, fleet: Fleet, *, task_status: anyio.abc.TaskStatus[Path]) -> None:
         group = fleet.settings.control_group
         mode = 0o660 if group else 0o600
         await serve_unix(app, self._socket, mode=mode, group=group, task_status=task_status)
@@ -369,16 +367,12 @@ async def _run_with_journal(options: Options, keeper: KeeperClient, snapshot: Sn
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="orchestra-daemon", description="Started by the keeper.")
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("-c", "--config", type=Path, action="append", default=[], dest="files")
-    parser.add_argument("--only", action="append", default=[])
-    parser.add_argument("--console", choices=("auto", "off", "raw", "prefix", "json"))
-    given = parser.parse_args(arguments)
-    only = tuple(name for names in given.only for name in names.split(",") if name)
-    files = tuple(path.absolute() for path in given.files)
-    options = Options(given.home.absolute(), files, only, given.console)
+    options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    if options is None:
+        say(f"error: started by the keeper alone, as `{USAGE}`")
+        return 2
     log_to_stderr()
+    tighten_heap()
     try:
         return anyio.run(_run, options)
     except OrchestraError as error:

@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 
+from orchestra_supervisor.config.thrift import slim
 from orchestra_supervisor.model.errors import ConfigError
 from orchestra_supervisor.model.spec import Fleet
 
@@ -20,7 +21,7 @@ def parse_fleet(text: str) -> Fleet:
         ConfigError: It is not such a text.
     """
     try:
-        return Fleet.model_validate_json(text)
+        fleet = Fleet.model_validate_json(text)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(step) for step in fault["loc"])
@@ -28,3 +29,6 @@ def parse_fleet(text: str) -> Fleet:
         raise ConfigError(
             message, hint="apply the configuration files again: orchestra up", pointer=place
         ) from error
+    for spec in (*fleet.services.values(), *fleet.coming.values()):
+        slim(spec)
+    return fleet

@@ -318,7 +318,7 @@ class SettingsForm(Form):
 class HeadForm(Form):
     """Everything of a file but its services."""
 
-    model_config = ConfigDict(title="Orchestra Supervisor fleet")
+    model_config = ConfigDict(defer_build=True, title="Orchestra Supervisor fleet")
 
     schema_: str | None = Field(None, alias="$schema", description="Where this schema is, for editors.")
     include: list[Text] | None = Field(

@@ -22,7 +22,7 @@ _MOST_SECONDS = 1_000  # a plain number from here on is one of milliseconds, as 
 
 
 class _Open(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
 
 class CacheForm(_Open):
@@ -75,10 +75,10 @@ class HeadForm(_Open):
 
 
 _SHARED: dict[str, TypeAdapter[Any]] = {
-    "timeout": TypeAdapter(_CallTime | None, config=ConfigDict(strict=True)),
-    "tools": TypeAdapter(list[Text] | None, config=ConfigDict(strict=True)),
+    "timeout": TypeAdapter(_CallTime | None, config=ConfigDict(defer_build=True, strict=True)),
+    "tools": TypeAdapter(list[Text] | None, config=ConfigDict(defer_build=True, strict=True)),
     "cache": TypeAdapter(CacheForm | None),
-    "service": TypeAdapter(dict[str, JsonValue] | None, config=ConfigDict(strict=True)),
+    "service": TypeAdapter(dict[str, JsonValue] | None, config=ConfigDict(defer_build=True, strict=True)),
 }
 """Keys that clients may have for something else."""
 

@@ -46,7 +46,7 @@ __all__ = [
 class Form(BaseModel):
     """What all forms share: exact types, no unknown keys."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

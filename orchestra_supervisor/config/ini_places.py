@@ -4,7 +4,6 @@
 what counts twice) and builds the tree of places that other dialects get from their JSON.
 """
 
-import configparser
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,6 +72,9 @@ class IniPlaces:
             text: As `to_lines` returns it.
             path: As it was given.
         """
+        # For the fleets that have such files.
+        from configparser import RawConfigParser  # noqa: PLC0415
+
         document = Document(path=path, text=text)
         section: Node | None = None
         name = option = ""
@@ -82,11 +84,11 @@ class IniPlaces:
             if not line.text or (section is not None and option and line.indent > indent):
                 continue  # of a continuation line, the first line is the place
             indent = line.indent
-            if header := configparser.RawConfigParser.SECTCRE.match(line.text):
+            if header := RawConfigParser.SECTCRE.match(line.text):
                 name, option = header["header"], ""
                 section = self._section(name, document, line.offset)
                 continue
-            match = configparser.RawConfigParser.OPTCRE.match(line.text)
+            match = RawConfigParser.OPTCRE.match(line.text)
             if section is None or match is None:
                 continue  # the parser says what is wrong with it
             option = match["option"].rstrip().lower()

@@ -181,6 +181,8 @@ class _Reader:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._text = document.text
+        self._known: dict[str, str] = {}
+        """The keys and texts so far: most of them come again with every service."""
 
     def read_all(self) -> Node:
         start = self._skip(0)
@@ -224,7 +226,7 @@ class _Reader:
         kind: NodeKind = "string"
         value: str | int | float | bool | None
         if group == "plain":
-            value = match.group("plain")
+            value = self._one(match.group("plain"))
         elif group == "escaped":
             value = self._unescape(match.group(), offset)
         elif group == "word":
@@ -236,6 +238,9 @@ class _Reader:
             except ValueError as error:  # Python refuses integers of more than 4,300 digits
                 raise _SyntaxFault(offset, "a number with too many digits") from error
         return Node(self._document, kind, offset, value, _NO_MEMBERS, _NO_ITEMS, offset)
+
+    def _one(self, text: str) -> str:
+        return self._known.setdefault(text, text)
 
     def _unescape(self, literal: str, offset: int) -> str:
         try:
@@ -286,7 +291,7 @@ class _Reader:
 
     def _key(self, offset: int) -> tuple[str, int]:
         if match := _KEY.match(self._text, offset):
-            return match.group(1), match.end()
+            return self._one(match.group(1)), match.end()
         match = _SCALAR.match(self._text, offset)
         if match is None or match.lastgroup not in ("plain", "escaped"):
             hint = "keys stand in double quotes"

@@ -16,7 +16,6 @@ from orchestra_supervisor.config.backends import check_settings, resolve_mcp
 from orchestra_supervisor.config.candidates import to_candidates
 from orchestra_supervisor.config.dependencies import check_dependencies
 from orchestra_supervisor.config.dialect_plugin import read_with_plugins
-from orchestra_supervisor.config.dialect_supervisord import read_supervisord
 from orchestra_supervisor.config.dialects import detect
 from orchestra_supervisor.config.draft import Origin, Reading, Source
 from orchestra_supervisor.config.drift import find_drift
@@ -258,17 +257,23 @@ class _Intake:
             return
         document = parse(text, shown_path)
         self._findings.extend(document.findings)
-        if document.root is None:
+        # The tree knows its document. Both ways they would keep each other until the collector comes by, and
+        # all that is made until then would find no room where they were.
+        root, document.root = document.root, None
+        if root is None:
             return
         source = Source(absolute, shown_path)
-        dialect = detect(document.root, source)
+        dialect = detect(root, source)
         if isinstance(dialect, Finding):
-            self._unclaimed.append((document.root, source, dialect))
+            self._unclaimed.append((root, source, dialect))
             return
-        self._use(dialect.read(document.root, source))
+        self._use(dialect.read(root, source))
 
     def _take_ini(self, text: str, source: Source) -> None:
         """Take a file of supervisord and those that it includes, which are read as a part of it."""
+        # Their parser is 1 MB that a fleet without such files does not pay.
+        from orchestra_supervisor.config.dialect_supervisord import read_supervisord  # noqa: PLC0415
+
         found = read_supervisord(text, source, self._environ, read_text)
         self.files += [path for path, _ in found.included]
         self.shown += [name for _, name in found.included]

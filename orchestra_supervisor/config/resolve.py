@@ -1,8 +1,7 @@
 """One checked service out of one draft: variables filled in, paths absolute, defaults applied."""
 
 import os
-from collections.abc import Hashable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from orchestra_supervisor.config.replicas import place_replica
 from orchestra_supervisor.config.resolve_equipment import equipment_values, hook
 from orchestra_supervisor.config.resolve_probes import probe_spec
 from orchestra_supervisor.config.stdio import STDIO_RESTART, STDIO_STOP
+from orchestra_supervisor.config.thrift import slim
 from orchestra_supervisor.config.values import UNLIMITED
 from orchestra_supervisor.model.mcp import OWN_PREFIX
 from orchestra_supervisor.model.spec import (
@@ -122,11 +122,13 @@ def resolve_head(reading: Reading, environ: Mapping[str, str], findings: Finding
         body["settings"] = members
     if "include" in body:
         body["include"] = scope.tree(body["include"], ("include",))
-    head = judge(
-        HeadForm, body, reading.origin, findings, subject="the file", beside=("services", "templates")
-    )
+    head: HeadForm | None = None
+    if body:  # else nothing is said, as in most files of MCP servers: there is nothing to check
+        head = judge(
+            HeadForm, body, reading.origin, findings, subject="the file", beside=("services", "templates")
+        )
     if head is None:
-        head = HeadForm.model_validate({})
+        head = HeadForm.model_construct()
     added = dict(layers.added)
     if reading.activates:
         added = anchor_paths(added, reading.source.directory)
@@ -166,7 +168,7 @@ def resolve_service(draft: ServiceDraft, file: FileScope, findings: Findings) ->
         return None
     values = _spec_values(draft.name, form, env, file) | {"replica": draft.replica}
     try:
-        return ServiceSpec.model_validate(values)
+        return slim(ServiceSpec.model_validate(values))
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
             path = fault["loc"]
@@ -196,7 +198,7 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
     timeout = form.startup_timeout if form.startup_timeout is not None else defaults.startup_timeout
     if timeout is not None:
         values["startup_timeout"] = timeout
-    values |= {
+    return values | {
         "name": name,
         "title": form.title or form.name or "",
         "kind": kind,
@@ -222,24 +224,6 @@ def _spec_values(name: str, form: ServiceForm, env: dict[str, str], file: FileSc
         "on_secret_change": secret_change(form.on_secret_change),
         "supervisor": supervisor_name(form.supervisor),
     }
-    return {key: _shared(value) for key, value in values.items()}
-
-
-def _shared(value: object) -> object:
-    """Return an equal value that other services may have too.
-
-    Most services of a fleet restart, stop, log and probe alike; each with its own copy of that was two thirds
-    of what a service costs.
-    """
-    try:
-        return _known(cast("Hashable", value)) if isinstance(value, BaseModel) else value
-    except TypeError:  # it holds a mapping
-        return value
-
-
-@lru_cache(maxsize=1024)
-def _known(value: Hashable) -> Hashable:
-    return value
 
 
 def _site(url: str | None) -> str | None:

@@ -1,5 +1,6 @@
 """Carries out what steps ask for: orders to the keeper, and the note that the next daemon gets."""
 
+import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
@@ -76,8 +77,8 @@ class Carrier:
         self._start = start
         self.ranks: Mapping[str, int] = {}
         self.succession = Succession(keeper, lambda: inbox().services, self._beside)
-        self._noted: dict[str, str] = {}
-        """What the keeper has, by service; packed, since it is only ever compared."""
+        self._noted: dict[str, bytes] = {}
+        """What the keeper has, by service; as a digest, since it is only ever compared."""
         self._resolving: dict[str, anyio.CancelScope] = {}
 
     def carry_out(self, service: Service, effects: tuple[Effect, ...]) -> None:
@@ -126,9 +127,9 @@ class Carrier:
     def leave_note(self, service: Service) -> None:
         """Leave the service's note with the keeper, unless that is what it holds."""
         name, note = service.spec.name, to_note(service)
-        packed = _packed(note)
-        if self._noted.get(name) != packed:
-            self._noted[name] = packed
+        digest = _digest(note)
+        if self._noted.get(name) != digest:
+            self._noted[name] = digest
             self._keeper.note(name, note)
 
     def keep_up(self, service: Service) -> None:
@@ -138,7 +139,7 @@ class Carrier:
 
     def holds(self, service: Service) -> None:
         """Take note of what the keeper holds already."""
-        self._noted[service.spec.name] = _packed(to_note(service))
+        self._noted[service.spec.name] = _digest(to_note(service))
 
     def forget(self, name: str) -> None:
         """Take back the note of a service that is no more."""
@@ -187,8 +188,8 @@ class Carrier:
         except OrchestraError as error:
             self._inbox().post(name, SpawnRefused(order.run, "order", 0, error.message))
             return
-        self._noted[name] = _packed(note)
+        self._noted[name] = _digest(note)
 
 
-def _packed(note: dict[str, object]) -> str:
-    return json.dumps(note)
+def _digest(note: dict[str, object]) -> bytes:
+    return hashlib.sha256(json.dumps(note).encode("ascii")).digest()

@@ -19,7 +19,7 @@ from orchestra_supervisor.engine.watches import Watches
 from orchestra_supervisor.model.watch import WatchSpec
 from orchestra_supervisor.watch.changes import Changes, watching
 from orchestra_supervisor.watch.exact import ExactFiles
-from orchestra_supervisor.watch.observer import Watcher
+from orchestra_supervisor.watch.hints import Source
 from orchestra_supervisor.watch.patterns import Selection
 
 __all__ = ["WatchDesk"]
@@ -46,7 +46,7 @@ class WatchDesk:
     clock: Clock
     private: tuple[str, ...]
     seen: Callable[[], None] = lambda: None
-    _watcher: Watcher = field(default_factory=Watcher)
+    _opened: Source | None = None
     _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
     _watches: Watches | None = None
 
@@ -81,13 +81,23 @@ class WatchDesk:
                     await rewired.wait()
         finally:
             with anyio.move_on_after(_CLOSING, shield=True):
-                await to_thread.run_sync(self._watcher.close)
+                if self._opened is not None:
+                    await to_thread.run_sync(self._opened.close)
+
+    def _watcher(self) -> Source:
+        """Return the observer; the first watch opens it."""
+        if self._opened is None:
+            # 1 MB that a fleet does not pay where nothing is watched.
+            from orchestra_supervisor.watch.observer import Watcher  # noqa: PLC0415
+
+            self._opened = Watcher()
+        return self._opened
 
     def _files(self, cwd: str, spec: WatchSpec) -> AbstractAsyncContextManager[Changes]:
-        return watching(self._watcher, lambda: Selection(cwd, spec, self.private), self._limiter)
+        return watching(self._watcher(), lambda: Selection(cwd, spec, self.private), self._limiter)
 
     def _configuration(self, inputs: Inputs) -> AbstractAsyncContextManager[Changes]:
-        return watching(self._watcher, lambda: ExactFiles(inputs.files, inputs.globs), self._limiter)
+        return watching(self._watcher(), lambda: ExactFiles(inputs.files, inputs.globs), self._limiter)
 
     async def _content(self, inputs: Inputs) -> str:
         def look() -> str:

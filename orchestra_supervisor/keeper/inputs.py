@@ -27,6 +27,8 @@ class InputFull(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Input:
+    """The stdin of one run."""
+
     fd: int
     """Write end of its stdin, non-blocking."""
     waiting: bytearray = field(default_factory=bytearray)

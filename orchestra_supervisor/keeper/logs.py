@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestra_supervisor.keeper.loop import Loop
 from orchestra_supervisor.keeper.request import LogTarget
@@ -16,8 +16,11 @@ _RETRY_AFTER = 1.0  # seconds until a hand-over that failed for want of descript
 
 @dataclass(slots=True, eq=False)
 class _Pipe:
+    """One stream of one run."""
+
     fd: int
-    opening: Message
+    slot: str
+    log: LogTarget
 
 
 class LogPipes:
@@ -50,23 +53,14 @@ class LogPipes:
         if log is None:
             return
         for stream, fd in streams.items():
-            opening: Message = {
-                "type": "open",
-                "run": label,
-                "slot": run.slot,
-                "stream": stream,
-                "path": log.path,
-                "options": log.options,
-                "secrets": log.secrets,
-            }
-            self._pipes[label, stream] = self._unhanded[label, stream] = _Pipe(fd, opening)
+            self._pipes[label, stream] = self._unhanded[label, stream] = _Pipe(fd, run.slot, log)
         self.offer()
 
     def configure(self, log: LogTarget) -> None:
         """Pass on other options for a log; the next logger is told the same."""
         for pipe in self._pipes.values():
-            if pipe.opening["path"] == log.path:
-                pipe.opening["options"] = log.options
+            if pipe.log.path == log.path:
+                pipe.log = replace(pipe.log, options=log.options)
         self._send({"type": "log_config", "path": log.path, "options": log.options}, [])
 
     def offer(self, *, again: bool = False) -> None:
@@ -74,7 +68,7 @@ class LogPipes:
         if again:
             self._unhanded = dict(self._pipes)
         for key, pipe in list(self._unhanded.items()):
-            if self._send(pipe.opening, [pipe.fd]):
+            if self._send(_opening(*key, pipe), [pipe.fd]):
                 self._unhanded.pop(key, None)  # who failed may have been followed by one who took all
         if self._unhanded:
             self._loop.call_later(_RETRY_AFTER, self.offer)
@@ -86,3 +80,15 @@ class LogPipes:
         pipe = self._pipes.pop(key, None)
         if pipe is not None:
             os.close(pipe.fd)
+
+
+def _opening(label: str, stream: str, pipe: _Pipe) -> Message:
+    return {
+        "type": "open",
+        "run": label,
+        "slot": pipe.slot,
+        "stream": stream,
+        "path": pipe.log.path,
+        "options": pipe.log.options,
+        "secrets": pipe.log.secrets,
+    }

@@ -143,7 +143,7 @@ class RunTable:
         if note is None:
             self._notes.pop(slot, None)
         else:
-            self._notes[slot] = json.dumps(note).encode("ascii")
+            self._notes[slot] = json.dumps(note, separators=(",", ":")).encode("ascii")
 
     def notes(self) -> Iterator[tuple[str, object]]:
         """Yield slots and their notes."""

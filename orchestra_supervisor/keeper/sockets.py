@@ -24,6 +24,8 @@ _Place = tuple[int, int]
 
 @dataclass(slots=True, eq=False)
 class _Slot:
+    """The listening sockets of one service."""
+
     held: dict[ListenSpec, socket.socket] = field(default_factory=dict[ListenSpec, socket.socket])
     places: dict[ListenSpec, _Place] = field(default_factory=dict[ListenSpec, _Place])
     """Which file is ours, of those that have a path."""

@@ -5,6 +5,7 @@ of the run ends it, and so does a daemon that knows of none (docs/adr/0017-the-k
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from orchestra_supervisor.keeper.fields import BadMessage, list_of, seconds, take_text
@@ -43,9 +44,13 @@ def parse_successor(value: object) -> Successor | None:
     given = cast("Message", value)
     unless: list[int] = list_of(given, "unless", int)
     needs: list[str] = list_of(given, "needs", str)
-    return Successor(
-        take_text(given, "run"), seconds("min_life", given.get("min_life")), frozenset(unless), tuple(needs)
-    )
+    min_life = seconds("min_life", given.get("min_life"))
+    return Successor(take_text(given, "run"), min_life, _codes(tuple(unless)), tuple(needs))
+
+
+@lru_cache(maxsize=64)
+def _codes(codes: tuple[int, ...]) -> frozenset[int]:
+    return frozenset(codes)  # most services have the same
 
 
 def may_follow(successor: Successor, *, lasted: float, code: int | None) -> bool:

@@ -5,7 +5,6 @@ a service's own JSON is never taken for one.
 """
 
 import json
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import cast
 
@@ -21,6 +20,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 @lru_cache(maxsize=8)
 def _head(service: str, run: str, stream: str, at_wall: float) -> str:
     """Return an object up to the text of its message: the same for all lines of one turn."""
+    from datetime import UTC, datetime  # noqa: PLC0415  # for logs that are written as JSON
+
     at = datetime.fromtimestamp(at_wall, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     members = {"time": at, "service": service, "run": run, "stream": stream}
     return f'{_encode(members)[:-1]},"message":'

@@ -5,6 +5,7 @@ A bad value never costs a byte of output: its default holds in its place, and th
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar, cast
 
 from orchestra_supervisor.logger.copies import CopyTarget
@@ -107,7 +108,12 @@ def parse_options(value: object) -> Options:
         sinks=_sinks(reader),
         files=_files(reader),
     )
-    return Options(rotation, treatment, tuple(reader.faults))
+    return _known(Options(rotation, treatment, tuple(reader.faults)))
+
+
+@lru_cache(maxsize=256)
+def _known(options: Options) -> Options:
+    return options  # most logs have the same
 
 
 def parse_secrets(value: object) -> tuple[bytes, ...] | None:

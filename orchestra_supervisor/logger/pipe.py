@@ -1,6 +1,5 @@
 """The read end of one stream of one run, and looking into it without taking anything out."""
 
-import errno
 import fcntl
 import os
 import select
@@ -11,11 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from orchestra_supervisor.logger.redaction import NOTHING, Redactor
-
-try:
-    import ctypes
-except ImportError:  # an interpreter built without libffi: pipes are read, not looked into
-    ctypes = None
 
 __all__ = ["WINDOW", "Peeker", "Pipe"]
 
@@ -78,7 +72,8 @@ class Peeker:
     """
 
     def __init__(self) -> None:
-        self._tee = _load_tee()
+        self._tee: Callable[[int, int, int, int], int] | None = None
+        self._has_looked = False
         self._scratch = (-1, -1)
 
     def peek(self, pipe: Pipe) -> bytes:
@@ -88,18 +83,20 @@ class Peeker:
             BlockingIOError: It is empty, and may be written to.
             OSError: There is no descriptor left.
         """
+        if not self._has_looked:
+            self._tee, self._has_looked = _load_tee(), True
         if self._tee is None or pipe.held:
             return self._read(pipe)
         if self._scratch[0] < 0:
             self._scratch = _scratch_pipe()
-        size = self._tee(pipe.fd, self._scratch[1], WINDOW, _SPLICE_F_NONBLOCK)
-        if size >= 0:
-            return os.read(self._scratch[0], size) if size else b""
-        code = ctypes.get_errno() if ctypes else errno.ENOSYS
-        if code == errno.EAGAIN:
-            raise BlockingIOError(code, os.strerror(code))
-        self._tee = None  # no such call on this kernel
-        return self._read(pipe)
+        try:
+            size = self._tee(pipe.fd, self._scratch[1], WINDOW, _SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            raise
+        except OSError:  # no such call on this kernel
+            self._tee = None
+            return self._read(pipe)
+        return os.read(self._scratch[0], size) if size else b""
 
     def take(self, pipe: Pipe, size: int) -> None:
         """Take out the first bytes of what was seen last."""
@@ -136,8 +133,13 @@ def _scratch_pipe() -> tuple[int, int]:
 
 
 def _load_tee() -> Callable[[int, int, int, int], int] | None:
-    """Return the system's tee, which `os` does not have; None where there is none."""
-    if ctypes is None:
+    """Return the system's tee, which `os` does not have; None where there is none.
+
+    It is loaded for logs whose lines are looked at: most are not, and are copied without it.
+    """
+    try:
+        import ctypes  # noqa: PLC0415
+    except ImportError:  # an interpreter built without libffi: pipes are read, not looked into
         return None
     try:
         tee = ctypes.CDLL(None, use_errno=True).tee
@@ -145,4 +147,12 @@ def _load_tee() -> Callable[[int, int, int, int], int] | None:
         return None
     tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
     tee.restype = ctypes.c_ssize_t
-    return tee
+
+    def checked(source: int, target: int, size: int, flags: int) -> int:
+        done = int(tee(source, target, size, flags))
+        if done < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return done
+
+    return checked

@@ -21,7 +21,7 @@ from orchestra_supervisor.logger.logfile import CHUNK, LINE_WAIT, LogFile
 from orchestra_supervisor.logger.options import Options, Treatment
 from orchestra_supervisor.logger.pipe import Peeker, Pipe
 from orchestra_supervisor.logger.raw import Raw
-from orchestra_supervisor.logger.redaction import Redactor
+from orchestra_supervisor.logger.redaction import NOTHING, Redactor
 from orchestra_supervisor.logger.relay import Relays
 from orchestra_supervisor.logger.timers import Timer, Timers
 from orchestra_supervisor.logger.treated import Lines, LinesAround
@@ -38,8 +38,6 @@ LOCK_HOLD = 30.0
 _CHECK_INTERVAL = 1.0  # seconds between two looks at whether the path still names this file
 _ROTATE_RETRY = 5.0  # seconds after a rotation that failed
 _SAME_EPISODE = 5.0  # seconds within which a new failure is not told again: a disk that is full to the brim
-
-_nowhere = bytearray(CHUNK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,8 @@ class Sink:
 
     def _set_redactor(self, pipe: Pipe) -> None:
         secrets = pipe.secrets if self._treatment.redact_secrets else ()
-        pipe.redactor = Redactor(self._treatment.redact, secrets)
+        is_idle = not (self._treatment.redact or secrets)
+        pipe.redactor = NOTHING if is_idle else Redactor(self._treatment.redact, secrets)
 
     def _pause(self, pipe: Pipe, delay: float) -> None:
         """Leave a pipe alone for a time, though it holds something."""
@@ -330,7 +329,7 @@ class Sink:
         size = len(pipe.held)
         pipe.held, pipe.unfinished_since = b"", 0.0
         try:
-            size = size or os.readv(pipe.fd, [_nowhere])
+            size = size or len(os.read(pipe.fd, CHUNK))
         except BlockingIOError:
             return 0
         if not size:

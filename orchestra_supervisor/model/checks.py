@@ -8,7 +8,7 @@ __all__ = ["GrpcCheck", "LogCheck"]
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class GrpcCheck(_Spec):

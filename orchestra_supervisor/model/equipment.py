@@ -14,7 +14,7 @@ _NoNul = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class HookSpec(_Part):

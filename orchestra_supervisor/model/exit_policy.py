@@ -8,7 +8,7 @@ __all__ = ["ExitPolicySpec"]
 class ExitPolicySpec(BaseModel):
     """What ends a fleet, besides whoever tells it to; each part on its own is enough."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     ends: tuple[str, ...] = ()
     """Services, or groups of replicas: one of them has ended, and is not started again."""

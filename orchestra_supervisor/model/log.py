@@ -10,7 +10,7 @@ _Bytes = Annotated[int, Field(ge=0)]
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class RateLimitSpec(_Spec):

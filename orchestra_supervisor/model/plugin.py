@@ -29,7 +29,7 @@ ENTRY_POINT_PREFIX = "entry-point:"
 class PluginSpec(BaseModel):
     """One plugin of the fleet. Options are handed on as they stand; secrets in them stay references."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     source: str
     """Absolute path of a file, a module's dotted name, or `entry-point:NAME`."""

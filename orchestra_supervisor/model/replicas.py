@@ -20,7 +20,7 @@ def replica_name(group: str, number: int) -> str:
 class ReplicaSpec(BaseModel):
     """Which replica a service is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     group: str
     """The name that the files give to all of them."""
@@ -32,7 +32,7 @@ class ReplicaSpec(BaseModel):
 class GroupSpec(BaseModel):
     """One service with replicas, as a whole; with none of them it is known here alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     configured: Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
     """What the file says."""

@@ -10,7 +10,7 @@ __all__ = ["SecretChangeSpec"]
 class SecretChangeSpec(BaseModel):
     """Nothing, a new run, its own way to reload, or a signal to its first process."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     action: Literal["ignore", "restart", "reload", "signal"] = "ignore"
     signal: str | None = None

@@ -48,7 +48,7 @@ def check_cron(expression: str) -> str:
 class ScheduleSpec(BaseModel):
     """When runs are planned: every so many seconds, or at the times of day that a cron expression names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     every: Annotated[float, Field(ge=1, le=31_536_000, allow_inf_nan=False)] | None = None
     """Seconds of monotonic time from one planned run to the next."""

@@ -31,7 +31,7 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class OutputSpec(_Spec):

@@ -10,7 +10,7 @@ __all__ = ["WatchSpec"]
 class WatchSpec(BaseModel):
     """Files whose change gives a service a new run, or tells it to read its configuration again."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     paths: Annotated[tuple[str, ...], Field(min_length=1)]
     """Globs and folders, relative to the working directory; a folder stands for all in it."""

@@ -3,7 +3,6 @@
 import anyio
 
 from orchestra_supervisor.model.spec import HttpCheck, NetworkCheck, TcpCheck
-from orchestra_supervisor.probes.http import check_http
 from orchestra_supervisor.probes.outcome import ProbeOutcome, Progress
 from orchestra_supervisor.probes.tcp import check_tcp
 
@@ -25,6 +24,9 @@ async def run_check(check: NetworkCheck, timeout: float) -> ProbeOutcome:  # noq
     try:
         with anyio.move_on_after(timeout):
             if isinstance(check, HttpCheck):
+                # HTTP, and TLS with it, for the fleets that have such probes.
+                from orchestra_supervisor.probes.http import check_http  # noqa: PLC0415
+
                 return await check_http(check, progress)
             if isinstance(check, TcpCheck):
                 return await check_tcp(check, progress)

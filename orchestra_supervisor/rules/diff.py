@@ -188,6 +188,15 @@ def settings_after_reload(old: FleetSettings, new: FleetSettings) -> FleetSettin
     return new.model_copy(update=kept)
 
 
+class _Digests(weakref.ref[ServiceSpec]):
+    """What is known of a spec, for as long as it is there."""
+
+    __slots__ = ("key", "run", "whole")
+    key: int
+    run: str
+    whole: str
+
+
 def run_digest(spec: ServiceSpec) -> str:
     """Return 12 hex digits that differ whenever `needs_restart` holds between two specs.
 
@@ -195,33 +204,39 @@ def run_digest(spec: ServiceSpec) -> str:
     half-done reload sees which runs are of the past. A spec is frozen, so it is worked out once for each
     and remembered for as long as the spec is there: a crash loop asks for it at every spawn.
     """
-    key = id(spec)
-    known = _DIGESTS.get(key)
-    if known is not None and known[0]() is spec:
-        return known[1]
-    digest = _digest_of(spec)
-    _DIGESTS[key] = weakref.ref(spec, lambda _: _DIGESTS.pop(key, None)), digest
-    return digest
+    known = _digests_of(spec)
+    if not known.run:
+        live = {name for name in type(spec).model_fields if class_of(name).when is When.LIVE}
+        known.run = _digest(spec.model_dump(mode="json", exclude=live))
+    return known.run
 
 
 def whole_digest(spec: ServiceSpec) -> str:
     """Return 12 hex digits that differ between any two specs that are not equal; remembered likewise."""
-    key = id(spec)
-    known = _WHOLE_DIGESTS.get(key)
-    if known is not None and known[0]() is spec:
-        return known[1]
-    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
-    digest = hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
-    _WHOLE_DIGESTS[key] = weakref.ref(spec, lambda _: _WHOLE_DIGESTS.pop(key, None)), digest
-    return digest
+    known = _digests_of(spec)
+    if not known.whole:
+        known.whole = _digest(spec.model_dump(mode="json"))
+    return known.whole
 
 
-def _digest_of(spec: ServiceSpec) -> str:
-    live = {name for name in type(spec).model_fields if class_of(name).when is When.LIVE}
-    fields = spec.model_dump(mode="json", exclude=live)
+def _digest(fields: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
 
 
-_DIGESTS: dict[int, tuple[weakref.ref[ServiceSpec], str]] = {}
+def _digests_of(spec: ServiceSpec) -> _Digests:
+    known = _DIGESTS.get(id(spec))
+    if known is None or known() is not spec:
+        known = _Digests(spec, _forget)
+        known.key, known.run, known.whole = id(spec), "", ""
+        _DIGESTS[known.key] = known
+    return known
+
+
+def _forget(known: weakref.ref[ServiceSpec]) -> None:
+    assert isinstance(known, _Digests)
+    if _DIGESTS.get(known.key) is known:
+        del _DIGESTS[known.key]
+
+
+_DIGESTS: dict[int, _Digests] = {}
 """By identity, since a spec holds mappings and has no hash. A copy of a spec is another spec."""
-_WHOLE_DIGESTS: dict[int, tuple[weakref.ref[ServiceSpec], str]] = {}

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import anyio
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from orchestra_supervisor.agent_room import AgentRoom
 from orchestra_supervisor.surfaces.edge import Json, body_of, caller_of, guarded, socket_user
 from orchestra_supervisor.surfaces.requests import AuditRequest, CheckRequest, ReloadRequest
+from orchestra_supervisor.surfaces.web import Request, Response, Route
 
 __all__ = ["agent_routes"]
 

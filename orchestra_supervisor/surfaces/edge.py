@@ -10,15 +10,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.model.caller import Principal, Role
 from orchestra_supervisor.model.errors import ControlDenied, InvalidRequest, OrchestraError
 from orchestra_supervisor.surfaces.log_pattern import LogPattern
 from orchestra_supervisor.surfaces.peer import peer_of
+from orchestra_supervisor.surfaces.web import Missing, Request, Response
 from orchestra_supervisor.unix_peer import Peer
 
 __all__ = [
@@ -48,17 +46,16 @@ Handler = Callable[[Request], Awaitable[Response]]
 M = TypeVar("M", bound=BaseModel)
 
 
-def _error_response(error: OrchestraError, status: int | None = None) -> JSONResponse:
-    return Json({"error": error.to_dict()}, status_code=status or error.kind.http)
+def _error_response(error: OrchestraError, status: int | None = None) -> Response:
+    return Json({"error": error.to_dict()}, status or error.kind.http)
 
 
-async def http_error(request: Request, error: Exception) -> Response:
+async def http_error(request: Request, missing: Missing) -> Response:
     """Return the answer to a request that no route takes."""
-    assert isinstance(error, HTTPException)
     problem = InvalidRequest(
-        f"{request.method} {request.url.path}: {error.detail}", hint="docs/control-api.md lists the requests"
+        f"{request.method} {request.path}: {missing.detail}", hint="docs/control-api.md lists the requests"
     )
-    return _error_response(problem, error.status_code)
+    return _error_response(problem, missing.status)
 
 
 def guarded(handler: Handler, known: anyio.Event) -> Handler:
@@ -85,12 +82,16 @@ def encoded(content: object) -> bytes:
     return _ENCODER.encode(content).encode("utf-8", "backslashreplace")
 
 
-class Json(JSONResponse):
-    """An answer in JSON."""
+class Json(Response):
+    """An answer in JSON, whatever bytes a service may have put into its texts.
 
-    def render(self, content: Any) -> bytes:
-        """Return the body."""
-        return encoded(content)
+    Args:
+        content: What is said.
+        status: The status code.
+    """
+
+    def __init__(self, content: Any, status: int = 200) -> None:
+        super().__init__(encoded(content), status)
 
 
 # What requests bring.
@@ -99,7 +100,7 @@ class Json(JSONResponse):
 class _OnBehalf(BaseModel):
     """The header `Orchestra-Caller`: for whom the caller asks, who need not be of this system."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     role: Literal["viewer", "operator", "admin"]
@@ -136,7 +137,7 @@ def caller_of(request: Request, control: Control) -> Principal:
     Both names are kept, for the audit. A request cannot raise a role by what it says.
     """
     user = socket_user(request, control)
-    text = request.headers.get(CALLER_HEADER)
+    text = request.headers.get(CALLER_HEADER.lower())
     if text is None:
         return user
     try:

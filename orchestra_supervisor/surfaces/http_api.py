@@ -7,11 +7,6 @@ from pathlib import Path
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from orchestra_supervisor.control import Ask, Control
 from orchestra_supervisor.journal.records import EventQuery
@@ -33,7 +28,6 @@ from orchestra_supervisor.surfaces.edge import (
 )
 from orchestra_supervisor.surfaces.figures import FigureTeller
 from orchestra_supervisor.surfaces.log_stream import LogReader
-from orchestra_supervisor.surfaces.openapi import openapi_document
 from orchestra_supervisor.surfaces.requests import (
     DemandRequest,
     PlanRequest,
@@ -48,6 +42,7 @@ from orchestra_supervisor.surfaces.requests import (
 )
 from orchestra_supervisor.surfaces.sse import SseResponse, encode_event
 from orchestra_supervisor.surfaces.status import StatusTeller
+from orchestra_supervisor.surfaces.web import Application, Request, Response, Route
 
 __all__ = ["ApiContext", "make_app"]
 
@@ -79,7 +74,7 @@ class ApiContext:
     more: Callable[[anyio.Event], Sequence[Route]] = lambda _: ()
 
 
-def make_app(context: ApiContext) -> Starlette:
+def make_app(context: ApiContext) -> Application:
     """Return the ASGI application."""
     api = _Api(context)
     # The socket is there before the services are: a client that is early waits, it is not told nonsense.
@@ -110,7 +105,7 @@ def make_app(context: ApiContext) -> Starlette:
         Route(f"/v1/{verb}", guarded(api.verb(verb), known), methods=["POST"]) for verb in ("start", "stop")
     ]
     routes += context.more(known)
-    return Starlette(routes=routes, exception_handlers={HTTPException: http_error})
+    return Application(routes, http_error)
 
 
 class _Api:
@@ -120,7 +115,6 @@ class _Api:
         self._logs = LogReader()
         self._figures = FigureTeller(context.control)
         self._status = StatusTeller(context.control, context.describe)
-        self._document = openapi_document(context.version)
 
     # Reading.
 
@@ -128,11 +122,14 @@ class _Api:
         return Json({"ok": True, "pid": os.getpid(), "version": self._context.version})
 
     async def openapi(self, _request: Request) -> Response:
-        return Json(self._document)
+        # Hardly anybody asks, so that it is made for whoever does.
+        from orchestra_supervisor.surfaces.openapi import openapi_document  # noqa: PLC0415
+
+        return Json(openapi_document(self._context.version))
 
     async def status(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("names", "").split(",") if name]
-        return Response(await self._status.answer(names), media_type="application/json")
+        return Response(await self._status.answer(names))
 
     async def figures(self, request: Request) -> Response:
         since = request.query_params.get("since")

@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.model.supervisord import OutputSpec, SupervisorName
 from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
 from orchestra_supervisor.surfaces.edge import Json, guarded
+from orchestra_supervisor.surfaces.web import Request, Response, Route
 from orchestra_supervisor.surfaces.xmlrpc.names import process_of
 from orchestra_supervisor.surfaces.xmlrpc.states import state_of
 

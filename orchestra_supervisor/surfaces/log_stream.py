@@ -9,7 +9,6 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from starlette.types import Receive, Scope, Send
 
 from orchestra_supervisor.logfile.follower import Follower, tail_and_follow
 from orchestra_supervisor.logfile.lines import LogLine
@@ -19,6 +18,7 @@ from orchestra_supervisor.model.errors import InvalidRequest
 from orchestra_supervisor.surfaces.log_pattern import LogPattern
 from orchestra_supervisor.surfaces.sse import SseResponse, format_sse
 from orchestra_supervisor.surfaces.talk import say
+from orchestra_supervisor.surfaces.web import Receive, Scope, Send
 
 __all__ = ["SEARCH_LIMIT", "LogReader", "LogResponse"]
 

@@ -4,9 +4,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from orchestra_supervisor.config.judge import nearest
 from orchestra_supervisor.config.variables import expand
@@ -20,6 +17,7 @@ from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.rules.replicas import members_of
 from orchestra_supervisor.surfaces.edge import Json, body_of, caller_of, guarded
 from orchestra_supervisor.surfaces.requests import HeadersRequest
+from orchestra_supervisor.surfaces.web import Request, Response, Route
 
 __all__ = ["mcp_routes"]
 

@@ -1,32 +1,27 @@
 """Tells each request of a Unix socket who called.
 
-uvicorn hands each request's `state` to the application; the caller's credentials travel there.
+Each request's `state` is handed to the application; the caller's credentials travel there.
 """
 
-import asyncio
-import socket
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from orchestra_supervisor.unix_peer import Peer
 
-from orchestra_supervisor.unix_peer import Peer, peer_of_socket
-
-__all__ = ["PeerProtocol", "abort_connection", "peer_of"]
+__all__ = ["abort_connection", "peer_of", "state_of"]
 
 _PEER = "peer"
 _ABORT = "abort"
 
 
-class PeerProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol, with the caller's credentials in each request's state."""
+def state_of(peer: Peer | None, abort: Callable[[], None]) -> dict[str, object]:
+    """Return the state of a request.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Take a connection and look who it is."""
-        super().connection_made(transport)
-        sock = cast("socket.socket | None", transport.get_extra_info("socket"))
-        peer = None if sock is None else peer_of_socket(sock)
-        self.app_state = {**self.app_state, _PEER: peer, _ABORT: transport.abort}
+    Args:
+        peer: Who calls, or None where the system does not say.
+        abort: Cuts the connection off.
+    """
+    return {_PEER: peer, _ABORT: abort}
 
 
 def peer_of(scope: Mapping[str, object]) -> Peer | None:

@@ -30,7 +30,7 @@ Timeout = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", str_max_length=4_096)
+    model_config = ConfigDict(defer_build=True, extra="forbid", str_max_length=4_096)
 
 
 class VerbRequest(_Request):
@@ -97,7 +97,7 @@ class TellRequest(_Request):
 class WaitRequest(_Request):
     """Wait for a condition."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", populate_by_name=True)
 
     names: Names
     goal: Annotated[Literal["ready", "stopped", "completed"], Field(alias="for")]

@@ -1,20 +1,19 @@
 """Serves an ASGI application on a Unix socket, as one task of the daemon.
 
-uvicorn's Server brings its own loop, signals and ten wake-ups a second; its parts do without:
-this starts and stops them inside a task group, and sleeps in between.
+A server for the web brings its own loop, signals, command line and ten wake-ups a second, 3 MB of them; a
+Unix socket with some clients needs none of that. This sleeps while nobody asks.
 """
 
-from collections.abc import Sized
 from pathlib import Path
 
 import anyio
-import uvicorn
+import anyio.abc
 from anyio import to_thread
 from anyio.abc import TaskStatus
-from starlette.types import ASGIApp
 
-from orchestra_supervisor.surfaces.peer import PeerProtocol
-from orchestra_supervisor.surfaces.unix_socket import BACKLOG, BoundSocket, bind_unix_socket
+from orchestra_supervisor.surfaces.exchange import Exchange
+from orchestra_supervisor.surfaces.unix_socket import bind_unix_socket
+from orchestra_supervisor.surfaces.web import Asgi
 
 __all__ = ["serve_unix"]
 
@@ -26,19 +25,18 @@ CANCEL_TIME = 0.2
 """Seconds that cancelled requests get."""
 MAX_CONNECTIONS = 512
 """Open connections, above which a request is answered with 503."""
-KEEP_ALIVE = 30
-"""Seconds that a connection without requests is kept."""
+_PAUSE = 0.1  # seconds after a connection could not be taken: descriptors are short
 
 
 async def serve_unix(
-    app: ASGIApp,
+    app: Asgi,
     path: Path,
     *,
     mode: int = 0o600,
     group: str | None = None,
     task_status: TaskStatus[Path] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; runs on the asyncio backend. Start it with `await tg.start(...)`.
+    """Serve until cancelled. Start it with `await tg.start(...)`.
 
     Each request's scope says who calls: see `peer.peer_of`. When cancelled, answers under way get a
     moment, everything else (endless streams too) is cut off within a second, and the socket is removed.
@@ -58,55 +56,63 @@ async def serve_unix(
         lambda: bind_unix_socket(path, mode=mode, group=group), limiter=anyio.CapacityLimiter(1)
     )
     try:
-        await _serve(app, bound, task_status)
+        listener = await anyio.abc.SocketListener.from_socket(bound.sock)
+        task_status.started(bound.path)
+        await _Server(app).run(listener)
     finally:
         bound.release()
 
 
-async def _serve(app: ASGIApp, bound: BoundSocket, task_status: TaskStatus[Path]) -> None:
-    config = uvicorn.Config(
-        app,
-        http=PeerProtocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        backlog=BACKLOG,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE,
-    )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=[bound.sock])
-    try:
-        task_status.started(bound.path)
-        await anyio.sleep_forever()
-    finally:
-        with anyio.CancelScope(shield=True):  # each wait below has its own bound
-            await _close(server)
+class _Server:
+    """Talks with whoever connects."""
 
+    def __init__(self, app: Asgi) -> None:
+        self._app = app
+        self._open: dict[Exchange, tuple[anyio.abc.SocketStream, anyio.CancelScope]] = {}
 
-async def _close(server: uvicorn.Server) -> None:
-    state = server.server_state
-    for listener in server.servers:
-        listener.close()
-    for connection in list(state.connections):
-        connection.shutdown()
-    await _until_empty(state.connections, FINISH_TIME)
-    for connection in list(state.connections):
-        connection.transport.abort()
-    await _until_empty(state.tasks, ABORT_TIME)
-    for task in list(state.tasks):
-        task.cancel()
-    await _until_empty(state.tasks, CANCEL_TIME)
+    async def run(self, listener: anyio.abc.SocketListener) -> None:
+        """Serve until cancelled."""
+        async with anyio.create_task_group() as group:
+            try:
+                while True:
+                    try:
+                        stream = await listener.accept()
+                    except OSError:  # of too many descriptors, say
+                        await anyio.sleep(_PAUSE)
+                        continue
+                    group.start_soon(self._talk, stream)
+            finally:
+                with anyio.CancelScope(shield=True):  # each wait below has its own bound
+                    await listener.aclose()
+                    await self._close()
 
+    async def _talk(self, stream: anyio.abc.SocketStream) -> None:
+        with anyio.CancelScope(shield=True) as scope:  # ended by `_close`
+            async with stream:
+                exchange = Exchange(stream, self._app)
+                if len(self._open) >= MAX_CONNECTIONS:
+                    await exchange.refuse(503)
+                    return
+                self._open[exchange] = stream, scope
+                try:
+                    await exchange.run()
+                finally:
+                    del self._open[exchange]
 
-async def _until_empty(things: Sized, seconds: float) -> None:
-    with anyio.move_on_after(seconds):
-        while things:  # noqa: ASYNC110 - uvicorn empties its sets without a word
-            await anyio.sleep(0.01)
+    async def _close(self) -> None:
+        for exchange, (_, scope) in list(self._open.items()):
+            exchange.finish()
+            if exchange.is_idle:
+                scope.cancel()
+        await self._until_empty(FINISH_TIME)
+        for exchange in self._open:
+            exchange.cut()
+        await self._until_empty(ABORT_TIME)
+        for _, scope in self._open.values():
+            scope.cancel()
+        await self._until_empty(CANCEL_TIME)
+
+    async def _until_empty(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            while self._open:  # noqa: ASYNC110 - a third of a second
+                await anyio.sleep(0.01)

@@ -14,11 +14,10 @@ from typing import Generic, TypeVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.surfaces.peer import abort_connection
+from orchestra_supervisor.surfaces.web import Receive, Response, Scope, Send
 
 __all__ = ["SseResponse", "encode_event", "format_sse"]
 
@@ -73,8 +72,6 @@ class SseResponse(Response, Generic[T]):
         headers: Further headers.
     """
 
-    media_type = "text/event-stream"
-
     def __init__(
         self,
         stream: MemoryObjectReceiveStream[T],
@@ -83,10 +80,10 @@ class SseResponse(Response, Generic[T]):
         backfill: Iterable[T] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.status_code = 200
-        self.background = None
+        super().__init__(b"", kind="text/event-stream; charset=utf-8")
+        del self.headers["content-length"]
         # Not kept alive: what a slow client has not read must not wait for its next request.
-        self.init_headers({"cache-control": "no-store", "connection": "close", **(headers or {})})
+        self.headers |= {"cache-control": "no-store", "connection": "close", **(headers or {})}
         self._stream = stream
         self._encode = encode
         self._outbox = [encode(item) for item in backfill]
@@ -98,8 +95,7 @@ class SseResponse(Response, Generic[T]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, as ASGI wants it."""
         with self._stream:
-            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            await send(start)
+            await self.start(send)
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
                 return

@@ -8,7 +8,7 @@ import anyio
 from anyio import from_thread, to_thread
 from anyio.lowlevel import current_token
 
-from orchestra_supervisor.watch.observer import Hints, Watcher
+from orchestra_supervisor.watch.hints import Hints, Source
 
 __all__ = ["RETRY", "Changes", "Selects", "watching"]
 
@@ -37,7 +37,7 @@ class Changes:
     """
 
     def __init__(
-        self, watcher: Watcher, select: Callable[[], Selects], limiter: anyio.CapacityLimiter
+        self, watcher: Source, select: Callable[[], Selects], limiter: anyio.CapacityLimiter
     ) -> None:
         self.error = ""
         self.files = 0
@@ -103,7 +103,7 @@ class Changes:
 
 @asynccontextmanager
 async def watching(
-    watcher: Watcher, select: Callable[[], Selects], limiter: anyio.CapacityLimiter
+    watcher: Source, select: Callable[[], Selects], limiter: anyio.CapacityLimiter
 ) -> AsyncGenerator[Changes]:
     """Watch a selection, which is made in a thread, for the time of the block."""
     changes = Changes(watcher, select, limiter)

@@ -6,7 +6,7 @@ trusted: it is a path where something may have changed.
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from watchdog.events import (
@@ -24,10 +24,10 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
-__all__ = ["MAX_HINTS", "Hints", "Watcher"]
+from orchestra_supervisor.watch.hints import Hints
 
-MAX_HINTS = 2000
-"""Paths that wait to be looked at; more than that become one hint that anything may have changed."""
+__all__ = ["Watcher"]
+
 _JOIN = 5.0  # seconds that the observing threads get to end
 
 _KINDS: list[type[FileSystemEvent]] = [
@@ -43,42 +43,17 @@ _KINDS: list[type[FileSystemEvent]] = [
 _Stamp = tuple[int, int]
 
 
-class Hints(FileSystemEventHandler):
-    """Collects paths from the observing threads.
+class _Handler(FileSystemEventHandler):
+    """Makes hints of what the observing threads see."""
 
-    Args:
-        wake: Called in an observing thread when the first path waits.
-    """
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._lock = threading.Lock()
-        self._paths: set[str] = set()
-        self._has_overflowed = False
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Take one event of the file system."""
         for path in (os.fsdecode(event.src_path), os.fsdecode(event.dest_path)):
             if path:
-                self.add(path)
-
-    def add(self, path: str) -> None:
-        """Take a path."""
-        with self._lock:
-            is_first = not self._paths and not self._has_overflowed
-            if len(self._paths) < MAX_HINTS:
-                self._paths.add(path)
-            else:
-                self._has_overflowed = True
-        if is_first:
-            self._wake()
-
-    def take(self) -> tuple[frozenset[str], bool]:
-        """Return the paths that wait, and whether there were more; they wait no longer."""
-        with self._lock:
-            taken, self._paths = frozenset(self._paths), set()
-            has_overflowed, self._has_overflowed = self._has_overflowed, False
-        return taken, has_overflowed
+                self._hints.add(path)
 
 
 class Watcher:
@@ -89,6 +64,7 @@ class Watcher:
         self._observer = Observer()
         self._is_running = False
         self._watches: dict[Hints, dict[ObservedWatch, _Stamp]] = {}
+        self._handlers: dict[Hints, _Handler] = {}
 
     def cover(self, owner: Hints, folders: Mapping[str, bool]) -> tuple[bool, str]:
         """Let an owner have hints of these folders and of no others.
@@ -105,6 +81,7 @@ class Watcher:
             if problem := self._start():
                 return False, problem
             mine = self._watches.setdefault(owner, {})
+            handler = self._handlers.setdefault(owner, _Handler(owner))
             wanted = {_watch(path, is_deep=is_deep): path for path, is_deep in folders.items()}
             for watch in mine.keys() - wanted.keys():
                 self._drop(owner, watch)
@@ -114,7 +91,7 @@ class Watcher:
                 if stamp is None:
                     continue  # it went away meanwhile: a hint of the folder above says so
                 if mine.get(watch) == stamp and self._is_alive(watch):
-                    self._observer.add_handler_for_watch(owner, watch)
+                    self._observer.add_handler_for_watch(handler, watch)
                     continue
                 try:
                     self._schedule(owner, watch, path)
@@ -132,6 +109,7 @@ class Watcher:
             for watch in list(self._watches.get(owner, {})):
                 self._drop(owner, watch)
             self._watches.pop(owner, None)
+            self._handlers.pop(owner, None)
 
     def close(self) -> None:
         """Stop watching."""
@@ -155,9 +133,11 @@ class Watcher:
         others = [one for one, watches in self._watches.items() if watch in watches and one is not owner]
         with suppress(KeyError):  # it stands for a folder that is no more
             self._observer.unschedule(watch)
-        self._observer.schedule(owner, path, recursive=watch.is_recursive, event_filter=_KINDS)
+        self._observer.schedule(
+            self._handlers[owner], path, recursive=watch.is_recursive, event_filter=_KINDS
+        )
         for other in others:
-            self._observer.add_handler_for_watch(other, watch)
+            self._observer.add_handler_for_watch(self._handlers[other], watch)
 
     def _is_alive(self, watch: ObservedWatch) -> bool:
         emitters = (one for one in self._observer.emitters if one.watch == watch)
@@ -167,7 +147,7 @@ class Watcher:
         self._watches[owner].pop(watch, None)
         with suppress(KeyError, OSError):
             if any(watch in watches for watches in self._watches.values()):
-                self._observer.remove_handler_for_watch(owner, watch)
+                self._observer.remove_handler_for_watch(self._handlers[owner], watch)
             else:
                 self._observer.unschedule(watch)
 

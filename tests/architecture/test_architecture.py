@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "orchestra_supervisor"
 LONGEST = 400
 STDLIB_ONLY = {
-    "keeper": {"wire", "journald", "keeper"},
-    "logger": {"wire", "logfile", "journald", "logger"},
+    "keeper": {"wire", "journald", "keeper", "later"},
+    "logger": {"wire", "logfile", "journald", "logger", "later"},
     "listeners": {"control_client", "control_home", "listeners", "logfile", "unix_http", "wire"},
     "wire": {"wire"},
     "logfile": {"logfile"},
@@ -27,6 +27,7 @@ STDLIB_ONLY = {
     "unix_peer": set[str](),
     "mcp_tokens": set[str](),
     "journald": set[str](),
+    "later": set[str](),
 }
 """Rooms that import the standard library, and of ours these alone."""
 CALENDAR = "orchestra_supervisor.rules.cron"

@@ -1,5 +1,6 @@
 """The interface of supervisord for one daemon, where the fleet's settings ask for it."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,8 +10,6 @@ import anyio.abc
 from orchestra_supervisor.control import Control
 from orchestra_supervisor.engine.launch import Launcher
 from orchestra_supervisor.engine.reload import Reloader
-from orchestra_supervisor.surfaces.xmlrpc.endpoint import Endpoint, Say
-from orchestra_supervisor.surfaces.xmlrpc.surroundings import Surroundings
 
 __all__ = ["serve_supervisord"]
 
@@ -22,7 +21,7 @@ async def serve_supervisord(
     reloader: Reloader,
     launcher: Launcher,
     keeper_pid: int,
-    say: Say,
+    say: Callable[[str], None],
     *,
     home: Path,
     is_fresh: bool,
@@ -47,6 +46,9 @@ async def serve_supervisord(
     if spec is None:
         task_status.started()
         return
+    # 1 MB that a fleet without it does not pay.
+    from orchestra_supervisor.surfaces.xmlrpc.endpoint import Endpoint  # noqa: PLC0415
+    from orchestra_supervisor.surfaces.xmlrpc.surroundings import Surroundings  # noqa: PLC0415
 
     def on_cleared(service: str) -> None:
         fleet = control.supervisor.fleet.services

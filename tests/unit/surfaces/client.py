@@ -8,14 +8,14 @@ from pathlib import Path
 
 import anyio
 from anyio.abc import UNIXSocketStream
-from starlette.types import ASGIApp
 
 from orchestra_supervisor.surfaces.serve import serve_unix
+from orchestra_supervisor.surfaces.web import Asgi
 
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, path: Path, *, mode: int = 0o600, group: str | None = None
+    app: Asgi, path: Path, *, mode: int = 0o600, group: str | None = None
 ) -> AsyncGenerator[Path]:
     """Serve for the time of the block; the server must be gone a second after it."""
     with anyio.fail_after(20):

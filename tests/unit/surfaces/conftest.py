@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "asyncio"  # uvicorn knows no other
+    return "asyncio"  # as in the daemon
 
 
 @pytest.fixture

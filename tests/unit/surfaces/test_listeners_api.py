@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
 
 from orchestra_supervisor.control_client import ControlClient
 from orchestra_supervisor.listeners.directory import Directory, Entry, Output, parse_directory
 from orchestra_supervisor.listeners.pools import PoolSpec
 from orchestra_supervisor.model.supervisord import OutputSpec, SupervisorName
+from orchestra_supervisor.surfaces.edge import http_error
 from orchestra_supervisor.surfaces.listeners_api import listener_routes
+from orchestra_supervisor.surfaces.web import Application
 from tests.unit.surfaces.api_desk import api_of, call, service
 from tests.unit.surfaces.client import serving
 
@@ -51,7 +52,7 @@ async def test_processes_and_pools_are_told_in_the_order_of_their_groups(folder:
     async with api_of(folder, *specs) as api:
         services = api.desk.supervisor.services
         make = listener_routes(api.control, lambda name: folder / f"{name}.log", 12.5)
-        app = Starlette(routes=make(api.desk.supervisor.taken_over))
+        app = Application(make(api.desk.supervisor.taken_over), http_error)
         async with serving(app, folder / "listeners.sock") as path:
             answer = await call(ControlClient(path, timeout=5.0).request, "GET", "/v1/listeners")
         last = api.control.journal.last_seq()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from starlette.applications import Starlette
 
 from orchestra_supervisor.control_client import ControlClient, ControlError
 from orchestra_supervisor.model.equipment import SocketSpec
@@ -22,7 +21,9 @@ from orchestra_supervisor.model.mcp import (
 )
 from orchestra_supervisor.model.replicas import GroupSpec, ReplicaSpec
 from orchestra_supervisor.model.spec import Fleet, FleetSettings, ServiceSpec
+from orchestra_supervisor.surfaces.edge import http_error
 from orchestra_supervisor.surfaces.mcp_api import mcp_routes
+from orchestra_supervisor.surfaces.web import Application
 from tests.unit.surfaces.api_desk import api_of, call, service
 from tests.unit.surfaces.client import serving
 
@@ -105,7 +106,7 @@ async def client_of(folder: Path) -> AsyncGenerator[ControlClient]:
     async with api_of(folder, service("web")) as api:
         api.desk.supervisor.fleet = fleet()
         make = mcp_routes(api.control, resolve, environ={"HOME": "/home/u"})
-        app = Starlette(routes=make(api.desk.supervisor.taken_over))
+        app = Application(make(api.desk.supervisor.taken_over), http_error)
         async with serving(app, folder / "mcp-api.sock") as path:
             yield ControlClient(path, timeout=5.0)
 

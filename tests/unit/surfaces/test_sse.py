@@ -9,11 +9,11 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.surfaces import sse
 from orchestra_supervisor.surfaces.sse import SseResponse, encode_event, format_sse
+from orchestra_supervisor.surfaces.web import Asgi, Message, Receive, Scope, Send
 from tests.unit.surfaces.client import ask, opened, read_to_end, read_until, serving
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ def streams() -> Generator[Streams]:
         yield sender, receiver
 
 
-def app_of(streams: Streams, backfill: tuple[str, ...] = ()) -> ASGIApp:
+def app_of(streams: Streams, backfill: tuple[str, ...] = ()) -> Asgi:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await SseResponse(streams[1], format_sse, backfill=backfill)(scope, receive, send)
 

@@ -12,7 +12,8 @@ import pytest
 from orchestra_supervisor.model.watch import WatchSpec
 from orchestra_supervisor.watch import observer
 from orchestra_supervisor.watch.changes import Changes, watching
-from orchestra_supervisor.watch.observer import MAX_HINTS, Hints, Watcher
+from orchestra_supervisor.watch.hints import MAX_HINTS, Hints
+from orchestra_supervisor.watch.observer import Watcher
 from orchestra_supervisor.watch.patterns import Selection
 
 pytestmark = pytest.mark.anyio
