@@ -144,10 +144,10 @@ class _Alone:
         self.found: dict[str, list[float]] = {}
 
     def loud(self) -> None:
-        """Respawns in quiet, then beside a service that writes and beside status calls."""
+        """Respawns in quiet, then beside a service that writes and beside status calls, by turns."""
         with self._stage(_Rotating, self._many) as (peer, listener):
             mark = f"{peer.folder}/"
-            for name in ("respawn_quiet", "respawn_loud"):
+            for name in ("respawn_quiet", "respawn_loud") * (1 if self._times == 1 else 3):
                 times = self.found.setdefault(name, [])
                 if name == "respawn_quiet":
                     time_respawns(listener, mark, times, 60, self._seconds)

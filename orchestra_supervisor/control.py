@@ -14,9 +14,10 @@ from orchestra_supervisor.config.plan import PlanReport
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.meter import Meter
 from orchestra_supervisor.engine.outcome import wait_outcome
+from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.engine.ports import Clock, KeeperPort
 from orchestra_supervisor.engine.roller import ROLL_PATIENCE
-from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.telling import Teller, check_can_be_told
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.journal.records import AnyJournal, EventQuery, Hold

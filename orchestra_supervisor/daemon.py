@@ -41,12 +41,13 @@ from orchestra_supervisor.engine.listeners import ListenerDesk
 from orchestra_supervisor.engine.meter import Meter, Scene, scene_of
 from orchestra_supervisor.engine.options import USAGE, Options, parse_options
 from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.engine.reload import Files, Reloader
 from orchestra_supervisor.engine.rotation import Rotation
 from orchestra_supervisor.engine.run_rows import note_run
 from orchestra_supervisor.engine.secret_ledger import SecretLedger
-from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.engine.watch_desk import WatchDesk
 from orchestra_supervisor.journal.journal import Journal

@@ -20,7 +20,7 @@ __all__ = ["STOP_SIGNALS", "Session", "SignalBox"]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REFRESH = 1.0  # seconds after which status is asked for even when no event came, while somebody waits
-_MOST_OFTEN = 0.05  # seconds between two questions for status while events pour in
+_MOST_OFTEN = 0.1  # seconds between two questions for status while events pour in
 
 
 class SignalBox:

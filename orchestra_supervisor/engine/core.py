@@ -135,15 +135,23 @@ class Core:
         """Let the loop go round once."""
         self._wake.set()
 
-    def drain(self) -> set[str]:
-        """Apply everything in the inbox and return the names of the services that were touched."""
-        while self._news or self._ends or self._inbox or self._unsure:
+    @property
+    def is_behind(self) -> bool:
+        """Return whether something is still to be applied."""
+        return bool(self._news or self._ends or self._inbox or self._unsure)
+
+    def drain(self, most: float = math.inf) -> set[str]:
+        """Apply everything in the inbox, or so much of it, and return the names of the services touched."""
+        while self.is_behind and most > 0:
+            most -= 1
             if queue := self._news or self._ends or self._inbox:
                 name, event = queue.popleft()
                 self._apply(name, event)
             else:
                 self._settle_dependencies(self._unsure.popleft())
         touched, self._touched = self._touched, set()
+        if self.is_behind:
+            self._wake.set()
         if touched:
             changed, self._changed = self._changed, anyio.Event()
             changed.set()

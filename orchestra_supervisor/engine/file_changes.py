@@ -3,8 +3,9 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
+from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.engine.ports import Clock
-from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.telling import Teller
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError

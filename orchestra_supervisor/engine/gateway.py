@@ -15,8 +15,9 @@ from pathlib import Path
 import anyio
 
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.engine.ports import Clock
-from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.model.equipment import LimitsSpec, SocketSpec
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.mcp import GATEWAY, GATEWAY_SOCKET, HTTP_SOCKET, split_address

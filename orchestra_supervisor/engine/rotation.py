@@ -13,9 +13,10 @@ import anyio
 
 from orchestra_supervisor.config.secrets import secret_names
 from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.engine.ports import KeeperPort
 from orchestra_supervisor.engine.secret_ledger import SecretLedger
-from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.engine.telling import Teller
 from orchestra_supervisor.engine.verbs import Verbs
 from orchestra_supervisor.model.errors import ConflictError, SecretError

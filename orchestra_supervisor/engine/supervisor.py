@@ -1,7 +1,7 @@
 """The supervisor: carries out what the rules decide, and offers the verbs that control calls."""
 
+import math
 from collections.abc import Callable, Coroutine, Mapping
-from enum import StrEnum
 from typing import Any
 
 import anyio
@@ -11,6 +11,7 @@ from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.command_probes import CheckCarrier
 from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.engine.outside import Outside
+from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.engine.plans import PlanLedger
 from orchestra_supervisor.engine.prober import Prober
 from orchestra_supervisor.engine.roller import ROLL_SLOT_PREFIX, Roller
@@ -46,24 +47,15 @@ from orchestra_supervisor.rules.listening import stop_after
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
 
-__all__ = ["FLEET_SLOT", "Phase", "Supervisor"]
+__all__ = ["FLEET_SLOT", "Supervisor"]
 
 FLEET_SLOT = "fleet:"
 """Slot of the note about the fleet as a whole; a service's name has no colon."""
 _KEPT_SLOTS = (FLEET_SLOT, ROLL_SLOT_PREFIX, LEDGER_PREFIX)
 """Slots of notes that are of no service."""
 _EXIT = "exit"
+_AT_ONCE = 32  # inputs; then the keeper has what was decided, while we decide the rest, and clients are heard
 """Key of that note when the fleet goes down by itself: its exit status."""
-
-
-class Phase(StrEnum):
-    """Where the fleet as a whole stands."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    DOWN = "down"
-    REPLACED = "replaced"
 
 
 class Supervisor:
@@ -72,6 +64,7 @@ class Supervisor:
     def __init__(self, fleet: Fleet, outside: Outside) -> None:
         self.fleet = fleet
         self.phase = Phase.STARTING
+        self._looked_at: set[str] = set()
         self._witness = ""
         self.taken_over = anyio.Event()
         """Set when every service is known as it stands: nobody is answered before."""
@@ -201,28 +194,32 @@ class Supervisor:
 
     async def _loop(self) -> None:
         while True:
-            self.decide()
+            self.decide(_AT_ONCE)
             is_over = self.phase in {Phase.DOWN, Phase.REPLACED}
             if is_over:
                 self._checks.abandon()
             await self._keeper.flush()
-            if not self.taken_over.is_set():
+            if not self.core.is_behind and not self.taken_over.is_set():
                 await self._out.written()  # what clients are shown is on record, whatever becomes of us
                 self.taken_over.set()
             if is_over:
                 return
             await self.core.wait()
 
-    def decide(self) -> None:
-        """Apply all that is in the inbox now, and order what follows; the loop sends it."""
+    def decide(self, most: float = math.inf) -> None:
+        """Apply all that is in the inbox now, or so much of it, and order what follows; the loop sends it."""
         assert self._task_group is not None, "decisions are made only while running"
-        touched = self.core.drain()
-        for name in touched:
+        drained = self.core.drain(most)
+        self._looked_at |= drained
+        for name in drained:
             service = self.core.services.get(name)
             if service is not None:
                 self._prober.reconcile(service, self._task_group)
                 self._carrier.keep_up(service)
                 self._plans.look(service)
+        if self.core.is_behind:
+            return  # a fleet of which a part was not looked at yet may only seem to be at rest
+        touched, self._looked_at = self._looked_at, set()
         self._watch_phase(touched)
         self.standing.update(touched, self.phase, self.fleet.settings, self.failure)
         if touched:

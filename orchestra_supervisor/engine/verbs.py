@@ -6,7 +6,8 @@ between; the lifecycle does the rest, so that a verb outlives the daemon that to
 
 from collections.abc import Iterable, Mapping
 
-from orchestra_supervisor.engine.supervisor import Phase, Supervisor
+from orchestra_supervisor.engine.phase import Phase
+from orchestra_supervisor.engine.supervisor import Supervisor
 from orchestra_supervisor.model.errors import ConflictError
 from orchestra_supervisor.model.spec import Fleet
 from orchestra_supervisor.model.states import Desired, DownReason, State

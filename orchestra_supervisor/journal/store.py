@@ -17,6 +17,9 @@ from orchestra_supervisor.model.figures import FigureQuery, Figures
 
 __all__ = ["DamagedFile", "Opened", "Store", "is_damage", "set_aside"]
 
+_CACHE = 128
+"""KB of pages that each of the two connections keeps; by itself it would come to keep 2 MB. Rows are written
+once and seldom read: what has to be read again is in the kernel's cache."""
 BUSY_SECONDS = 5.0
 """How long another program (a person with the sqlite3 shell) may hold the file before a write fails."""
 MESSAGE_LIMIT = 8 * 1024
@@ -229,9 +232,11 @@ class Store:
         return self._writer
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+        return connection
 
     def _load(self, connection: sqlite3.Connection) -> Opened:
         last = connection.execute("SELECT max(seq) FROM events").fetchone()[0]

@@ -10,7 +10,7 @@ import ctypes
 __all__ = ["tighten_heap"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of malloc.h
-_KEPT = 256 * 1024
+_KEPT = 64 * 1024
 """Bytes at the end of the heap that stay for what comes next."""
 _LARGE = 128 * 1024
 """Bytes from which on a block is a mapping of its own, which goes when it is freed. It is what glibc begins

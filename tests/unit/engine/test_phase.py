@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from orchestra_supervisor.engine.supervisor import Phase
+from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.model.spec import RestartSpec, ServiceSpec
 from orchestra_supervisor.rules.fleet import STEADY
 from tests.unit.engine.desk import fleet_of, running, settle
