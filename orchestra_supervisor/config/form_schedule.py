@@ -3,9 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self, cast
-from zoneinfo import ZoneInfoNotFoundError
 
-import tzlocal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestra_supervisor.config.form_parts import AlsoWritten, Form
@@ -95,16 +93,15 @@ def host_zone(environ: Mapping[str, str]) -> str:
             return name
     except ValueError:
         pass  # a POSIX rule like CET-1CEST, which names no zone
+    import tzlocal  # noqa: PLC0415  # of a fleet without schedules nobody needs it
+
     try:
         # Annotated as text, and None where the system has no zone.
         found = cast("str | None", tzlocal.get_localzone_name())
         if found:
             zone_of(found)
             return found
-    except (
-        ZoneInfoNotFoundError,
-        ValueError,
-    ):  # the system contradicts itself, or names no zone of the table
+    except (LookupError, ValueError):  # the system contradicts itself, or names no zone of the table
         pass
     return "UTC"
 

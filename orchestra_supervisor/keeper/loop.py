@@ -9,7 +9,6 @@ import os
 import select
 import selectors
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -120,8 +119,8 @@ class Loop:
         """Call, and report instead of raising. Returns True when it succeeded."""
         try:
             callback(*args)
-        except Exception:  # noqa: BLE001  # whatever one event does, every other run still needs its keeper
-            say(f"a fault of ours, please report it:\n{traceback.format_exc()}", ERROR)
+        except Exception as error:  # noqa: BLE001  # whatever one event does, every other run still needs its keeper
+            say(f"a fault of ours, please report it:\n{_account(error)}", ERROR)
             return False
         return True
 
@@ -150,3 +149,15 @@ class Loop:
                 self.watch(key.fd, key.data, key.events)
 
         self.call_later(_RETRY_AFTER, resume)
+
+
+def _account(error: BaseException) -> str:
+    """Return where an error came from, and of what; `traceback` is 170 KB of memory for the same."""
+    lines = [f"{type(error).__name__}: {error}"]
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        lines.append(f"  {code.co_filename}:{trace.tb_lineno} in {code.co_name}")
+        trace = trace.tb_next
+    cause = error.__cause__ or error.__context__
+    return "\n".join([*lines, *([f"of {_account(cause)}"] if cause is not None else [])])

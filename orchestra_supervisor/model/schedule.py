@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from orchestra_supervisor.model.zones import zone_of
@@ -27,6 +26,8 @@ def check_cron(expression: str) -> str:
     Raises:
         ValueError: It does not; the message names the field.
     """
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415  # of a fleet without schedules nobody needs it
+
     parts = expression.split()
     if len(parts) != len(CRON_FIELDS):
         names = " ".join(name for name, _ in CRON_FIELDS)

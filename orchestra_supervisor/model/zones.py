@@ -2,7 +2,6 @@
 
 from datetime import tzinfo
 from functools import cache
-from zoneinfo import ZoneInfo
 
 __all__ = ["zone_of"]
 
@@ -14,6 +13,8 @@ def zone_of(name: str) -> tzinfo:
     Raises:
         ValueError: There is no such zone.
     """
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  # of a fleet without schedules nobody needs it
+
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, LookupError) as error:  # unreadable, not a relative name, not found

@@ -12,8 +12,6 @@ No clock is read here: a wall instant comes in, another goes out (ADR-0010).
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from cronsim import CronSim
-
 from orchestra_supervisor.model.zones import zone_of
 
 __all__ = ["instant_text", "next_instant"]
@@ -50,6 +48,8 @@ def instant_text(timezone: str, at: float) -> str:
 
 def _times_of_day(expression: str, local: datetime, *, hourly: bool) -> Iterator[datetime]:
     """Yield what an expression names after a local time; the repeated ones before it where they may count."""
+    from cronsim import CronSim  # noqa: PLC0415  # of a fleet without schedules nobody needs it
+
     # From a second before, since the library goes on from what it is given and drops fractions.
     begin = local - (_LONGEST_REPEAT if hourly else timedelta(seconds=1))
     return CronSim(expression, begin)

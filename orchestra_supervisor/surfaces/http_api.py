@@ -20,6 +20,7 @@ from orchestra_supervisor.surfaces.edge import (
     Json,
     body_of,
     caller_of,
+    encoded,
     guarded,
     http_error,
     number_of,
@@ -149,7 +150,9 @@ class _Api:
         )
         found = await self._control.events(query)
         last = self._control.journal.last_seq()
-        return Json({"events": [event.to_dict() for event in found], "last": last})
+        # One after another: a thousand of them as objects take five times what their text does.
+        rows = b",".join(encoded(event.to_dict()) for event in found)
+        return Response(b'{"events":[%b],"last":%d}' % (rows, last))
 
     async def event_stream(self, request: Request) -> Response:
         after = request.query_params.get("after") or request.headers.get("last-event-id")

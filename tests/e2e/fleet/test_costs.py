@@ -20,7 +20,7 @@ SLEEPER = {"command": ["sleep", "1000"], "restart": AT_ONCE}
 
 MOST_CALLS = {"keeper": 97, "logger": 50, "daemon": 140}
 """System calls of a respawn; a third more than were counted, as two events may come in one wake-up or two."""
-MOST_CALLS_OF_STATUS = 30
+MOST_CALLS_OF_STATUS = 48
 """System calls of the daemon for one status call with its connection; a third more than were counted."""
 MESSAGES = {
     "exit": 1,

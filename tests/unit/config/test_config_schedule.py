@@ -1,8 +1,8 @@
 import json
 
 import pytest
+import tzlocal
 
-from orchestra_supervisor.config import form_schedule
 from orchestra_supervisor.config.form_schedule import host_zone
 from orchestra_supervisor.model.schedule import ScheduleSpec
 from orchestra_supervisor.model.states import Kind
@@ -88,7 +88,7 @@ def test_what_is_periodic_and_what_has_a_schedule_is_the_same(load, body: dict[s
 def test_the_hosts_zone_is_that_of_tz_else_that_of_the_system_else_utc(
     monkeypatch: pytest.MonkeyPatch, tz: str, system: str | None, zone: str
 ) -> None:
-    monkeypatch.setattr(form_schedule.tzlocal, "get_localzone_name", lambda: system)
+    monkeypatch.setattr(tzlocal, "get_localzone_name", lambda: system)
     assert host_zone({"TZ": tz} if tz else {}) == zone
 
 

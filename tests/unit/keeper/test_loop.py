@@ -69,6 +69,7 @@ def test_a_callback_that_fails_is_reported_and_tried_again(loop, pipe, capfd):
     assert len(seen) == 2
     message = capfd.readouterr().err
     assert "a fault of ours" in message
+    assert f"  {__file__}:" in message
     assert "the first time" in message
 
 
