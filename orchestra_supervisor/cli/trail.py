@@ -1,8 +1,8 @@
 """Events in their order across daemons: none twice, none left out that a daemon has kept.
 
-What a killed daemon had told but not yet written is gone from the journal, and the next one uses
-its numbers again. So a stream is taken up a little before the last number, and what was seen is
-known by more than its number.
+What a killed daemon had told but not yet written is gone from the journal. The next one begins well
+beyond its numbers; one of an older version uses them again. So a stream is taken up a little before the
+last number, and what was seen is known by more than its number.
 """
 
 from collections import deque

@@ -11,6 +11,7 @@ from typing import cast
 
 from orchestra_supervisor.journald import INFO
 from orchestra_supervisor.keeper.cgroups import Cgroups, Hierarchy, find_delegated, parse_bases
+from orchestra_supervisor.keeper.direct import Footing
 from orchestra_supervisor.keeper.fork import become_subreaper
 from orchestra_supervisor.keeper.inherited import take_listen_fds
 from orchestra_supervisor.keeper.keeper import Keeper
@@ -138,17 +139,17 @@ def _surroundings() -> Surroundings:
             os.set_inheritable(fd, False)  # noqa: FBT003  # by position only
         except OSError:
             continue
-    return Surroundings(null, (soft, hard), max([most, *inherited]), _open_here())
+    return Surroundings(null, (soft, hard), max([most, *inherited]), _find_footing(null))
 
 
-def _open_here() -> int | None:
-    """Return a descriptor by which we come back to our own directory, or None."""
+def _find_footing(null: int) -> Footing | None:
+    """Return what programs can be started from; None where there is no directory to come back to."""
     try:
         here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(here)
     except OSError:
         return None
-    return here
+    return Footing(here, [os.dup(null) for _ in range(3)])  # now, while low numbers are free
 
 
 def _catch_signals(pending: list[int]) -> socket.socket:

@@ -14,10 +14,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["DEFAULT_PATH", "Place", "find_program", "is_possible", "spawn_directly"]
+__all__ = ["DEFAULT_PATH", "Footing", "Place", "find_program", "is_possible", "spawn_directly"]
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a program is looked for when its environment does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """What the keeper keeps for itself to start programs from.
+
+    Attributes:
+        here: Descriptor of our own directory.
+        low: Three descriptors below any limit of open files; of /dev/null while nothing is started.
+    """
+
+    here: int
+    low: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +54,7 @@ def is_possible() -> bool:
 
 
 def spawn_directly(
-    argv: list[bytes], env: Mapping[bytes, bytes], standard: Sequence[int], place: Place, here: int
+    argv: list[bytes], env: Mapping[bytes, bytes], standard: Sequence[int], place: Place, footing: Footing
 ) -> int | None:
     """Start a program in a session of its own, with every signal at its default.
 
@@ -50,14 +63,13 @@ def spawn_directly(
         env: The whole environment.
         standard: Its standard streams, none of them below 3.
         place: What else it finds.
-        here: Descriptor of our own directory.
+        footing: From where.
 
     Returns:
         The pid of the executed program, or None: nothing was started. A fork tells why.
     """
-    streams = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(standard)]
     try:
-        with _in(place, here):
+        with _within(place, standard, footing) as ends, _in(place, footing.here):
             program = find_program(argv[0], env)
             if program is None:
                 return None
@@ -65,7 +77,7 @@ def spawn_directly(
                 program,
                 argv,
                 env,
-                file_actions=streams,
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(ends)],
                 setsid=True,
                 setsigmask=(),
                 setsigdef=_touched_signals(),
@@ -80,6 +92,24 @@ def find_program(name: bytes, env: Mapping[bytes, bytes]) -> bytes | None:
         return name
     places = (os.path.join(place, name) for place in env.get(b"PATH", DEFAULT_PATH).split(b":"))
     return next((path for path in places if os.access(path, os.X_OK)), None)
+
+
+@contextmanager
+def _within(place: Place, standard: Sequence[int], footing: Footing) -> Generator[Sequence[int]]:
+    """Have the standard streams at numbers within the program's limit of open files: others are refused."""
+    soft = next((soft for name, (soft, _) in place.limits if name == resource.RLIMIT_NOFILE), -1)
+    if soft == resource.RLIM_INFINITY or max(standard) < soft:
+        yield standard
+        return
+    idle = os.dup(footing.low[0])
+    try:
+        for fd, low in zip(standard, footing.low, strict=True):
+            os.dup2(fd, low, inheritable=False)
+        yield footing.low
+    finally:
+        for low in footing.low:  # whoever reads a pipe of the program sees its end only without us
+            os.dup2(idle, low, inheritable=False)
+        os.close(idle)
 
 
 @contextmanager

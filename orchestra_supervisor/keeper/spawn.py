@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from orchestra_supervisor.keeper.before import BeforeFailed, run_before
 from orchestra_supervisor.keeper.cgroups import Group, write_file
-from orchestra_supervisor.keeper.direct import DEFAULT_PATH, Place, is_possible, spawn_directly
+from orchestra_supervisor.keeper.direct import DEFAULT_PATH, Footing, Place, is_possible, spawn_directly
 from orchestra_supervisor.keeper.fork import die_with, fork, fork_into
 from orchestra_supervisor.keeper.handover import (
     Ends,
@@ -82,14 +82,14 @@ class Surroundings:
         null: Descriptor of /dev/null, above 2.
         files: Soft and hard RLIMIT_NOFILE before the keeper raised its own.
         max_fd: No descriptor of the keeper is higher.
-        here: Descriptor of the directory that is the keeper's own; None: there is none to come back to.
+        footing: From where programs are started directly; None: they are not.
         handed_down: Listening sockets of the service manager, by its names for them.
     """
 
     null: int
     files: tuple[int, int]
     max_fd: int
-    here: int | None = None
+    footing: Footing | None = None
     handed_down: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
 
@@ -147,10 +147,10 @@ def spawn_run(request: SpawnRequest, around: Surroundings, handed: Handed) -> Sp
     standard = (around.null, out, err)
     pid, status = None, None
     try:
-        if around.here is not None and _is_plain(request, identity, handed):
+        if around.footing is not None and _is_plain(request, identity, handed):
             place = Place(request.cwd, request.umask, limits)
             near = (*handed.stdio, *standard[len(handed.stdio) :])
-            pid = spawn_directly(request.argv, env, near, place, around.here)
+            pid = spawn_directly(request.argv, env, near, place, around.footing)
         if pid is None:
             sockets = [fd for _, fd in handed.sockets]
 

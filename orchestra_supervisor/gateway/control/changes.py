@@ -1,9 +1,9 @@
 """What the daemon tells of, as changes that subscribers are told: who watches the fleet sees it move.
 
 The daemon's stream of events is followed by one thread for all. One that breaks is taken up a little before
-where it broke: a daemon that is killed has told what it did not come to keep, and the next one gives the same
-numbers to other events; to be told twice of a change does no harm. Where a stream cannot be taken up,
-everybody is told that anything may have changed.
+where it broke: a daemon that is killed has told what it did not come to keep, and a next one of an older
+version gives the same numbers to other events; to be told twice of a change does no harm. Where a stream
+cannot be taken up, everybody is told that anything may have changed.
 """
 
 import contextlib

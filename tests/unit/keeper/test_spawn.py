@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestra_supervisor.keeper.direct import Footing
 from orchestra_supervisor.keeper.handover import Handed
 from orchestra_supervisor.keeper.request import parse_spawn
 from orchestra_supervisor.keeper.spawn import Spawned, Surroundings, close_all, new_tag, spawn_run
@@ -18,10 +19,12 @@ from orchestra_supervisor.keeper.spawn import Spawned, Surroundings, close_all, 
 def start() -> Iterator[Callable[..., Spawned]]:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    around = Surroundings(null, resource.getrlimit(resource.RLIMIT_NOFILE), 1024, here)
+    footing = Footing(here, [os.dup(null) for _ in range(3)])
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     started: list[Spawned] = []
 
-    def start(handed: Handed | None = None, **extra: Any) -> Spawned:
+    def start(handed: Handed | None = None, files: tuple[int, int] = limit, **extra: Any) -> Spawned:
+        around = Surroundings(null, files, 1024, footing)
         message = {"run": "a-1", "slot": "a", "argv": ["sleep", "1000"], "direct": True, "log": None}
         message |= {"env": {"PATH": os.environ["PATH"]}, **extra}
         spawned = spawn_run(parse_spawn(message), around, handed or Handed(new_tag(1)))
@@ -34,7 +37,8 @@ def start() -> Iterator[Callable[..., Spawned]]:
         os.waitpid(spawned.pid, 0)
         if spawned.status_fd is not None:
             os.close(spawned.status_fd)
-    close_all([null, here])
+        close_all(list(spawned.streams.values()))
+    close_all([null, here, *footing.low])
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,26 @@ def test_it_has_been_executed_when_the_spawn_returns(
     start: Callable[..., Spawned], extra: dict[str, Any]
 ) -> None:
     assert start(**extra).status_fd is None
+
+
+def test_descriptors_over_the_programs_limit_are_no_hindrance(start: Callable[..., Spawned]) -> None:
+    taken = [os.dup(0) for _ in range(100)]
+    soft = max(taken) - 20  # those that it gets are made after these
+    try:
+        script = "ulimit -n; exec sleep 1000"
+        spawned = start(
+            files=(soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+            argv=["sh", "-c", script],
+            log={"path": "x"},
+        )
+    finally:
+        close_all(taken)
+    assert spawned.status_fd is None
+    out = spawned.streams["stdout"]
+    os.set_blocking(out, True)
+    assert os.read(out, 100) == b"%d\n" % soft
+    os.kill(spawned.pid, signal.SIGKILL)
+    assert os.read(out, 100) == b"", "we hold no end of its pipe"
 
 
 @pytest.mark.parametrize(
