@@ -216,6 +216,10 @@ class Core:
     def _tell_others(self, before: Service, after: Service) -> None:
         """Let dependents know what changed for them, and who waited for this one to be down."""
         self._unsure.extend(self.dependents(after.spec.name))
+        if after.run is not None and after.run.leader_ended and not (before.run and before.run.leader_ended):
+            # Told now: what follows may be known in the same breath, and nobody would see that it was away.
+            for name in self.dependents(after.spec.name):
+                self._settle_dependencies(name)
         if after.is_leaving:
             self._unsure.append(after.spec.name)
         if before.run is not None and after.run is not None and before.run.id != after.run.id:

@@ -84,7 +84,7 @@ def command(folder: Path, name: str, act: str = "ok") -> str:
 def conf(folder: Path, *sections: str) -> str:
     """Return a supervisord.conf with a server on a socket of the folder."""
     parts = (
-        f"[supervisord]\nnodaemon=true\nlogfile={folder}/main.log\npidfile={folder}/pid",
+        f"[supervisord]\nnodaemon=true\nlogfile={folder}/main.log\npidfile={folder}/pid\nchildlogdir={folder}",
         f"[unix_http_server]\nfile={folder}/s.sock",
         f"[supervisorctl]\nserverurl=unix://{folder}/s.sock",
         f"[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory={_FACTORY}",

@@ -80,9 +80,13 @@ def test_no_signal_is_ignored_or_held_back(daemon: Peer, tmp_path: Path) -> None
 def test_the_keeper_stays_as_it_was(keeper: Keeper, daemon: Peer) -> None:
     def facts() -> tuple[str, str, str, int]:
         place = Path(f"/proc/{keeper.pid}")
-        umask = next(line for line in (place / "status").read_text().splitlines() if line.startswith("Umask"))
+        umask = next(
+            line
+            for line in (place / "status").read_text(encoding="ascii").splitlines()
+            if line.startswith("Umask")
+        )
         fds = len(list((place / "fd").iterdir()))
-        return str((place / "cwd").readlink()), umask, (place / "limits").read_text(), fds
+        return str((place / "cwd").readlink()), umask, (place / "limits").read_text(encoding="ascii"), fds
 
     before = facts()
     for number in range(20):

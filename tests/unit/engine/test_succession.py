@@ -57,6 +57,26 @@ async def test_one_that_followed_is_taken_over_without_a_spawn_and_may_be_follow
         assert desk.supervisor.services["web"].restarts == 1
 
 
+@pytest.mark.parametrize(("on_failure", "is_stopped"), [("restart", True), ("stop", True), ("keep", False)])
+async def test_a_dependent_hears_that_it_was_away_although_it_is_back_in_the_same_breath(
+    on_failure: str, is_stopped: bool
+) -> None:
+    top = web("top", depends_on={"web": {"on_failure": on_failure}})
+    async with running(fleet_of(web(), top)) as desk:
+        await desk.until("top", State.READY)
+        before, run, now = desk.run("top"), desk.run("web"), anyio.current_time()
+        successor = last_of(desk.keeper, run)
+        assert successor is not None
+        for news in (
+            Exited(run, None, "SIGKILL", now, now, 0),
+            Gone(run, successor.run),
+            Spawned(successor.run, 4711, now, now),
+        ):
+            desk.supervisor.core.post_news("web", news)
+        await settle()
+        assert any(order[:2] == ("stop", before) for order in desk.keeper.orders) == is_stopped
+
+
 async def test_news_of_what_followed_are_not_heard_before_the_end_of_the_first() -> None:
     """The keeper's order is kept where both come at once."""
     async with running(fleet_of(web())) as desk:
