@@ -75,6 +75,8 @@ class Core:
         self._told: dict[str, tuple[tuple[str, str], ...]] = {}
         self._awaited: dict[str, set[str]] = {}
         """By service: those that stop once it is down."""
+        self._held: set[str] = set()
+        """What is waited for as for services that are up, and is none."""
         self._unsure: deque[str] = deque()
         """Services whose dependencies changed. They are looked at when the inbox is empty, so that nobody
         starts on top of a service whose end is already known; and never recursively, for a chain of a
@@ -117,6 +119,17 @@ class Core:
         """Let those who wait for a change look at a service again, at the next `drain`."""
         if name in self._services:
             self._touched.add(name)
+
+    def hold(self, what: str) -> None:
+        """Let who waits for this name to be down wait until `let_go`, though it is no service."""
+        self._held.add(what)
+
+    def let_go(self, what: str) -> None:
+        """Let those go on who waited for it. Nothing happens where it is not held."""
+        if what in self._held:
+            self._held.discard(what)
+            self._unsure.extend(self._awaited.pop(what, ()))
+            self._wake.set()
 
     # Inputs.
 
@@ -236,17 +249,20 @@ class Core:
         service = self._services.get(name)
         if service is None:
             return
-        if service.ending is not None and service.ending.after:
-            waited_for = (self._services.get(other) for other in service.ending.after)
-            if all(other is None or other.run is None for other in waited_for):
-                self._apply(name, Proceed())
-                service = self._services[name]
+        after = service.ending.after if service.ending is not None else ()
+        if after and not any(self._is_up(other) for other in after):
+            self._apply(name, Proceed())
+            service = self._services[name]
         unmet = unmet_of(service.spec, self._services)
         if unmet != self._told.get(name, ()) or (not unmet and service.refresh and service.ending is None):
             self._told[name] = unmet
             self._apply(name, Dependencies(unmet))
         elif unmet:
             self._call_for(service)  # of those that it has been told of, one may rest by now
+
+    def _is_up(self, name: str) -> bool:
+        service = self._services.get(name)
+        return name in self._held if service is None else service.run is not None
 
     # Time.
 

@@ -10,6 +10,7 @@ import anyio.abc
 from orchestra_supervisor.engine.carrier import Carrier
 from orchestra_supervisor.engine.command_probes import CheckCarrier
 from orchestra_supervisor.engine.core import Core
+from orchestra_supervisor.engine.last_words import LastWords
 from orchestra_supervisor.engine.outside import Outside
 from orchestra_supervisor.engine.phase import Phase
 from orchestra_supervisor.engine.plans import PlanLedger
@@ -43,7 +44,6 @@ from orchestra_supervisor.rules.exit_policy import exit_of, may_end
 from orchestra_supervisor.rules.fleet import steady_at, still_up, tally, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import Boot, Called, Gone, Input, ListenFailed, Stop
-from orchestra_supervisor.rules.listening import stop_after
 from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
 
@@ -54,8 +54,8 @@ FLEET_SLOT = "fleet:"
 _KEPT_SLOTS = (FLEET_SLOT, ROLL_SLOT_PREFIX, LEDGER_PREFIX)
 """Slots of notes that are of no service."""
 _EXIT = "exit"
-_AT_ONCE = 32  # inputs; then the keeper has what was decided, while we decide the rest, and clients are heard
 """Key of that note when the fleet goes down by itself: its exit status."""
+_AT_ONCE = 32  # inputs; then the keeper has what was decided, while we decide the rest, and clients are heard
 
 
 class Supervisor:
@@ -90,6 +90,7 @@ class Supervisor:
             start=self._start_task,
         )
         self.core = Core(clock=outside.clock, bus=outside.bus, carry_out=self._carrier.carry_out)
+        self.last_words = LastWords(self.core, outside.bus, outside.clock)
         self._checks = CheckCarrier(
             keeper=outside.keeper,
             launcher=outside.launcher,
@@ -305,7 +306,7 @@ class Supervisor:
         self._keeper.shutdown()
         self.roller.abandon()
         self._bus.publish("daemon.stopping", f"the fleet goes down: {why}")
-        services, waits = self.core.services, stop_after(self.core.services)
+        services, waits = self.core.services, self.last_words.begin()
         for name in sorted(services, key=lambda name: -self._carrier.ranks.get(name, 0)):
             after = (*self.core.dependents(name), *waits.get(name, ()))
             self.core.post(name, Stop(DownReason.SHUTDOWN, "the fleet goes down", after))
@@ -345,6 +346,7 @@ class Supervisor:
             self._bus.publish("fleet.ready", f"{ready} of {count} services are ready", data=data)
             self._has_ended(set(services))
         elif self.phase is Phase.STOPPING:
+            self.last_words.watch()
             if self._is_pending(lambda: still_up(services)):
                 return
             self.phase = Phase.DOWN

@@ -10,13 +10,15 @@ from orchestra_supervisor.control_client import ControlClient, ControlError, row
 from orchestra_supervisor.listeners.directory import Directory, parse_directory
 from orchestra_supervisor.listeners.feed import EventFeed, FeedLost
 
-__all__ = ["STARTED", "Mark", "News", "added_by", "data_of", "rewound", "seq_of"]
+__all__ = ["LAST_WORDS", "STARTED", "Mark", "News", "added_by", "data_of", "rewound", "seq_of"]
 
 Json = dict[str, object]
 Mark = tuple[int, float]
 """Number and time of an event that told of a daemon's start: together they are no other's."""
 
 STARTED = "daemon.started"
+LAST_WORDS = "listeners.last"
+"""The fleet goes down, and who is to be told of it is to have been told all up to here."""
 _RETRY = 0.05  # seconds between attempts to reach a daemon that is away
 _SILENCE = (
     60.0  # seconds without a byte, of which the daemon sends some every 15 s, after which it is asked anew
@@ -88,6 +90,13 @@ class News:
             self._client.restart([service], wait="none", reason=why)
         except ControlError as error:
             self._say(f"{service} cannot be started anew: {error.message}")
+
+    def told(self, seq: int) -> None:
+        """Say that listeners were told of everything up to an event; it waits for that within bounds."""
+        try:
+            self._client.request("POST", "/v1/listeners/told", body={"seq": seq})
+        except ControlError as error:
+            self._say(f"the daemon does not hear how far listeners were told: {error.message}")
 
     # The stream.
 

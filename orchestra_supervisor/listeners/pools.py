@@ -162,6 +162,22 @@ class Pools:
         """The pools that would drop something if one more came."""
         return [name for name, pool in self.pools.items() if len(pool.buffer) >= pool.spec.buffer_size]
 
+    def is_settled(self, states: Mapping[str, str]) -> bool:
+        """Return whether nobody who may be told something is still to be told, or to answer.
+
+        Args:
+            states: Of services, in supervisord's words.
+        """
+        for pool in self.pools.values():
+            for service, _ in pool.spec.members:
+                listener = self.listeners.get(service)
+                if listener is None or states.get(service) != _RUNNING:
+                    continue
+                is_waiting = pool.buffer and listener.state is not ListenerState.UNKNOWN
+                if is_waiting or listener.state is ListenerState.BUSY:
+                    return False
+        return True
+
     def dispatch(self, states: Mapping[str, str], write: Callable[[str, bytes], bool]) -> set[str]:
         """Give what waits to who is ready; return the pools of which somebody got something.
 

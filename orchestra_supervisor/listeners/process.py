@@ -20,7 +20,7 @@ from orchestra_supervisor.listeners.clock import wall
 from orchestra_supervisor.listeners.directory import Directory
 from orchestra_supervisor.listeners.links import Links
 from orchestra_supervisor.listeners.memory import Memory
-from orchestra_supervisor.listeners.news import STARTED, News, added_by, data_of, seq_of
+from orchestra_supervisor.listeners.news import LAST_WORDS, STARTED, News, added_by, data_of, seq_of
 from orchestra_supervisor.listeners.pools import Pools
 from orchestra_supervisor.listeners.protocol import ListenerState
 from orchestra_supervisor.listeners.scene import Scene, dump_scene, load_scene
@@ -72,6 +72,8 @@ class Listening:
         self._full_since: dict[str, float] = {}
         """By pool that has no room: since when nobody of it has got anything."""
         self._unkept = ""
+        self._last_words = 0
+        """Number of the event that asks for an answer once all before it was told, 0: none does."""
 
     def run(self) -> int:
         """Serve until the keeper closes the channel; return the exit status."""
@@ -87,6 +89,9 @@ class Listening:
             for name in self._scene.pools.dispatch(self._scene.translator.states, self._write):
                 self._full_since.pop(name, None)
             self._keep()
+            if self._last_words and self._scene.pools.is_settled(self._scene.translator.states):
+                self._news.told(self._last_words)
+                self._last_words = 0
         return 1
 
     # Beginning.
@@ -241,6 +246,8 @@ class Listening:
         self._is_dirty = True
         if kind == STARTED:
             scene.mark = (scene.cursor, float(cast("float", event["at"])))
+        if kind == LAST_WORDS:
+            self._last_words = scene.cursor
         source = scene.sources.by_service.get(str(event.get("service", "")))
         if kind == "service.spawned" and source is not None:
             source.began(str(event.get("run", "")), int(cast("int", data_of(event).get("pid", 0))))

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "LAST_WORDS",
     "LISTENERS",
+    "TOLD",
     "AuthSpec",
     "OutputSpec",
     "ServerSpec",
@@ -23,6 +25,10 @@ __all__ = [
 
 LISTENERS = "@listeners"
 """The service of our own that speaks with event listeners."""
+LAST_WORDS = "listeners.last"
+"""The event after which that service says that listeners were told of all before it."""
+TOLD = "@told"
+"""What listeners wait for beside the ends of others: to have been told of them. No service is called so."""
 
 _ROUNDS = 20_000  # of PBKDF2: a few milliseconds for each password that is tried
 _KNOWN = 64  # passwords that need not be worked out again

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestra_supervisor.model.spec import ServiceSpec, StartSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
+from orchestra_supervisor.model.supervisord import TOLD
 from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Took, Unlisten
 from orchestra_supervisor.rules.planning import REPLACED, finish, next_up, with_plan
@@ -106,7 +107,9 @@ def end(service: Service, ending: Ending, now: Moment, reason: str = "") -> Step
     assert run is not None, "only a run can be ended"
     service = replace(service, ending=ending)
     if ending.after:
-        return Step(replace(service, reason=f"stops when {', '.join(ending.after)} is down"))
+        others = ", ".join(name for name in ending.after if name != TOLD)
+        when = f"{others} is down" if others else "it was told of all that happened"
+        return Step(replace(service, reason=f"stops when {when}"))
     return Step(enter(service, State.STOPPING, reason or ending.why, now), (StopRun(run.id),))
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 import anyio
 
 from orchestra_supervisor.control import Control
+from orchestra_supervisor.model.caller import Role
+from orchestra_supervisor.model.errors import ControlDenied
 from orchestra_supervisor.model.supervisord import OutputSpec, SupervisorName
 from orchestra_supervisor.rules.naming import visible
 from orchestra_supervisor.rules.service import Service
-from orchestra_supervisor.surfaces.edge import Json, guarded
+from orchestra_supervisor.surfaces.edge import Json, body_of, caller_of, guarded
+from orchestra_supervisor.surfaces.requests import ToldRequest
 from orchestra_supervisor.surfaces.web import Request, Response, Route
 from orchestra_supervisor.surfaces.xmlrpc.names import process_of
 from orchestra_supervisor.surfaces.xmlrpc.states import state_of
@@ -46,8 +49,20 @@ def listener_routes(
             }
         )
 
+    async def told(request: Request) -> Response:
+        who = caller_of(request, control)
+        if who.role < Role.ADMIN:
+            text = f"{who.name} is {who.role.name.lower()}; what listeners were told is said by `@listeners`"
+            raise ControlDenied(text, hint="the owner of the fleet may do this")
+        control.supervisor.last_words.told((await body_of(request, ToldRequest)).seq)
+        return Json({})
+
     def routes(known: anyio.Event) -> Sequence[Route]:
-        return (*beside(known), Route("/v1/listeners", guarded(listeners, known)))
+        return (
+            *beside(known),
+            Route("/v1/listeners", guarded(listeners, known)),
+            Route("/v1/listeners/told", guarded(told, known), methods=["POST"]),
+        )
 
     return routes
 

@@ -18,6 +18,7 @@ from orchestra_supervisor.surfaces.requests import (
     ShutdownRequest,
     SignalRequest,
     TellRequest,
+    ToldRequest,
     WaitRequest,
 )
 
@@ -41,6 +42,7 @@ _POSTS: dict[str, tuple[str, type[BaseModel]]] = {
         "The headers of an MCP server with secrets filled in; an admin alone",
         HeadersRequest,
     ),
+    "/v1/listeners/told": ("Say how far event listeners were told; for who speaks with them", ToldRequest),
     "/v1/shutdown": ("Take the fleet down", ShutdownRequest),
 }
 

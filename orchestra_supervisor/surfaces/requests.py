@@ -19,6 +19,7 @@ __all__ = [
     "ShutdownRequest",
     "SignalRequest",
     "TellRequest",
+    "ToldRequest",
     "VerbRequest",
     "WaitRequest",
 ]
@@ -137,6 +138,12 @@ class HeadersRequest(_Request):
     """Tell the headers of an MCP server, with secrets filled in."""
 
     backend: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class ToldRequest(_Request):
+    """Say that event listeners were told of everything up to an event."""
+
+    seq: Annotated[int, Field(ge=0)]
 
 
 class ShutdownRequest(_Request):

@@ -1,6 +1,8 @@
 """Event listeners on a real fleet: what they are told, whatever becomes of them and of who tells them."""
 
 import json
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import cast
 import pytest
 
 from orchestra_supervisor.control_client import rows
+from orchestra_supervisor.engine.last_words import PATIENCE
 from tests.e2e.fleet_driver import Fleet, alive, until
 from tests.e2e.supervisor.listener_fleet import SLEEP, Told, command, conf, start, told_to, until_told
 from tests.e2e.supervisor.pair import Orchestra, free_port
@@ -242,6 +245,36 @@ def test_listeners_hear_of_the_end_of_all_others(fleet: Fleet) -> None:
     words = [" ".join((one.name, *one.payload.split()[:1])) for one in told[stopping + 1 :]]
     assert sorted(words[:2]) == [f"PROCESS_STATE_STOPPING processname:{name}" for name in ("db", "web")]
     assert words[2] == "PROCESS_STATE_STOPPED processname:web", "what is left is the last of all"
+
+
+def test_who_speaks_with_them_may_be_late_when_all_goes_down(fleet: Fleet) -> None:
+    place = fleet.path / "rec"
+    start(fleet, listener(fleet.path, events="EVENT", buffer_size=100), program("web"))
+    until_told(place, "PROCESS_STATE_RUNNING", "processname:web")
+    speaker = listening(fleet)
+    fleet.kill(speaker, signal.SIGSTOP)
+    fleet.client.shutdown()
+    fleet.until_event("listeners.last")
+    fleet.kill(speaker, signal.SIGCONT)
+    until(lambda: not fleet.processes(), "all is down")
+    told = [one for one in told_to(place) if not one.name.startswith("TICK")]
+    names = [one.name for one in told[-3:]]
+    assert names == [
+        "SUPERVISOR_STATE_CHANGE_STOPPING",
+        "PROCESS_STATE_STOPPING",
+        "PROCESS_STATE_STOPPED",
+    ]
+    assert told[-1].payload.startswith("processname:web ")
+
+
+def test_one_that_does_not_answer_holds_nothing_up_for_long(fleet: Fleet) -> None:
+    start(fleet, listener(fleet.path, events="EVENT"), program("web"))
+    until_told(fleet.path / "rec", "PROCESS_STATE_RUNNING", "processname:web")
+    fleet.kill(fleet.pid("rec"), signal.SIGSTOP)
+    fleet.client.shutdown()
+    began = time.monotonic()
+    until(lambda: not fleet.processes(), "all is down")
+    assert time.monotonic() - began < 2 * PATIENCE + 3.0, "it waits, and its stop sequence follows"
 
 
 def test_clients_are_shown_listeners_and_not_who_speaks_with_them(side: Orchestra) -> None:

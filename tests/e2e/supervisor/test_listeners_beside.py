@@ -118,7 +118,7 @@ def play(side: Side) -> list[Told]:
         "it gives up again",
     )
     until_told(place, "TICK_5")
-    side.call("supervisor.shutdown")
+    assert side.call("supervisor.shutdown") is True
     until_told(place, "SUPERVISOR_STATE_CHANGE_STOPPING")
     return told_to(place)
 

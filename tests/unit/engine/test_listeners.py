@@ -6,13 +6,16 @@ from pathlib import Path
 import anyio
 import pytest
 
+from orchestra_supervisor.engine.last_words import PATIENCE
 from orchestra_supervisor.engine.listeners import ListenerDesk
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.spec import BackoffSpec, Fleet, RestartSpec, ServiceSpec, StopSpec, StopStep
 from orchestra_supervisor.model.states import State
-from orchestra_supervisor.model.supervisord import LISTENERS, SupervisorName
+from orchestra_supervisor.model.supervisord import LAST_WORDS, LISTENERS, SupervisorName
+from orchestra_supervisor.process.orders import HeldRun
+from orchestra_supervisor.rules.inputs import Spawned
 from orchestra_supervisor.rules.reload import Action
-from tests.unit.engine.desk import FakeKeeper, running, settle
+from tests.unit.engine.desk import Desk, FakeKeeper, running, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +95,85 @@ async def test_listeners_go_down_when_all_others_have() -> None:
             keeper.end(runs["rec"])
             await until_stopped("web", "db", "rec", LISTENERS)
             keeper.end(runs[LISTENERS])
+
+
+async def go_down(desk: Desk, keeper: FakeKeeper) -> dict[str, str]:
+    """End all but the listener and who speaks with it; return the runs."""
+    await settle()
+    runs = {name: one.run.id for name, one in desk.supervisor.services.items() if one.run is not None}
+    desk.supervisor.shutdown("the test is over")
+    await settle()
+    keeper.end(runs["web"])
+    await settle()
+    return runs
+
+
+def is_stopped(keeper: FakeKeeper, run: str) -> bool:
+    return run in {order[1] for order in keeper.orders if order[0] == "stop"}
+
+
+async def test_listeners_go_when_they_were_told_of_all_others() -> None:
+    keeper = FakeKeeper(obeys=False)
+    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
+    async with running(fleet, keeper=keeper) as desk:
+        runs = await go_down(desk, keeper)
+        (asked,) = await desk.journal.events(EventQuery(kind_prefix=LAST_WORDS))
+        desk.supervisor.last_words.told(asked.seq - 1)
+        await settle()
+        assert not is_stopped(keeper, runs["rec"])
+        assert desk.supervisor.services["rec"].reason == "stops when web is down"
+        desk.supervisor.last_words.told(asked.seq)
+        await settle()
+        assert is_stopped(keeper, runs["rec"])
+        for name in ("rec", LISTENERS):
+            keeper.end(runs[name])
+
+
+async def test_nobody_waits_for_the_answer_for_longer_than_its_patience() -> None:
+    keeper = FakeKeeper(obeys=False)
+    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
+    async with running(fleet, keeper=keeper) as desk:
+        runs = await go_down(desk, keeper)
+        await anyio.sleep(PATIENCE - 0.1)
+        assert not is_stopped(keeper, runs["rec"])
+        await anyio.sleep(0.2)
+        assert is_stopped(keeper, runs["rec"])
+        for name in ("rec", LISTENERS):
+            keeper.end(runs[name])
+
+
+async def test_nobody_waits_where_nobody_can_answer() -> None:
+    keeper = FakeKeeper(obeys=False)
+    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
+    async with running(fleet, keeper=keeper) as desk:
+        runs = await go_down(desk, keeper)
+        assert not is_stopped(keeper, runs["rec"])
+        keeper.end(runs[LISTENERS])
+        await settle()
+        assert is_stopped(keeper, runs["rec"])
+        keeper.end(runs["rec"])
+
+
+async def test_the_next_daemon_asks_anew() -> None:
+    keeper = FakeKeeper(obeys=False)
+    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
+    async with running(fleet, keeper=keeper) as desk:
+        runs = await go_down(desk, keeper)
+        notes = dict(keeper.notes)
+    after = FakeKeeper(obeys=False, notes=notes)
+    held = [
+        HeldRun(runs[name], name, stopping=False, told=(Spawned(runs[name], 1000, 0.0, 0.0),))
+        for name in ("rec", LISTENERS)
+    ]
+    async with running(fleet, keeper=after, snapshot=after.snapshot(held, shutdown=True)) as desk:
+        await settle()
+        (asked,) = await desk.journal.events(EventQuery(kind_prefix=LAST_WORDS))
+        assert not is_stopped(after, runs["rec"])
+        desk.supervisor.last_words.told(asked.seq)
+        await settle()
+        assert is_stopped(after, runs["rec"])
+        for name in ("rec", LISTENERS):
+            after.end(runs[name])
 
 
 async def test_who_is_forgotten_is_told_of() -> None:

@@ -116,6 +116,25 @@ def test_what_a_dead_or_broken_listener_had_goes_to_the_other() -> None:
     assert set(pools.events) == {"a"}, "who is not trusted answers for nothing"
 
 
+def test_it_is_known_whether_all_was_told_and_answered_for() -> None:
+    pools, _ = pools_of(pool("g", "a", "b"))
+    wire = Wire(pools)
+    pools.accept(tick(5, 10))
+    assert pools.is_settled(ALL), "nobody is there"
+    pools.begin("a", "a-1")
+    assert not pools.is_settled(ALL), "it has yet to say that it is ready"
+    assert pools.is_settled({"a": "STARTING"}), "it may be told nothing"
+    pools.heard("a", b"READY\n")
+    assert not pools.is_settled(ALL)
+    assert len(wire.dispatch()) == 1
+    assert not pools.is_settled(ALL), "it has yet to answer"
+    pools.heard("a", b"RESULT 2\nOK")
+    assert pools.is_settled(ALL)
+    pools.accept(tick(5, 15))
+    pools.distrust("a")
+    assert pools.is_settled(ALL), "it is told nothing more"
+
+
 def test_a_run_that_is_known_is_not_begun_again() -> None:
     pools, _ = pools_of(pool())
     pools.begin("a", "a-1")

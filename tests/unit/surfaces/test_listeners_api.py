@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra_supervisor.control_client import ControlClient
+from orchestra_supervisor.control_client import ControlClient, ControlError
 from orchestra_supervisor.listeners.directory import Directory, Entry, Output, parse_directory
 from orchestra_supervisor.listeners.pools import PoolSpec
 from orchestra_supervisor.model.supervisord import OutputSpec, SupervisorName
@@ -79,3 +79,18 @@ async def test_processes_and_pools_are_told_in_the_order_of_their_groups(folder:
         log=f"{folder}/web.log",
     )
     assert (found.entries[2].group, found.entries[2].process) == ("native", "native")
+
+
+async def test_only_the_owner_says_how_far_listeners_were_told(folder: Path) -> None:
+    async with api_of(folder, service("web")) as api:
+        make = listener_routes(api.control, lambda name: folder / f"{name}.log", 12.5)
+        app = Application(make(api.desk.supervisor.taken_over), http_error)
+        async with serving(app, folder / "listeners.sock") as path:
+            client = ControlClient(path, timeout=5.0)
+            assert await call(client.request, "POST", "/v1/listeners/told", body={"seq": 3}) == {}
+            for body, wrong in (({"seq": -1}, "seq"), ({}, "seq"), ({"seq": 1, "x": 1}, "x")):
+                with pytest.raises(ControlError, match=wrong):
+                    await call(client.request, "POST", "/v1/listeners/told", body=body)
+            operator = ControlClient(path, timeout=5.0, caller={"name": "joe", "role": "operator"})
+            with pytest.raises(ControlError, match="is operator; what listeners were told"):
+                await call(operator.request, "POST", "/v1/listeners/told", body={"seq": 3})
