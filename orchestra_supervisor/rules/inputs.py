@@ -81,10 +81,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Somebody wants a new run of it, once the dependents in `after` are down."""
+    """Somebody wants a new run of it, once the dependents in `after` are down.
+
+    A run of the spec with the digest `unless` is new enough.
+    """
 
     why: str = ""
     after: tuple[str, ...] = ()
+    unless: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,9 @@ def _stop_while_stopping(service: Service, event: Input, now: Moment) -> Step:
 
 def _restart_while_up(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Restart)
+    assert service.run is not None
+    if event.unless and event.unless == service.run.digest and service.ending is None:
+        return Step(service)
     service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE)
     service = replace(service, attempts=0, failed_starts=0, recent=())
     return end(service, Ending(Then.AGAIN, event.why or "restarting", after=event.after), now)

@@ -143,7 +143,8 @@ def _renewal(service: Service, note: object, down: DownReason) -> tuple[Input, .
         return _renewal_at_rest(service, down)
     if not service.spec.enabled:
         return (Stop(DownReason.DISABLED, "disabled in the configuration"),)
-    return (Restart("its configuration changed"),)
+    # What happened since may have ended the run; the one that follows is of this spec.
+    return (Restart("its configuration changed", unless=digest),)
 
 
 def _renewal_at_rest(service: Service, down: DownReason) -> tuple[Input, ...]:

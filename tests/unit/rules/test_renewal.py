@@ -6,9 +6,9 @@ from orchestra_supervisor.model.spec import ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules import diff
 from orchestra_supervisor.rules.diff import needs_restart, run_digest
-from orchestra_supervisor.rules.inputs import Respec, Restart, Spawned, Start, Stop
+from orchestra_supervisor.rules.inputs import Exited, Gone, Respec, Restart, Spawned, Start, Stop
 from orchestra_supervisor.rules.resume import Held, Resumed, resume
-from orchestra_supervisor.rules.service import Moment, Run, Service, to_note
+from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then, to_note
 from tests.unit.rules.stage import Stage, probes
 
 NOW = Moment(10.0, 1010.0, "a-00000000000f")
@@ -26,7 +26,39 @@ def taken_over(new: ServiceSpec, desired: Desired = Desired.UP) -> Resumed:
 
 def test_a_run_of_an_older_spec_is_replaced():
     new = OLD.model_copy(update={"env": {"A": "changed"}})
-    assert taken_over(new).inputs[-1] == Restart("its configuration changed")
+    assert taken_over(new).inputs[-1] == Restart("its configuration changed", unless=run_digest(new))
+
+
+def test_a_run_that_was_replaced_meanwhile_is_not_replaced_twice():
+    new = OLD.model_copy(update={"argv": ("y",)})
+    run = Run(RUN, 1.0, 1001.0, pid=5, was_ready=True, digest=run_digest(OLD))
+    ending = Ending(Then.AGAIN, "rolling update")
+    note = to_note(Service(new, state=State.STOPPING, desired=Desired.UP, run=run, ending=ending))
+    told = (Spawned(RUN, 5, 1.0, 1001.0), Exited(RUN, None, "SIGTERM", 9.0, 1009.0, 0), Gone(RUN))
+    resumed = resume(new, note, (Held(RUN, True, told),), NOW)
+    assert resumed is not None
+    stage = Stage(resumed.service)
+    stage.play(*resumed.inputs)
+    assert stage.service.state is State.STARTING
+    assert len(stage.spawned) == 1
+
+
+def test_a_run_that_followed_without_a_daemon_is_replaced_where_it_is_of_the_older_spec():
+    new = OLD.model_copy(update={"argv": ("y",)})
+    run = Run(RUN, 1.0, 1001.0, pid=5, was_ready=True, digest=run_digest(OLD))
+    note = to_note(Service(OLD, state=State.READY, desired=Desired.UP, run=run))
+    following = "a-000000000002"
+    told = (Spawned(RUN, 5, 1.0, 1001.0), Exited(RUN, 1, None, 9.0, 1009.0, 0), Gone(RUN, following))
+    held = (
+        Held(RUN, stopping=False, told=told),
+        Held(following, stopping=False, told=(Spawned(following, 6, 9.0, 1009.0),)),
+    )
+    resumed = resume(new, note, held, NOW)
+    assert resumed is not None
+    stage = Stage(resumed.service)
+    stage.play(*resumed.inputs)
+    assert stage.service.state is State.STOPPING
+    assert stage.service.reason == "its configuration changed"
 
 
 def test_a_run_of_this_spec_goes_on():
@@ -97,7 +129,7 @@ def resting(new: ServiceSpec, **fields: object) -> Resumed:
 def test_a_service_that_had_failed_is_tried_by_its_new_spec():
     failed = {"state": State.FAILED, "desired": Desired.UP}
     new = OLD.model_copy(update={"argv": ("y",)})
-    assert resting(new, **failed).inputs == (Restart("its configuration changed"),)
+    assert resting(new, **failed).inputs == (Restart("its configuration changed", unless=run_digest(new)),)
     assert resting(OLD, **failed).inputs == ()
     assert resting(OLD.model_copy(update={"title": "x"}), **failed).inputs == ()
     off = OLD.model_copy(update={"enabled": False})
