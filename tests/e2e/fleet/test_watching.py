@@ -56,15 +56,18 @@ def test_a_changed_configuration_is_a_reload_and_a_bad_one_is_refused_once(fleet
     extra = fleet.path / "conf.d"
     extra.mkdir()
 
+    def put(text: str) -> None:
+        # At once: what is written piece by piece may be read between two pieces, and each of them refused.
+        (fleet.path / "new").write_text(text, encoding="utf-8")
+        (fleet.path / "new").replace(config)
+
     def write(level: str, **settings: object) -> None:
         services = {
             "api": {"command": python(STAY), "env": {"LEVEL": level}, "env_files": ["?api.env"]},
             "same": {"command": python(STAY)},
         }
         given = {"watch_config": True, "watch_debounce": "50ms"} | settings
-        text = json.dumps({"settings": given, "include": ["conf.d/*.json"], "services": services}, indent=1)
-        (fleet.path / "new").write_text(text, encoding="utf-8")
-        (fleet.path / "new").replace(config)
+        put(json.dumps({"settings": given, "include": ["conf.d/*.json"], "services": services}, indent=1))
 
     write("info")
     fleet.up()
@@ -80,13 +83,13 @@ def test_a_changed_configuration_is_a_reload_and_a_bad_one_is_refused_once(fleet
     until(lambda: "more" in fleet.status(), "an included file came")
 
     good = config.read_text(encoding="utf-8")
-    config.write_text(good.replace('"same": {', '"same": {{'), encoding="utf-8")
+    put(good.replace('"same": {', '"same": {{'))
     refused = fleet.until_event("config.refused")
     assert refused["data"]["by"] == "file watch"
     assert "orchestra.json:" in refused["message"]
     config.touch()
     until(lambda: fleet.events("config.refused"), "it is refused")
-    config.write_text(good, encoding="utf-8")
+    put(good)
     (extra / "more.json").unlink()
     until(lambda: "more" not in fleet.status(), "what was good again is applied")
     assert len(fleet.events("config.refused")) == 1
