@@ -132,7 +132,7 @@ class Keeper:
             emit=self._emit,
         )
         self._shutdown = Shutdown(
-            self._loop, self._table, self._stopper, self._daemon, self._logger, self._emit
+            self._loop, self._table, self._stopper, self._daemon, self._logger, self._emit, self._logs.offer
         )
         manager = ServiceManager.from_environ(self._loop, os.environ)
         self._announcer = Announcer(self._loop, manager, self._daemon, self._shutdown, self._table)

@@ -31,6 +31,7 @@ class Shutdown:
         daemon: Told first, and given time.
         logger: Told last.
         tell: Sends an event to the daemon, if it has been greeted.
+        hand_over: Lets the logger have the pipes that it does not have yet.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Shutdown:
         daemon: Role,
         logger: Role,
         tell: Callable[[Message], None],
+        hand_over: Callable[[], None],
     ) -> None:
         self._tell = tell
+        self._hand_over = hand_over
         self._loop = loop
         self._table = table
         self._stopper = stopper
@@ -158,6 +161,7 @@ class Shutdown:
         self._next = lambda: (timer.cancel(), self._end_daemon())[1]
         self._logger.retire()
         self._logger.start()
+        self._hand_over()
         if not self._logger.send({"type": "quit"}):
             self.logger_ended()
 

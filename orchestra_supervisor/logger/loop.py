@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import cast
 
 from orchestra_supervisor.journald import WARNING, with_priority
 from orchestra_supervisor.logfile.index import STREAM_CODES, run_number
@@ -54,6 +55,7 @@ class Logger:
         self._retention = Retention(self._timers, lambda: self._packer.is_busy, self._event)
         self._sinks: dict[str, Sink] = {}
         self._is_quitting = False
+        self._last_options: tuple[object, Options] = (None, parse_options(None))
         self._peeker = Peeker()
         self._relays = Relays(self._selector, self._timers, self._event)
         self._copies = Copies(self._timers, self._event)
@@ -113,58 +115,65 @@ class Logger:
 
     def _handle(self, message: Message, fds: list[int]) -> None:
         kind = message["type"]
-        taken = False
         try:
             if kind == "open":
-                taken = self._open(message, fds)
+                self._open(message, fds)
             elif kind == "log_config":
                 path = _path_of(message)
                 if path in self._sinks:
-                    self._sinks[path].configure(self._options(path, message))
+                    self._configure(path, self._options(message))
             elif kind == "quit":
                 self._is_quitting = True
         except (KeyError, TypeError, ValueError) as error:
             complain(f"message {kind!r} makes no sense: {type(error).__name__} {error}")
         finally:
-            for fd in fds[1:] if taken else fds:
+            for fd in fds:
                 os.close(fd)
 
-    def _open(self, message: Message, fds: list[int]) -> bool:
-        path = _path_of(message)
-        run, stream = str(message["run"]), str(message["stream"])
-        if not fds:
-            raise ValueError("no descriptor came with it")
-        if not stat.S_ISFIFO(os.fstat(fds[0]).st_mode):
-            raise ValueError("the descriptor is not a pipe")
-        secrets = parse_secrets(message.get("secrets"))
-        if secrets is None:
-            self._event("misconfigured", {"path": path, "reason": "secrets are not a list of texts"})
-        pipe = Pipe(
-            fds[0],
-            run,
-            str(message.get("slot", "")),
-            run_number(run),
-            stream,
-            STREAM_CODES[stream],
-            secrets or (),
-        )
-        os.set_blocking(pipe.fd, False)  # os takes it by position only
-        options = self._options(path, message)
+    def _open(self, message: Message, fds: list[int]) -> None:
+        """Let pipes flow into their logs. Descriptors that were not taken stay in `fds`, for the caller.
+
+        Raises:
+            TypeError: The message makes no sense.
+        """
+        options, secrets = self._options(message), parse_secrets(message.get("secrets"))
+        pipes = message.get("pipes", [message])  # one pipe by itself: of an older keeper
+        if not isinstance(pipes, list):
+            raise TypeError("pipes are not a list")
+        left = list(fds)
+        told = ""
+        for named in cast("list[object]", pipes):
+            fd = left.pop(0) if left else -1
+            try:
+                path, pipe = _pipe_of(named, fd, secrets or ())
+            except (KeyError, TypeError, ValueError) as error:  # the others are as good without it
+                complain(f"message 'open' makes no sense: {type(error).__name__} {error}")
+                continue
+            if path != told:  # once for the streams of a run, which stand side by side
+                told = path
+                self._configure(path, options)
+                if secrets is None:
+                    self._event("misconfigured", {"path": path, "reason": "secrets are not a list of texts"})
+            self._sinks[path].add(pipe)
+            fds.remove(fd)
+
+    def _options(self, message: Message) -> Options:
+        """Return the options of a message; most have those of the message before."""
+        given = message.get("options")
+        if given != self._last_options[0]:
+            self._last_options = (given, parse_options(given))
+        return self._last_options[1]
+
+    def _configure(self, path: str, options: Options) -> None:
+        """Go on with these options for a log, or begin with it; what makes no sense is told."""
+        self._retention.limit(path, options.rotation)
+        for fault in options.faults:
+            self._event("misconfigured", {"path": path, "reason": fault})
         sink = self._sinks.get(path)
         if sink is None:
             log = LogFile(path, options.rotation, self._directories, self._packer)
             sink = self._sinks[path] = Sink(log, self._around)
         sink.configure(options)
-        sink.add(pipe)
-        return True
-
-    def _options(self, path: str, message: Message) -> Options:
-        """Return what a message says of a log; what makes no sense is told once a message."""
-        options = parse_options(message.get("options"))
-        self._retention.limit(path, options.rotation)
-        for fault in options.faults:
-            self._event("misconfigured", {"path": path, "reason": fault})
-        return options
 
     def _send(self, message: Message) -> bool:
         if self._channel is None:
@@ -263,6 +272,25 @@ class Logger:
             while self._channel is not None and self._channel.wants_write and time.monotonic() < deadline:
                 select.select([], [self._channel], [], deadline - time.monotonic())
                 self._channel.on_writable()
+
+
+def _pipe_of(named: object, fd: int, secrets: tuple[bytes, ...]) -> tuple[str, Pipe]:
+    """Return a pipe as a message names it, and the path of its log.
+
+    Raises:
+        KeyError, TypeError, ValueError: It makes no sense.
+    """
+    if not isinstance(named, dict):
+        raise TypeError("a pipe is not an object")
+    message = cast("Message", named)
+    path, run, stream = _path_of(message), str(message["run"]), str(message["stream"])
+    pipe = Pipe(fd, run, str(message.get("slot", "")), run_number(run), stream, STREAM_CODES[stream], secrets)
+    if fd < 0:
+        raise ValueError("no descriptor came with it")
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        raise ValueError("the descriptor is not a pipe")
+    os.set_blocking(fd, False)  # os takes it by position only
+    return path, pipe
 
 
 def _path_of(message: Message) -> str:

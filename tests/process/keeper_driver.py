@@ -14,10 +14,10 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from orchestra_supervisor.keeper import __file__ as keeper_package
 from orchestra_supervisor.wire.channel import Channel, ChannelClosed
@@ -84,6 +84,8 @@ class Peer:
         self.pid = pid
         self._relay = relay
         self.inbox: list[tuple[Message, list[int]]] = []
+        self.frames = 0
+        """Messages that have come, as they were sent."""
         self._id = 0
 
     def send(self, message: Message) -> None:
@@ -164,7 +166,20 @@ class Peer:
 
     def _read(self, timeout: float) -> None:
         if select.select([self.channel], [], [], max(0.0, timeout))[0]:
-            self.inbox += self.channel.on_readable()
+            for message, fds in self.channel.on_readable():
+                self.frames += 1
+                self.inbox += _one_by_one(message, fds)
+
+
+def _one_by_one(message: Message, fds: list[int]) -> Iterator[tuple[Message, list[int]]]:
+    """Yield a message as it is, but pipes that are handed over together each as one of its own."""
+    pipes = message.get("pipes")
+    if not isinstance(pipes, list):
+        yield message, fds
+        return
+    rest = {key: value for key, value in message.items() if key != "pipes"}
+    for pipe, fd in zip(cast("list[Message]", pipes), fds, strict=True):
+        yield {**rest, **pipe}, [fd]
 
 
 class Keeper:

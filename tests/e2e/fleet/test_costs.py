@@ -28,11 +28,11 @@ MESSAGES = {
     "eof": 2,
     "spawned": 1,
     "again": 1,
-    "open": 2,
+    "open": 1,
     "ack": 1,
 }
 """What the keeper hears and says in a respawn: one run ends, its two streams end, the next begins by the
-standing order, and gets one of its own."""
+standing order, and gets one of its own. Both streams of it are opened by one message."""
 MOST_NOTES = 3
 """Notes of a service's state that the keeper is given in a respawn; states that follow at once share one."""
 FRAME = r'\{\\"type\\":\\"(\w+)\\"'

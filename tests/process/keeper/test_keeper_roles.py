@@ -60,6 +60,23 @@ def test_the_logger_gets_both_pipes_and_a_new_one_gets_them_again(keeper, daemon
     os.close(again["stderr"])
 
 
+def test_the_pipes_of_runs_that_start_together_are_handed_over_together(keeper, daemon):
+    logger = keeper.logger()
+    for number in range(20):
+        daemon.send(spawn_message(f"a{number}-1", "sleep", "100", slot=f"a{number}", log=LOG))
+    runs = {logger.event("open", stream=stream)["run"] for stream in ["stdout", "stderr"] * 20}
+    assert len(runs) == 20
+    assert logger.frames <= 20, "each would be told of by itself"
+    other = spawn_message("b-1", "sleep", "100", slot="b", log={**LOG, "options": {"format": "json"}})
+    secret = spawn_message("c-1", "sleep", "100", slot="c", log={**LOG, "secrets": ["hush"]})
+    for message in (other, secret):
+        daemon.send(message)
+    for run, key, value in (("b-1", "options", {"format": "json"}), ("c-1", "secrets", ["hush"])):
+        for stream in ("stdout", "stderr"):
+            assert logger.event("open", run=run, stream=stream)[key] == value
+    assert all(message["type"] != "open" for message, _ in logger.inbox)
+
+
 def test_after_eof_the_keeper_lets_go_of_the_pipe(keeper, daemon, logger):
     daemon.request(spawn_message("a-1", "echo", "x", log=LOG))
     daemon.event("gone")

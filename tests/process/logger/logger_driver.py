@@ -172,11 +172,9 @@ class KeeperStandIn:
         self.send({"type": "log_config", "path": str(path), "options": options})
 
     def _send_open(self, stream: Stream) -> None:
-        message: Message = {"type": "open", "run": stream.run, "slot": "web", "stream": stream.name}
-        self.send(
-            {**message, "path": stream.path, "options": stream.options, "secrets": stream.secrets},
-            [stream.read_fd],
-        )
+        pipe = {"run": stream.run, "slot": "web", "stream": stream.name, "path": stream.path}
+        options = {"options": stream.options, "secrets": stream.secrets}
+        self.send({"type": "open", "pipes": [pipe], **options}, [stream.read_fd])
 
     def send(self, message: Message, fds: list[int] | None = None) -> None:
         self.channel.send(message, fds or [])

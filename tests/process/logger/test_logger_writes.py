@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import select
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra_supervisor.wire.frames import Message
 from tests.process.logger.logger_driver import (
     LOGGER_MAIN,
     PYTHON,
@@ -202,6 +204,54 @@ def test_a_message_that_makes_no_sense_is_told_and_harms_nobody(
     keeper.wait_eof(good)
     assert log_bytes(tmp_path / "logs" / "web.log") == b"fine\n"
     assert keeper.stderr().count("makes no sense") == 2
+
+
+def test_pipes_that_come_together_are_each_taken_by_themselves(keeper: KeeperStandIn, tmp_path: Path) -> None:
+    pipes = [os.pipe() for _ in range(4)]
+    null = os.open("/dev/null", os.O_RDONLY)
+    named = [
+        {"run": "a-1", "slot": "a", "stream": "stdout", "path": f"{tmp_path}/a.log"},
+        {"run": "b-1", "slot": "b", "stream": "stdout", "path": "relative.log"},
+        {"run": "c-1", "slot": "c", "stream": "stderr", "path": f"{tmp_path}/c.log"},
+        "nonsense",
+        {"run": "d-1", "slot": "d", "stream": "stdout", "path": f"{tmp_path}/d.log"},
+        {"run": "e-1", "slot": "e", "stream": "stdout", "path": f"{tmp_path}/e.log"},
+    ]
+    reads = [read for read, _ in pipes]
+    keeper.send({"type": "open", "pipes": named, "options": {}}, [*reads, null])
+    ends = [write for _, write in pipes]
+    for fd in (*reads, null):
+        os.close(fd)
+    os.write(ends[0], b"of a\n")
+    os.write(ends[2], b"of c\n")
+    wait_until(lambda: log_bytes(tmp_path / "c.log"), "what came after a bad one is logged")
+    assert log_bytes(tmp_path / "a.log") == b"of a\n"
+    assert log_bytes(tmp_path / "c.log") == b"of c\n"
+    for number, why in ((1, "'relative.log' is not absolute"), (3, "a pipe is not an object")):
+        wait_until(lambda end=ends[number]: not is_read(end), "nobody has the other end")
+        assert why in keeper.stderr()
+    wait_until(lambda: "no descriptor came with it" in keeper.stderr(), "the last one")
+    assert "the descriptor is not a pipe" in keeper.stderr()
+    for fd in ends:
+        os.close(fd)
+
+
+def is_read(write_end: int) -> bool:
+    poll = select.poll()
+    poll.register(write_end, 0)
+    return not any(mask & select.POLLERR for _, mask in poll.poll(0))
+
+
+def test_a_pipe_by_itself_is_taken_as_keepers_of_before_send_it(
+    keeper: KeeperStandIn, tmp_path: Path
+) -> None:
+    read, write = os.pipe()
+    message: Message = {"type": "open", "run": "a-1", "slot": "a", "stream": "stdout", "options": {}}
+    keeper.send({**message, "path": f"{tmp_path}/a.log"}, [read])
+    os.close(read)
+    os.write(write, b"x\n")
+    wait_until(lambda: log_bytes(tmp_path / "a.log") == b"x\n", "it is logged")
+    os.close(write)
 
 
 def test_signals_of_a_terminal_or_a_shutdown_do_not_end_it(keeper: KeeperStandIn, tmp_path: Path) -> None:
