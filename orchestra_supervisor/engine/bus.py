@@ -1,6 +1,7 @@
 """Events on their way out: numbered, journalled, and handed to whoever listens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -21,6 +22,7 @@ class EventBus:
 
     log: EventLog
     clock: Clock
+    _followers: list[Callable[[Event], None]] = field(default_factory=list[Callable[[Event], None]])
     _listeners: dict[MemoryObjectSendStream[Event], Callable[[Event], bool]] = field(
         default_factory=dict[MemoryObjectSendStream[Event], Callable[[Event], bool]]
     )
@@ -41,7 +43,9 @@ class EventBus:
         return event
 
     def hand_on(self, event: Event) -> None:
-        """Give an event that is already numbered to the listeners."""
+        """Give an event that is already numbered to who follows and who listens."""
+        for follower in self._followers:
+            follower(event)
         for listener, wants in tuple(self._listeners.items()):
             try:
                 if not listener.statistics().open_receive_streams:
@@ -52,6 +56,18 @@ class EventBus:
                 # Too slow, or gone: the stream ends, and the journal has what was missed.
                 del self._listeners[listener]
                 listener.close()
+
+    @contextmanager
+    def followed_by(self, take: Callable[[Event], None]) -> Generator[None]:
+        """Have a function called with every event, for the time of the block.
+
+        It must neither wait nor raise. It costs no turn of the loop, as reading a stream does.
+        """
+        self._followers.append(take)
+        try:
+            yield
+        finally:
+            self._followers.remove(take)
 
     @property
     def listeners(self) -> int:

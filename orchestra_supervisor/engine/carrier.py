@@ -79,6 +79,8 @@ class Carrier:
         self.succession = Succession(keeper, lambda: inbox().services, self._beside)
         self._noted: dict[str, bytes] = {}
         """What the keeper has, by service; as a digest, since it is only ever compared."""
+        self._looked_at: dict[str, Service] = {}
+        """The record that this was found to hold for; the same one needs no other look."""
         self._resolving: dict[str, anyio.CancelScope] = {}
 
     def carry_out(self, service: Service, effects: tuple[Effect, ...]) -> None:
@@ -126,7 +128,11 @@ class Carrier:
 
     def leave_note(self, service: Service) -> None:
         """Leave the service's note with the keeper, unless that is what it holds."""
-        name, note = service.spec.name, to_note(service)
+        name = service.spec.name
+        if self._looked_at.get(name) is service:
+            return
+        self._looked_at[name] = service
+        note = to_note(service)
         digest = _digest(note)
         if self._noted.get(name) != digest:
             self._noted[name] = digest
@@ -140,10 +146,12 @@ class Carrier:
     def holds(self, service: Service) -> None:
         """Take note of what the keeper holds already."""
         self._noted[service.spec.name] = _digest(to_note(service))
+        self._looked_at.pop(service.spec.name, None)
 
     def forget(self, name: str) -> None:
         """Take back the note of a service that is no more."""
         self._noted.pop(name, None)
+        self._looked_at.pop(name, None)
         self._keeper.note(name, None)
 
     # Spawning.
@@ -189,6 +197,7 @@ class Carrier:
             self._inbox().post(name, SpawnRefused(order.run, "order", 0, error.message))
             return
         self._noted[name] = _digest(note)
+        self._looked_at[name] = service
 
 
 def _digest(note: dict[str, object]) -> bytes:

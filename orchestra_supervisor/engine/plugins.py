@@ -48,11 +48,11 @@ class PluginDesk:
         task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Load the plugins and serve them until cancelled. Nothing waits for them but what asks them."""
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self.host.run)
-            await tasks.start(self._pump)
-            task_status.started()
-            await self.apply(settings)
+        with self._bus.followed_by(self.host.hand_on):
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self.host.run)
+                task_status.started()
+                await self.apply(settings)
 
     async def apply(self, settings: FleetSettings) -> None:
         """Go over to the plugins of other settings."""
@@ -62,16 +62,6 @@ class PluginDesk:
         """Let the last events reach the plugins, within DRAIN_TIME."""
         with anyio.move_on_after(DRAIN_TIME):
             await self.host.drain()
-
-    async def _pump(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Hand every event to the queues of the plugins."""
-        stream = self._bus.subscribe(lambda _: True)
-        task_status.started()
-        while True:
-            with stream:
-                async for event in stream:
-                    self.host.hand_on(event)
-            stream = self._bus.subscribe(lambda _: True)  # it was cut off: the journal has what was missed
 
     def _publish(self, kind: str, message: str, data: dict[str, object]) -> None:
         self._bus.publish(kind, message, data=data)

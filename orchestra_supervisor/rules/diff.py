@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from orchestra_supervisor.model.spec import FleetSettings, ServiceSpec
 
@@ -206,8 +207,7 @@ def run_digest(spec: ServiceSpec) -> str:
     """
     known = _digests_of(spec)
     if not known.run:
-        live = {name for name in type(spec).model_fields if class_of(name).when is When.LIVE}
-        known.run = _digest(spec.model_dump(mode="json", exclude=live))
+        known.run = _digest(spec, _given(spec) - _live_fields())
     return known.run
 
 
@@ -215,12 +215,33 @@ def whole_digest(spec: ServiceSpec) -> str:
     """Return 12 hex digits that differ between any two specs that are not equal; remembered likewise."""
     known = _digests_of(spec)
     if not known.whole:
-        known.whole = _digest(spec.model_dump(mode="json"))
+        known.whole = _digest(spec, _given(spec))
     return known.whole
 
 
-def _digest(fields: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
+def _given(spec: ServiceSpec) -> set[str]:
+    """Return the fields that are not at their default.
+
+    The others say nothing: so a field that a later version brings makes no run one of another spec.
+    """
+    defaults = _defaults()
+    return {name for name, value in spec if name not in defaults or defaults[name] != value}
+
+
+def _digest(spec: ServiceSpec, fields: set[str]) -> str:
+    text = json.dumps(spec.model_dump(mode="json", include=fields), sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+
+
+@cache
+def _defaults() -> Mapping[str, object]:
+    fields = {name: field for name, field in ServiceSpec.model_fields.items() if not field.is_required()}
+    return {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+
+
+@cache
+def _live_fields() -> frozenset[str]:
+    return frozenset(name for name in ServiceSpec.model_fields if class_of(name).when is When.LIVE)
 
 
 def _digests_of(spec: ServiceSpec) -> _Digests:

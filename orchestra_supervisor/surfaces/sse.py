@@ -9,7 +9,9 @@ Source: the HTML standard, section "Server-sent events".
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import chain
 from typing import Generic, TypeVar
 
 import anyio
@@ -112,16 +114,23 @@ class SseResponse(Response, Generic[T]):
         scope.cancel()
 
     async def _collect(self, scope: Scope, cancel: anyio.CancelScope) -> None:
-        async for item in self._stream:
-            data = self._encode(item)
-            if self._outbox and self._waiting + len(data) > OUTBOX_BYTES:
-                await self._overflow(scope, cancel)
-                return
-            self._outbox.append(data)
-            self._waiting += len(data)
+        async for first in self._stream:
+            for item in chain((first,), self._at_hand()):
+                data = self._encode(item)
+                if self._outbox and self._waiting + len(data) > OUTBOX_BYTES:
+                    await self._overflow(scope, cancel)
+                    return
+                self._outbox.append(data)
+                self._waiting += len(data)
             self._ready.set()
         self._ended = True
         self._ready.set()
+
+    def _at_hand(self) -> Iterator[T]:
+        """Yield what is there already: events come in bursts, and each turn of the loop has its price."""
+        with suppress(anyio.WouldBlock, anyio.EndOfStream):
+            while True:
+                yield self._stream.receive_nowait()
 
     async def _overflow(self, scope: Scope, cancel: anyio.CancelScope) -> None:
         dropped = len(self._outbox) + 1

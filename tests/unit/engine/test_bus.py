@@ -57,3 +57,14 @@ async def test_a_listener_that_has_gone_is_forgotten() -> None:
         with bus.subscribe(wants_all) as other:
             bus.publish("service.ready", "ready")
             assert (await other.receive()).seq == 2
+
+
+async def test_who_follows_is_told_at_once_and_for_the_time_of_the_block_alone() -> None:
+    told: list[str] = []
+    async with a_bus() as (bus, _):
+        with bus.followed_by(lambda event: told.append(event.kind)):
+            bus.publish("one", "")
+            assert told == ["one"]
+            assert bus.listeners == 0
+        bus.publish("two", "")
+        assert told == ["one"]

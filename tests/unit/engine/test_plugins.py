@@ -7,12 +7,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from orchestra_supervisor.engine.bus import SUBSCRIBER_BUFFER, EventBus
+from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.plugins import PluginDesk
 from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.journal.records import EventQuery
 from orchestra_supervisor.model.plugin import PluginSpec
 from orchestra_supervisor.model.spec import FleetSettings
+from orchestra_supervisor.plugin_api.feed import QUEUE_EVENTS
 from tests.unit.engine.desk import VirtualClock
 from tests.unit.plugin_api.plugin_files import spec_of, write_plugin
 
@@ -54,7 +55,6 @@ async def desk_of(*specs: PluginSpec) -> AsyncGenerator[tuple[PluginDesk, EventB
             await tasks.start(desk.run, FleetSettings(plugins=specs))
             yield desk, bus, journal
             tasks.cancel_scope.cancel()
-    bus.publish("test.over", "listeners that have left are let go of")
 
 
 async def told(journal: MemoryJournal, kind: str) -> list[tuple[str, dict[str, object]]]:
@@ -76,15 +76,19 @@ async def test_every_event_reaches_a_sink_those_before_it_was_loaded_too(tmp_pat
         assert [kind for kind in got_by(desk) if kind != "test.changed"] == ["first", "second"]
 
 
-async def test_a_burst_that_the_pump_cannot_follow_costs_events_and_not_the_feed(tmp_path: Path) -> None:
+async def test_a_burst_costs_the_oldest_events_and_not_the_feed(tmp_path: Path) -> None:
     async with desk_of(spec_of(write_plugin(tmp_path, SINK))) as (desk, bus, _):
         await desk.host.loaded.wait()
-        for _ in range(SUBSCRIBER_BUFFER + 10):
-            bus.publish("burst", "")
-        await anyio.wait_all_tasks_blocked()
+        while "test.changed" not in got_by(desk):  # then nothing is on its way any more
+            await anyio.sleep(0.001)
+        for number in range(QUEUE_EVENTS + 10):
+            bus.publish(f"burst.{number}", "")
         bus.publish("after", "")
         while "after" not in got_by(desk):
             await anyio.sleep(0.001)
+        burst = [kind for kind in got_by(desk) if kind.startswith("burst.")]
+        assert burst == [f"burst.{number}" for number in range(11, QUEUE_EVENTS + 10)]
+        assert [report.dropped for report in desk.host.reports()] == [11]
 
 
 async def test_what_a_provider_says_has_changed_is_passed_on(tmp_path: Path) -> None:

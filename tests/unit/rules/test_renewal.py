@@ -2,10 +2,10 @@
 
 import pytest
 
-from orchestra_supervisor.model.spec import ServiceSpec
+from orchestra_supervisor.model.spec import RestartSpec, ServiceSpec
 from orchestra_supervisor.model.states import Desired, DownReason, State
 from orchestra_supervisor.rules import diff
-from orchestra_supervisor.rules.diff import needs_restart, run_digest
+from orchestra_supervisor.rules.diff import needs_restart, run_digest, whole_digest
 from orchestra_supervisor.rules.inputs import Exited, Gone, Respec, Restart, Spawned, Start, Stop
 from orchestra_supervisor.rules.resume import Held, Resumed, resume
 from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then, to_note
@@ -90,6 +90,13 @@ def test_the_digest_differs_exactly_when_a_restart_is_needed(change):
 def test_the_order_in_which_variables_are_written_is_no_change():
     turned = OLD.model_copy(update={"env": {"B": "2", "A": "1"}})
     assert run_digest(turned) == run_digest(OLD)
+
+
+def test_what_is_at_its_default_is_not_in_the_digest_so_that_a_new_field_restarts_nobody():
+    assert diff._given(OLD) == {"name", "argv", "cwd", "env"}
+    said = OLD.model_copy(update={"umask": OLD.umask, "tags": (), "restart": RestartSpec()})
+    assert (run_digest(said), whole_digest(said)) == (run_digest(OLD), whole_digest(OLD))
+    assert whole_digest(OLD.model_copy(update={"title": "x"})) != whole_digest(OLD)
 
 
 def test_the_digest_is_worked_out_once_for_each_spec_however_often_it_is_spawned(monkeypatch):
