@@ -24,10 +24,13 @@ from orchestra_supervisor.rules.inputs import (
     Due,
     Effect,
     Emit,
+    Exited,
     Gone,
     Input,
+    Notified,
     Proceed,
     Spawn,
+    Spawned,
     SpawnRefused,
     Start,
     Took,
@@ -130,6 +133,15 @@ class Core:
         is_end = isinstance(event, SpawnRefused) or (isinstance(event, Gone) and not event.next)
         (self._ends if is_end else self._news).append((name, event))
         self._wake.set()
+
+    def take_up(self, name: str, event: Input) -> None:
+        """Put what a new daemon finds: what has happened already, or what is to be decided of it.
+
+        What has happened is news, older than all that the keeper tells from now on: a fleet is taken over a
+        part at a time, and a run's end must not be known before its beginning.
+        """
+        put = self.post_news if isinstance(event, Spawned | Notified | Exited | Gone) else self.post
+        put(name, event)
 
     def wake(self) -> None:
         """Let the loop go round once."""

@@ -1,0 +1,50 @@
+"""A fleet of more services than are decided at once: what happens between two parts of it."""
+
+import anyio
+import pytest
+
+from orchestra_supervisor.model.spec import Fleet, ServiceSpec
+from orchestra_supervisor.model.states import State
+from orchestra_supervisor.process.orders import HeldRun, RunNews
+from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned
+from tests.unit.engine.desk import FakeKeeper, fleet_of, running, settle
+
+pytestmark = pytest.mark.anyio
+
+MANY = [f"s{number:03}" for number in range(300)]
+
+
+def large() -> Fleet:
+    return fleet_of(*(ServiceSpec(name=name, argv=("x",), cwd="/") for name in MANY))
+
+
+def held_by(keeper: FakeKeeper) -> list[HeldRun]:
+    return [
+        HeldRun(order.run, order.slot, False, (Spawned(order.run, 1000, 0.0, 0.0),))
+        for order in keeper.spawned
+    ]
+
+
+async def test_an_end_that_is_told_while_a_daemon_takes_over_is_not_taken_for_an_older_one() -> None:
+    keeper, last = FakeKeeper(), MANY[-1]
+    async with running(large(), keeper=keeper) as desk:
+        run = desk.run(last)
+    heir, now = FakeKeeper(notes=dict(keeper.notes)), anyio.current_time()
+    following = f"{last}-00000000000f"
+    held = held_by(keeper)
+    ended = HeldRun(
+        run,
+        last,
+        False,
+        (Spawned(run, 1000, 0.0, 0.0), Exited(run, 1, None, now, now, 0), Gone(run, following)),
+    )
+    held = [*(one for one in held if one.slot != last), ended]
+    held.append(HeldRun(following, last, False, (Spawned(following, 1001, now, now),)))
+    heir.tell(RunNews(last, Exited(following, 1, None, now, now, 0)))
+    heir.tell(RunNews(last, Gone(following)))
+    async with running(large(), keeper=heir, snapshot=heir.snapshot(held)) as desk:
+        await settle()
+        service = desk.supervisor.services[last]
+        assert service.run is None or service.run.id != following, "nothing is left of it"
+        assert ("ack", following) in heir.orders
+        await desk.until(last, State.READY)
