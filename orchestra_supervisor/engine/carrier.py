@@ -126,6 +126,8 @@ class Carrier:
 
     def leave_note(self, service: Service) -> None:
         """Leave the service's note with the keeper, unless that is what it holds."""
+        if service.is_undecided:
+            return  # it would tell the next daemon that the service is not wanted
         name, note = service.spec.name, to_note(service)
         digest = _digest(note)
         if self._noted.get(name) != digest:

@@ -18,11 +18,35 @@ def large() -> Fleet:
     return fleet_of(*(ServiceSpec(name=name, argv=("x",), cwd="/") for name in MANY))
 
 
+class StuckKeeper(FakeKeeper):
+    """Takes the first part of the orders, and then no more."""
+
+    async def flush(self) -> None:
+        await anyio.sleep_forever()
+
+
 def held_by(keeper: FakeKeeper) -> list[HeldRun]:
     return [
         HeldRun(order.run, order.slot, False, (Spawned(order.run, 1000, 0.0, 0.0),))
         for order in keeper.spawned
     ]
+
+
+async def test_what_a_daemon_had_not_come_to_when_it_died_is_begun_by_the_next() -> None:
+    first = StuckKeeper()
+    async with running(large(), keeper=first):
+        begun = first.slots()
+    assert 0 < len(begun) < len(MANY)
+    heir = FakeKeeper(notes=dict(first.notes))
+    async with running(large(), keeper=heir, snapshot=heir.snapshot(held_by(first))) as desk:
+        assert {name for name in MANY if desk.state(name) is not State.READY} == set()
+        assert len(heir.spawned) == len(MANY) - len(begun)
+
+
+async def test_no_note_is_left_of_what_is_not_decided() -> None:
+    first = StuckKeeper()
+    async with running(large(), keeper=first):
+        assert first.notes.keys() == set(first.slots())
 
 
 async def test_an_end_that_is_told_while_a_daemon_takes_over_is_not_taken_for_an_older_one() -> None:
