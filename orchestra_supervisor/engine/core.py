@@ -254,7 +254,8 @@ class Core:
                 self._apply(name, Proceed())
                 service = self._services[name]
         unmet = unmet_of(service.spec, self._services)
-        if unmet != self._told.get(name, ()) or (not unmet and service.refresh and service.ending is None):
+        is_other = unmet != self._told.get(name, ()) or unmet != service.unmet  # seen with another input
+        if is_other or (not unmet and service.refresh and service.ending is None):
             self._told[name] = unmet
             self._apply(name, Dependencies(unmet))
         elif unmet:

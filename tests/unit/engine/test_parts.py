@@ -3,11 +3,15 @@
 import anyio
 import pytest
 
+from orchestra_supervisor.engine.bus import EventBus
+from orchestra_supervisor.engine.core import Core
+from orchestra_supervisor.journal.memory import MemoryJournal
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec
-from orchestra_supervisor.model.states import State
+from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.process.orders import HeldRun, RunNews
-from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned
-from tests.unit.engine.desk import FakeKeeper, fleet_of, running, settle
+from orchestra_supervisor.rules.inputs import Due, Exited, Gone, Spawned
+from orchestra_supervisor.rules.service import Run, Service
+from tests.unit.engine.desk import FakeKeeper, VirtualClock, fleet_of, running, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +76,22 @@ async def test_an_end_that_is_told_while_a_daemon_takes_over_is_not_taken_for_an
         assert service.run is None or service.run.id != following, "nothing is left of it"
         assert ("ack", following) in heir.orders
         await desk.until(last, State.READY)
+
+
+async def test_who_was_told_nothing_yet_hears_that_what_it_waits_for_has_come() -> None:
+    clock, journal = VirtualClock(), MemoryJournal()
+    core = Core(clock=clock, bus=EventBus(journal, clock), carry_out=lambda _service, _effects: None)
+    below = ServiceSpec(name="below", argv=("x",), cwd="/")
+    above = ServiceSpec.model_validate(
+        {"name": "above", "argv": ("x",), "cwd": "/", "depends_on": {"below": {"condition": "started"}}}
+    )
+    run = Run(id="below-00000000000a", ordered_mono=0.0, ordered_wall=0.0)
+    core.put(Service(below, state=State.STARTING, desired=Desired.UP, run=run))
+    core.put(Service(above, state=State.WAITING, desired=Desired.UP))
+    core.rewire({"below": below, "above": above})
+    core.post("above", Due())
+    core.drain(1)
+    assert core.services["above"].state is State.WAITING
+    core.post_news("below", Spawned(run.id, 1000, 0.0, 0.0))
+    core.drain()
+    assert core.services["above"].state is State.STARTING
