@@ -19,6 +19,7 @@ from orchestra_supervisor.rules.inputs import (
     Effect,
     Input,
     Listen,
+    Remember,
     Spawn,
     SpawnRefused,
     StopRun,
@@ -103,6 +104,8 @@ class Carrier:
                     self.leave_note(service)
                     # As configured now, which need not be what the run was started with.
                     self._keeper.stop(run, service.spec.stop)
+                case Remember():
+                    self.leave_note(service)
                 case Ack():
                     # What was learnt from a run is noted before the run is forgotten.
                     self.leave_note(service)

@@ -47,6 +47,7 @@ from orchestra_supervisor.rules.inputs import (
     Probed,
     ProbeSaw,
     Proceed,
+    Remember,
     Respec,
     Restart,
     RunNow,
@@ -227,7 +228,9 @@ def _dependencies_while_up(service: Service, event: Input, now: Moment) -> Step:
     if "stop" in actions:
         lost = ", ".join(f"{name} ({state})" for name, state in gone)
         return end(service, Ending(Then.AGAIN, f"stopping: lost {lost}"), now)
-    return Step(replace(service, refresh=service.refresh or "restart" in actions))
+    if service.refresh or "restart" not in actions:
+        return Step(service)
+    return Step(replace(service, refresh=True), (Remember(),))
 
 
 def _dependencies_in_backoff(service: Service, event: Input, now: Moment) -> Step:

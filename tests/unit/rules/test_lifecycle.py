@@ -463,7 +463,7 @@ def test_stop_stops_it_until_the_dependency_is_back() -> None:
 
 def test_restart_restarts_it_once_the_dependency_is_back() -> None:
     stage = lost("restart")
-    assert (stage.state, stage.orders) == (State.READY, [])
+    assert (stage.state, stage.orders) == (State.READY, ["Remember"])
     stage.play(Dependencies(()))
     assert (stage.state, stage.service.reason) == (State.STOPPING, "restarting: a dependency came back")
     assert stage.ends(0).state is State.STARTING
