@@ -230,8 +230,11 @@ class Core:
         self._unsure.extend(self.dependents(after.spec.name))
         if after.run is not None and after.run.leader_ended and not (before.run and before.run.leader_ended):
             # Told now: what follows may be known in the same breath, and nobody would see that it was away.
+            # Who does not run has lost nothing, and would begin before all news are known.
             for name in self.dependents(after.spec.name):
-                self._settle_dependencies(name)
+                above = self._services.get(name)
+                if above is not None and above.run is not None:
+                    self._settle_dependencies(name)
         if after.is_leaving:
             self._unsure.append(after.spec.name)
         if before.run is not None and after.run is not None and before.run.id != after.run.id:

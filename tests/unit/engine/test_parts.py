@@ -6,10 +6,11 @@ import pytest
 from orchestra_supervisor.engine.bus import EventBus
 from orchestra_supervisor.engine.core import Core
 from orchestra_supervisor.journal.memory import MemoryJournal
+from orchestra_supervisor.model.report import RunReport
 from orchestra_supervisor.model.spec import Fleet, ServiceSpec
 from orchestra_supervisor.model.states import Desired, State
 from orchestra_supervisor.process.orders import HeldRun, RunNews
-from orchestra_supervisor.rules.inputs import Due, Exited, Gone, Spawned
+from orchestra_supervisor.rules.inputs import Due, Effect, Exited, Gone, Spawn, Spawned
 from orchestra_supervisor.rules.service import Run, Service
 from tests.unit.engine.desk import FakeKeeper, VirtualClock, fleet_of, running, settle
 
@@ -78,20 +79,62 @@ async def test_an_end_that_is_told_while_a_daemon_takes_over_is_not_taken_for_an
         await desk.until(last, State.READY)
 
 
-async def test_who_was_told_nothing_yet_hears_that_what_it_waits_for_has_come() -> None:
+def core_of(*services: Service, orders: list[tuple[str, Effect]] | None = None) -> Core:
     clock, journal = VirtualClock(), MemoryJournal()
-    core = Core(clock=clock, bus=EventBus(journal, clock), carry_out=lambda _service, _effects: None)
-    below = ServiceSpec(name="below", argv=("x",), cwd="/")
-    above = ServiceSpec.model_validate(
-        {"name": "above", "argv": ("x",), "cwd": "/", "depends_on": {"below": {"condition": "started"}}}
+
+    def carry_out(service: Service, effects: tuple[Effect, ...]) -> None:
+        if orders is not None:
+            orders.extend((service.spec.name, effect) for effect in effects)
+
+    core = Core(clock=clock, bus=EventBus(journal, clock), carry_out=carry_out)
+    for service in services:
+        core.put(service)
+    core.rewire({service.spec.name: service.spec for service in services})
+    return core
+
+
+def one(name: str, **fields: object) -> ServiceSpec:
+    return ServiceSpec.model_validate({"name": name, "argv": ("x",), "cwd": "/", **fields})
+
+
+def run_of(name: str, pid: int | None = None) -> Run:
+    return Run(id=f"{name}-00000000000a", ordered_mono=0.0, ordered_wall=0.0, pid=pid)
+
+
+async def test_who_was_told_nothing_yet_hears_that_what_it_waits_for_has_come() -> None:
+    above = one("above", depends_on={"below": {"condition": "started"}})
+    core = core_of(
+        Service(one("below"), state=State.STARTING, desired=Desired.UP, run=run_of("below")),
+        Service(above, state=State.WAITING, desired=Desired.UP),
     )
-    run = Run(id="below-00000000000a", ordered_mono=0.0, ordered_wall=0.0)
-    core.put(Service(below, state=State.STARTING, desired=Desired.UP, run=run))
-    core.put(Service(above, state=State.WAITING, desired=Desired.UP))
-    core.rewire({"below": below, "above": above})
     core.post("above", Due())
     core.drain(1)
     assert core.services["above"].state is State.WAITING
-    core.post_news("below", Spawned(run.id, 1000, 0.0, 0.0))
+    core.post_news("below", Spawned("below-00000000000a", 1000, 0.0, 0.0))
     core.drain()
     assert core.services["above"].state is State.STARTING
+
+
+async def test_who_waits_is_not_told_of_an_end_before_all_news_are_known() -> None:
+    every = one("every", kind="periodic", schedule={"every": 60})
+    needs = {"every": {"condition": "completed"}, "below": {"condition": "started"}}
+    orders: list[tuple[str, Effect]] = []
+    core = core_of(
+        Service(
+            every,
+            state=State.RUNNING,
+            desired=Desired.UP,
+            run=run_of("every", 7),
+            last=RunReport(0.0, 0.0, 1.0, 1.0, success=True, text="exit code 0"),
+        ),
+        Service(one("below"), state=State.STARTING, desired=Desired.UP, run=run_of("below")),
+        Service(one("above", depends_on=needs), state=State.WAITING, desired=Desired.UP),
+        orders=orders,
+    )
+    core.drain()
+    core.post_news("below", Spawned("below-00000000000a", 1000, 0.0, 0.0))
+    core.post_news("every", Exited("every-00000000000a", 0, None, 2.0, 2.0, 0))
+    core.post_news("below", Exited("below-00000000000a", 1, None, 2.0, 2.0, 0))
+    core.drain()
+    assert [name for name, effect in orders if isinstance(effect, Spawn)] == []
+    assert core.services["above"].state is State.WAITING
