@@ -185,6 +185,24 @@ def a_successor_that_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(successor, "_needs", needs)
 
 
+def no_word_of_an_end_that_is_made_good_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = Core._tell_others
+
+    def late(self: Core, before: Service, after: Service) -> None:
+        is_end = before.run is not None and after.run is not None and after.run.leader_ended
+        tell(self, replace(before, run=after.run) if is_end else before, after)
+
+    monkeypatch.setattr(Core, "_tell_others", late)
+
+
+def news_before_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Core, "take_up", Core.post)
+
+
+def a_note_of_what_is_not_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "is_undecided", property(lambda _service: False))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
@@ -207,6 +225,9 @@ def a_successor_that_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         a_demand_that_undoes_a_stop_by_hand,
         a_successor_that_is_not_stopped,
         a_successor_that_needs_nobody,
+        no_word_of_an_end_that_is_made_good_at_once,
+        news_before_what_was_found,
+        a_note_of_what_is_not_decided,
     ],
 )
 def test_a_fault_is_found_by_some_schedule(
