@@ -19,6 +19,7 @@ from orchestra_supervisor.rules.inputs import (
     Effect,
     Input,
     Listen,
+    Remember,
     Spawn,
     SpawnRefused,
     StopRun,
@@ -105,6 +106,8 @@ class Carrier:
                     self.leave_note(service)
                     # As configured now, which need not be what the run was started with.
                     self._keeper.stop(run, service.spec.stop)
+                case Remember():
+                    self.leave_note(service)
                 case Ack():
                     # What was learnt from a run is noted before the run is forgotten.
                     self.leave_note(service)
@@ -129,6 +132,8 @@ class Carrier:
     def leave_note(self, service: Service) -> None:
         """Leave the service's note with the keeper, unless that is what it holds."""
         name = service.spec.name
+        if service.is_undecided:
+            return  # it would tell the next daemon that the service is not wanted
         if self._looked_at.get(name) is service:
             return
         self._looked_at[name] = service

@@ -24,10 +24,13 @@ from orchestra_supervisor.rules.inputs import (
     Due,
     Effect,
     Emit,
+    Exited,
     Gone,
     Input,
+    Notified,
     Proceed,
     Spawn,
+    Spawned,
     SpawnRefused,
     Start,
     Took,
@@ -144,6 +147,15 @@ class Core:
         (self._ends if is_end else self._news).append((name, event))
         self._wake.set()
 
+    def take_up(self, name: str, event: Input) -> None:
+        """Put what a new daemon finds: what has happened already, or what is to be decided of it.
+
+        What has happened is news, older than all that the keeper tells from now on: a fleet is taken over a
+        part at a time, and a run's end must not be known before its beginning.
+        """
+        put = self.post_news if isinstance(event, Spawned | Notified | Exited | Gone) else self.post
+        put(name, event)
+
     def wake(self) -> None:
         """Let the loop go round once."""
         self._wake.set()
@@ -231,8 +243,11 @@ class Core:
         self._unsure.extend(self.dependents(after.spec.name))
         if after.run is not None and after.run.leader_ended and not (before.run and before.run.leader_ended):
             # Told now: what follows may be known in the same breath, and nobody would see that it was away.
+            # Who does not run has lost nothing, and would begin before all news are known.
             for name in self.dependents(after.spec.name):
-                self._settle_dependencies(name)
+                above = self._services.get(name)
+                if above is not None and above.run is not None:
+                    self._settle_dependencies(name)
         if after.is_leaving:
             self._unsure.append(after.spec.name)
         if before.run is not None and after.run is not None and before.run.id != after.run.id:
@@ -254,7 +269,8 @@ class Core:
             self._apply(name, Proceed())
             service = self._services[name]
         unmet = unmet_of(service.spec, self._services)
-        if unmet != self._told.get(name, ()) or (not unmet and service.refresh and service.ending is None):
+        is_other = unmet != self._told.get(name, ()) or unmet != service.unmet  # seen with another input
+        if is_other or (not unmet and service.refresh and service.ending is None):
             self._told[name] = unmet
             self._apply(name, Dependencies(unmet))
         elif unmet:

@@ -64,6 +64,8 @@ class Supervisor:
     def __init__(self, fleet: Fleet, outside: Outside) -> None:
         self.fleet = fleet
         self.phase = Phase.STARTING
+        self.at_once = 32
+        """Inputs; then the keeper has what was decided, while we decide the rest, and clients are heard."""
         self._looked_at: set[str] = set()
         self._witness = ""
         self.taken_over = anyio.Event()
@@ -185,7 +187,7 @@ class Supervisor:
         self.core.rewire(self.fleet.services)
         self.standing.begin(self.core.services, is_wanted=snapshot.manager)
         for name, event in inputs:
-            self.core.post(name, event)
+            self.core.take_up(name, event)
         if snapshot.notes.get(FLEET_SLOT) == Phase.RUNNING:
             self.phase = Phase.RUNNING
         elif isinstance(note := snapshot.notes.get(FLEET_SLOT), dict):
@@ -195,7 +197,7 @@ class Supervisor:
 
     async def _loop(self) -> None:
         while True:
-            self.decide(_AT_ONCE)
+            self.decide(self.at_once)
             is_over = self.phase in {Phase.DOWN, Phase.REPLACED}
             if is_over:
                 self._checks.abandon()

@@ -25,6 +25,7 @@ __all__ = [
     "ProbeSaw",
     "Probed",
     "Proceed",
+    "Remember",
     "Respec",
     "Restart",
     "RunNow",
@@ -307,6 +308,11 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class Remember:
+    """Leave the note now: what it was learnt from may be forgotten before this turn is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
     """Order the keeper to open the sockets of the spec and to tell of the first connection."""
 
@@ -325,4 +331,4 @@ class Emit:
     data: tuple[tuple[str, object], ...] = ()
 
 
-Effect = Spawn | Took | StopRun | Ack | Listen | Unlisten | Emit
+Effect = Spawn | Took | StopRun | Ack | Remember | Listen | Unlisten | Emit

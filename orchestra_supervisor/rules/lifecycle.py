@@ -47,6 +47,7 @@ from orchestra_supervisor.rules.inputs import (
     Probed,
     ProbeSaw,
     Proceed,
+    Remember,
     Respec,
     Restart,
     RunNow,
@@ -153,7 +154,7 @@ def _start_while_up(service: Service, event: Input, now: Moment) -> Step:
         return Step(service)
     service = replace(service, desired=Desired.UP, down_reason=DownReason.NONE, ending=None)
     service = enter(service, service.state, event.why or "stays up", now)
-    # What was lost while it was leaving was nobody's concern; now it is.
+    # What was lost while it was leaving was nobody's concern; now it is, also where it is back.
     return _dependencies_while_up(service, Dependencies(service.unmet), now)
 
 
@@ -167,7 +168,7 @@ def _stop_at_rest(service: Service, event: Input, now: Moment) -> Step:
 
 def _stop_while_up(service: Service, event: Input, now: Moment) -> Step:
     assert isinstance(event, Stop)
-    service = replace(service, desired=Desired.DOWN, down_reason=event.down_reason, refresh=False)
+    service = replace(service, desired=Desired.DOWN, down_reason=event.down_reason)
     return end(service, Ending(Then.DOWN, event.why or "stopping", after=event.after), now)
 
 
@@ -219,18 +220,18 @@ def _dependencies_while_waiting(service: Service, event: Input, now: Moment) -> 
 
 def _dependencies_while_up(service: Service, event: Input, now: Moment) -> Step:
     del event
-    if service.ending is not None:
-        return Step(service)
     if not service.unmet:
-        if not service.refresh:
+        if not service.refresh or service.ending is not None:
             return Step(service)
         return end(service, Ending(Then.AGAIN, "restarting: a dependency came back"), now)
     gone = [(name, state) for name, state in service.unmet if state != LEAVING]
     actions = {service.spec.depends_on[name].on_failure for name, _ in gone}
-    if "stop" in actions:
+    if "stop" in actions and service.ending is None:
         lost = ", ".join(f"{name} ({state})" for name, state in gone)
         return end(service, Ending(Then.AGAIN, f"stopping: lost {lost}"), now)
-    return Step(replace(service, refresh=service.refresh or "restart" in actions))
+    if service.refresh or not actions & {"restart", "stop"}:
+        return Step(service)  # else, of one that leaves: should it stay after all, it answers for that
+    return Step(replace(service, refresh=True), (Remember(),))
 
 
 def _dependencies_in_backoff(service: Service, event: Input, now: Moment) -> Step:

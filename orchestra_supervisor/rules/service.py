@@ -149,6 +149,11 @@ class Service:
     """Instant of the next look at the schedule; not in the note, for a new daemon looks at once."""
 
     @property
+    def is_undecided(self) -> bool:
+        """True while nobody has said yet whether it is wanted: whoever is down is so for a reason."""
+        return self.desired is Desired.DOWN and self.down_reason is DownReason.NONE and self.run is None
+
+    @property
     def is_idle(self) -> bool:
         """True for a periodic service of which no planned run is in the works."""
         return self.plan is not None and self.plan.current is None

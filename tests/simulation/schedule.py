@@ -37,6 +37,7 @@ from tests.simulation.world import Link, ShutdownAsked, Violation, World
 __all__ = ["Schedule", "replay", "violation_of"]
 
 _PING = 7
+_A_TURN = 1e-6  # virtual seconds: they pass when nobody has anything left to do
 PEACE = 900.0
 """Virtual seconds without faults after which everything must have settled."""
 
@@ -142,6 +143,7 @@ class Schedule:
             on_plan=lambda _name, _reached: None,
         )
         supervisor = Supervisor(self.fleet, outside)
+        supervisor.at_once = self.rng.choice([1, 3, 32])  # these fleets are too small for several parts
         self.supervisor, self.verbs = supervisor, Verbs(supervisor)
         files = Files(
             load=self._load,
@@ -167,6 +169,8 @@ class Schedule:
                     own.cancel_scope.cancel()
 
         await tasks.start(run)
+        link.on_end = partial(tasks.start_soon, self._see_losses, link)
+        link.on_end()  # of what has ended while there was none, it is told now
 
     def _listen(self, event: Event) -> None:
         """Hear of everything that the engine tells; for schedules that hold more."""
@@ -203,6 +207,13 @@ class Schedule:
         if State.UNHEALTHY in states and self.rng.random() < 0.3:
             await self._kill_daemon(tasks)  # what the next daemon makes of that is seen at no other time
             return
+        followed = [name for name in self.fleet.services if self.world.has_successor(name)]
+        founded = [name for name in followed if self.world.is_foundation(name)]
+        if followed and self.rng.random() < (0.5 if founded else 0.2):
+            self._flash(self.rng.sample(founded or followed, self.rng.randint(1, len(founded or followed))))
+            if self.rng.random() < 0.3:
+                await self._kill_daemon_soon(tasks)
+            return
         verbs, names = self.verbs, list(self.fleet.services)
         some = self.rng.sample(names, self.rng.randint(1, len(names)))
         both = self.rng.random() < 0.5
@@ -230,7 +241,15 @@ class Schedule:
             self.world.interventions.setdefault(name, []).append(anyio.current_time())
         actions[choice]()
         if self.rng.random() < 0.2:
-            await self._kill_daemon(tasks)
+            await self._kill_daemon_soon(tasks)
+
+    async def _kill_daemon_soon(self, tasks: anyio.abc.TaskGroup) -> None:
+        """The daemon dies in the midst of what it makes of the last news, or before it has heard of them."""
+        for _ in range(self.rng.randint(0, 8)):
+            await anyio.lowlevel.checkpoint()
+        await self._kill_daemon(tasks)
+        if self.rng.random() < 0.4:
+            self._crash_together()  # while the next one takes over what it found before
 
     def _demand(self, verbs: Verbs, names: list[str]) -> None:
         """Somebody needs services who does not decide about them; a stop by hand stays what it is."""
@@ -266,6 +285,13 @@ class Schedule:
         verbs.stop(names, "by hand", with_dependents=False)
         for name in names:
             self._crash(name)
+
+    def _flash(self, names: list[str]) -> None:
+        """What others depend on crashes, and is back before anybody could see that it was away."""
+        self.world.say(f"flash {names}")
+        for name in names:
+            self.world.interventions.setdefault(name, []).append(anyio.current_time())
+            self.world.flash(name)
 
     def _is_planned(self, name: str) -> bool:
         return self.world.specs[name].schedule is not None
@@ -326,6 +352,7 @@ class Schedule:
         for name, service in self.supervisor.services.items():
             self._check_rest(name, service.state, service.desired)
             self._check_demand(name)
+        self._check_losses()
         orders = self.world.orders.copy()
         view = self._view()
         await anyio.sleep(PEACE / 3)
@@ -395,6 +422,8 @@ class Schedule:
     def _check_rest(self, name: str, state: State, desired: Desired) -> None:
         assert self.supervisor is not None
         service = self.supervisor.services[name]
+        if service.is_leaving:
+            raise Violation(f"{name} waits for {service.ending} after {PEACE} s of peace")
         calm = {State.READY, State.COMPLETED, State.FAILED} if desired is Desired.UP else {State.STOPPED}
         if service.spec.schedule is not None and desired is Desired.UP:
             if service.last is not None and service.last.success:
@@ -421,6 +450,24 @@ class Schedule:
         for other in self.supervisor.core.dependents(name):
             if calls_for(services[other]):
                 raise Violation(f"{name} rests, and {other} needs it")
+
+    async def _see_losses(self, link: Link) -> None:
+        """Look at them once the daemon has had its turn, which in virtual time takes none."""
+        await anyio.sleep(_A_TURN)
+        if self.world.link is link and not link.is_stuck:
+            self._check_losses()
+
+    def _check_losses(self) -> None:
+        """Nobody goes on as if what it depends on had never been away, however quickly that was back."""
+        assert self.supervisor is not None
+        for service in self.supervisor.services.values():
+            lost = {} if service.run is None else self.world.lost.get(service.run.id, {})
+            if service.ending is not None:
+                continue
+            for name, wanted in lost.items():
+                if wanted.on_failure == "restart" and service.refresh and service.unmet:
+                    continue  # it restarts when that is back
+                raise Violation(f"{service.spec.name} goes on although {name} has ended during its life")
 
     def _check_restarts(self) -> None:
         """By policy alone, no window holds more starts than the limit and the first one allow."""

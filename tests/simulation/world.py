@@ -7,13 +7,14 @@ always hold.
 import errno
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import anyio
 import anyio.abc
 
-from orchestra_supervisor.model.spec import Fleet, ServiceSpec, StopSpec
+from orchestra_supervisor.model.spec import DependencySpec, Fleet, ServiceSpec, StopSpec
 from orchestra_supervisor.model.states import Condition, Kind
 from orchestra_supervisor.probes.outcome import ProbeOutcome
 from orchestra_supervisor.process.orders import (
@@ -30,6 +31,8 @@ from orchestra_supervisor.rules.inputs import Exited, Gone, Spawned, SpawnRefuse
 from orchestra_supervisor.rules.successor import Successor
 
 BASE_PORT = 10_000
+_READ_TOGETHER = 0.7
+"""How often all that has been told by now is read at once."""
 
 
 class Violation(AssertionError):
@@ -71,6 +74,8 @@ class Record:
     """The fleet for which its successor was ordered."""
     followed_by: str = ""
     stop_scope: anyio.CancelScope | None = None
+    heir: Nature | None = None
+    """Of the run that follows, if one does; None: the dice say."""
 
 
 @dataclass
@@ -105,6 +110,8 @@ class World:
 
     needs: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     """On whom each has ever depended."""
+    lost: dict[str, dict[str, DependencySpec]] = field(default_factory=dict[str, dict[str, DependencySpec]])
+    """By run: the dependencies that have ended during its life and mean its end, as it had them then."""
 
     def __post_init__(self) -> None:
         self._learn(self.fleet)
@@ -125,6 +132,10 @@ class World:
             spec = old.services.get(record.slot)
             if record.phase == "live" and spec is not None and not spec.probes.readiness:
                 record.passed = True  # it was ready without a probe: one that is added takes nothing back
+            now = fleet.services.get(record.slot)
+            for name, wanted in list(self.lost.get(record.run, {}).items()):
+                if now is None or now.depends_on.get(name) != wanted:
+                    del self.lost[record.run][name]  # what it means is another thing now
 
     def say(self, text: str) -> None:
         self.log.append(f"{anyio.current_time():10.4f} {text}")
@@ -145,6 +156,18 @@ class World:
         if record is None or record.successor is None or record.phase != "live" or record.stopping:
             return False
         return anyio.current_time() - record.born >= record.successor.min_life
+
+    def is_foundation(self, slot: str) -> bool:
+        """Return whether an end in a slot means something to others."""
+        return bool(self._who_loses(slot))
+
+    def flash(self, slot: str) -> None:
+        """Let what runs in a slot crash, and what follows it be there in the same instant."""
+        record = self.live(slot)
+        if record is not None:
+            record.nature = replace(record.nature, leaves_behind=0)
+            record.heir = Nature(exec_delay=0.0)
+            self.end(record, None, "SIGKILL")
 
     # Orders from a daemon.
 
@@ -180,7 +203,10 @@ class World:
     def _begin(self, record: Record) -> None:
         self.records[record.run] = record
         assert self.tasks is not None
-        self.tasks.start_soon(self._live_through, record)
+        if record.nature.exec_delay <= 0:
+            self._execute(record)  # as posix_spawn does it: what is told of it now follows in the same breath
+        else:
+            self.tasks.start_soon(self._execute_later, record)
 
     def again(self, run: str, successor: Successor | None) -> None:
         record = self.records.get(run)
@@ -222,6 +248,7 @@ class World:
         if record is None or record.phase == "gone":
             return
         self.say(f"stop {run}")
+        self.lost.pop(run, None)
         record.successor = None
         if self.shutdown and record.phase == "live" and not record.stopping:
             self._check_dependents_down(record.slot)
@@ -248,7 +275,7 @@ class World:
 
     def draw_nature(self, slot: str) -> Nature:
         rng, spec = self.rng, self.specs[slot]
-        nature = Nature(exec_delay=rng.choice([0.0005, 0.002, 0.01]))
+        nature = Nature(exec_delay=rng.choice([0.0, 0.0, 0.0005, 0.002, 0.01]))
         if spec.kind is not Kind.DAEMON:
             nature.lifetime = rng.uniform(0.01, 3.0)
         if not self.faults:
@@ -267,11 +294,14 @@ class World:
         nature.healthy_until = rng.choice([None, None, 2.0, 15.0, 90.0])
         return nature
 
-    async def _live_through(self, record: Record) -> None:
+    async def _execute_later(self, record: Record) -> None:
+        await anyio.sleep(record.nature.exec_delay)
+        if record.phase == "exec":
+            self._execute(record)
+
+    def _execute(self, record: Record) -> None:
+        """Let the program of a run begin, or fail to; one that ends at once does so before anybody looks."""
         nature = record.nature
-        await anyio.sleep(nature.exec_delay)
-        if record.phase != "exec":
-            return
         if nature.exec_errno:
             self._refuse(record, nature.exec_errno, "No such file")
             return
@@ -280,9 +310,17 @@ class World:
         record.phase, record.born = "live", now
         record.spawned = Spawned(record.run, self.next_pid, now, now)
         self.tell(record.slot, record.spawned)
-        if nature.lifetime is not None:
-            await anyio.sleep(nature.lifetime)
+        if nature.lifetime is None:
+            return
+        if nature.lifetime <= 0:
             self.end(record, nature.code, nature.signal)
+            return
+        assert self.tasks is not None
+        self.tasks.start_soon(self._end_later, record, nature.lifetime)
+
+    async def _end_later(self, record: Record, lifetime: float) -> None:
+        await anyio.sleep(lifetime)
+        self.end(record, record.nature.code, record.nature.signal)
 
     def end(self, record: Record, code: int | None, signal: str | None) -> None:
         if record.phase == "exec":
@@ -298,9 +336,23 @@ class World:
             self.ever_completed.add(record.slot)
         else:
             self.completed.discard(record.slot)
+        self.lost.pop(record.run, None)
+        for above, wanted in self._who_loses(record.slot):
+            self.lost.setdefault(above.run, {})[record.slot] = wanted
         self.tell(record.slot, record.exited)
         if not left:
             self.vanish(record)
+
+    def _who_loses(self, slot: str) -> list[tuple[Record, DependencySpec]]:
+        """Return who runs on top of a slot's run, and may not go on as if nothing had been when that ends."""
+        found: list[tuple[Record, DependencySpec]] = []
+        for name, spec in self.fleet.services.items():
+            wanted, above = spec.depends_on.get(slot), self.live(name)
+            if wanted is None or wanted.on_failure == "keep" or self.specs[slot].schedule is not None:
+                continue
+            if above is not None and above.phase in {"exec", "live"} and not above.stopping:
+                found.append((above, wanted))
+        return found
 
     def _refuse(self, record: Record, number: int, message: str) -> None:
         """End a run whose program never began: there is no record of it and nothing to acknowledge."""
@@ -353,7 +405,7 @@ class World:
                 record.followed_by,
                 record.slot,
                 record.stop,
-                self.draw_nature(record.slot),
+                record.heir or self.draw_nature(record.slot),
                 born=now,
                 key=record.key,
             )
@@ -442,6 +494,8 @@ class Link:
         self.buffer: list[tuple[object, ...]] = []
         self.known: dict[str, Known] = {}
         self.is_stuck = False
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the daemon is told of a run's end."""
         self._send, self._receive = anyio.create_memory_object_stream[News](float("inf"))
         for record in world.records.values():
             known = self.known[record.slot] = Known(record, record.phase)
@@ -462,10 +516,16 @@ class Link:
         self._receive.close()
 
     async def news(self) -> AsyncIterator[News]:
-        async for item in self._receive:
-            if isinstance(item, RunNews):
-                self._learn(item)
-            yield item
+        async for first in self._receive:
+            told = [first]
+            if self.world.rng.random() < _READ_TOGETHER:
+                with suppress(anyio.WouldBlock, anyio.ClosedResourceError):  # it may have died by now
+                    while True:
+                        told.append(self._receive.receive_nowait())
+            for item in told:  # nobody's turn comes between what was read at once
+                if isinstance(item, RunNews):
+                    self._learn(item)
+                yield item
 
     def _learn(self, item: RunNews) -> None:
         record = self.world.records.get(item.input.run)
@@ -476,6 +536,7 @@ class Link:
                 self.known[item.slot] = Known(record, "live")
             case Exited() if known is not None and is_latest:
                 known.told_end = True
+                self.on_end()
             case Gone() | SpawnRefused() if is_latest:
                 del self.known[item.slot]
             case _:
@@ -535,6 +596,8 @@ class Link:
         if self.is_stuck:
             await anyio.sleep_forever()
         self.deliver(len(self.buffer))
+        for _ in range(self.world.rng.choice([0, 0, 1, 3])):
+            await anyio.lowlevel.checkpoint()  # the answer may be there before this turn is over
 
     def deliver(self, number: int) -> None:
         """Hand the first `number` buffered orders to the world."""

@@ -77,6 +77,20 @@ async def test_a_dependent_hears_that_it_was_away_although_it_is_back_in_the_sam
         assert any(order[:2] == ("stop", before) for order in desk.keeper.orders) == is_stopped
 
 
+async def test_the_next_daemon_knows_what_a_dependent_lost_before_the_end_of_that_is_forgotten() -> None:
+    top = web("top", depends_on={"web": {"on_failure": "restart"}})
+    async with running(fleet_of(web(), top)) as desk:
+        await desk.until("top", State.READY)
+        run, now = desk.run("web"), anyio.current_time()
+        desk.keeper.orders.clear()
+        desk.keeper.begins = False
+        desk.supervisor.core.post_news("web", Exited(run, None, "SIGKILL", now, now, 0))
+        desk.supervisor.core.post_news("web", Gone(run))
+        await settle()
+        done = [order[:2] for order in desk.keeper.orders]
+        assert done.index(("note", "top")) < done.index(("ack", run))
+
+
 async def test_news_of_what_followed_are_not_heard_before_the_end_of_the_first() -> None:
     """The keeper's order is kept where both come at once."""
     async with running(fleet_of(web())) as desk:

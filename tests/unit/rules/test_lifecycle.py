@@ -351,6 +351,28 @@ def test_one_that_stays_after_all_answers_for_what_was_lost_while_it_was_leaving
     assert (stage.state, stage.service.reason) == (State.STOPPING, "stopping: lost db (failed)")
 
 
+@pytest.mark.parametrize(
+    ("on_failure", "is_lost_before", "state"),
+    [
+        ("restart", False, State.STOPPING),
+        ("restart", True, State.STOPPING),
+        ("stop", False, State.STOPPING),
+        ("keep", False, State.READY),
+        ("keep", True, State.READY),
+    ],
+)
+def test_it_answers_for_that_also_where_what_was_lost_is_back_by_then(
+    on_failure: str, is_lost_before: bool, state: State
+) -> None:
+    spec = spec_of(depends_on={"db": DependencySpec.model_validate({"on_failure": on_failure})})
+    stop, lost_one = Stop(DownReason.OPERATOR, "by hand", ("web",)), Dependencies((("db", "failed"),))
+    stage = ready(spec).play(*((lost_one, stop) if is_lost_before else (stop, lost_one)))
+    stage.play(Dependencies(()))
+    assert (stage.state, stage.service.is_leaving) == (State.READY, True)
+    stage.play(Start("stay"))
+    assert stage.state is state
+
+
 def test_a_start_while_stopping_is_followed_by_a_new_run() -> None:
     stage = ready().play(Stop(DownReason.OPERATOR))
     stage.play(Start("changed my mind"))
@@ -463,7 +485,7 @@ def test_stop_stops_it_until_the_dependency_is_back() -> None:
 
 def test_restart_restarts_it_once_the_dependency_is_back() -> None:
     stage = lost("restart")
-    assert (stage.state, stage.orders) == (State.READY, [])
+    assert (stage.state, stage.orders) == (State.READY, ["Remember"])
     stage.play(Dependencies(()))
     assert (stage.state, stage.service.reason) == (State.STOPPING, "restarting: a dependency came back")
     assert stage.ends(0).state is State.STARTING
