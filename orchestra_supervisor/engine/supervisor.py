@@ -44,7 +44,7 @@ from orchestra_supervisor.rules.exit_policy import exit_of, may_end
 from orchestra_supervisor.rules.fleet import steady_at, still_up, tally, unsettled
 from orchestra_supervisor.rules.graph import start_order, stop_ranks
 from orchestra_supervisor.rules.inputs import Boot, Called, Gone, Input, ListenFailed, Stop
-from orchestra_supervisor.rules.resume import Held, resume, resume_strangers
+from orchestra_supervisor.rules.resume import Held, forget, resume, resume_strangers
 from orchestra_supervisor.rules.service import Service, from_note
 
 __all__ = ["FLEET_SLOT", "Supervisor"]
@@ -169,10 +169,12 @@ class Supervisor:
             resumed = resume(spec, note, slots.get(name, ()), self.core.moment(name), rest)
             if resumed is None:
                 self.core.put(Service(spec))
+                self._carrier.order(*forget(slots.get(name, ())))  # over, and of a note that says nothing
                 inputs.append((name, Boot(rest, self._plans.reached(name))))
                 continue
             self.core.put(resumed.service)
-            self._carrier.holds(from_note(spec, note))
+            if noted := from_note(spec, note):
+                self._carrier.holds(noted)
             self._carrier.leave_note(resumed.service)  # another one, where a spawn order left no trace
             self._carrier.carry_out(resumed.service, resumed.effects)
             inputs.extend((name, event) for event in resumed.inputs)

@@ -30,7 +30,7 @@ from orchestra_supervisor.rules.planning import with_plan
 from orchestra_supervisor.rules.service import Moment, Service, from_note
 from orchestra_supervisor.rules.verdicts import unprobed
 
-__all__ = ["Held", "Resumed", "resume", "resume_strangers"]
+__all__ = ["Held", "Resumed", "forget", "resume", "resume_strangers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ def resume(
 
     Args:
         spec: The service as configured.
-        note: The slot's note, or None.
+        note: The slot's note, or None; one of another version that cannot be read is as good as none.
         held: The keeper's records of the slot, oldest first.
         now: The present moment.
         down: Why a fresh start leaves it down, if it does.
     """
-    if note is None:
-        return _resume_without_note(spec, held, now, down)
     service = from_note(spec, note)
+    if service is None:
+        return _resume_without_note(spec, held, now, down)
     run = service.run
     renewal = _renewal(service, note, down)
     if unprobed(service, now).service is not service:
@@ -83,10 +83,10 @@ def resume(
     if run is None:
         if service.desired is Desired.UP:
             service = with_plan(service, now)  # where a reload that made it periodic was not finished
-        return Resumed(service, _forget(held), renewal)
+        return Resumed(service, forget(held), renewal)
     mine = next((record for record in held if record.run == run.id), None)
     told, following = _with_following(mine, held)
-    others = _forget(tuple(record for record in held if record.run not in {run.id, following}))
+    others = forget(tuple(record for record in held if record.run not in {run.id, following}))
     if mine is None:
         if run.pid is None:
             return Resumed(begin_anew(service, now), others, renewal)
@@ -121,7 +121,7 @@ def _resume_without_note(
     if live is None:
         return None
     inputs = () if down is DownReason.NONE else (Stop(down),)
-    return Resumed(begin_after(spec, live.run, now), _forget(held), inputs)
+    return Resumed(begin_after(spec, live.run, now), forget(held), inputs)
 
 
 def _is_over(record: Held) -> bool:
@@ -159,7 +159,7 @@ def _renewal_at_rest(service: Service, down: DownReason) -> tuple[Input, ...]:
     return ()
 
 
-def _forget(held: tuple[Held, ...]) -> tuple[Effect, ...]:
+def forget(held: tuple[Held, ...]) -> tuple[Effect, ...]:
     """Runs that no note accounts for are acknowledged when over, and stopped when not."""
     return tuple(Ack(record.run) if _is_over(record) else StopRun(record.run) for record in held)
 
@@ -173,4 +173,4 @@ def resume_strangers(
     specs: Mapping[str, ServiceSpec], held: Mapping[str, tuple[Held, ...]]
 ) -> tuple[Effect, ...]:
     """Return what is to be done with runs in slots that the fleet does not know."""
-    return tuple(effect for slot, records in held.items() if slot not in specs for effect in _forget(records))
+    return tuple(effect for slot, records in held.items() if slot not in specs for effect in forget(records))

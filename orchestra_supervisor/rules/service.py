@@ -275,10 +275,10 @@ def _plain(record: Run | Ending | ExitReport | Plan | RunReport | None) -> dict[
     return None if record is None else {name: getattr(record, name) for name in record.__slots__}
 
 
-def from_note(spec: ServiceSpec, note: object) -> Service:
-    """Return the service as the last daemon left it; a note that cannot be read counts as none."""
+def from_note(spec: ServiceSpec, note: object) -> Service | None:
+    """Return the service as the last daemon left it; None: the note cannot be read and counts as none."""
     if not isinstance(note, dict):
-        return Service(spec)
+        return None
     held = cast("dict[str, Any]", note)
     try:
         run, ending, ended = held["run"], held["ending"], held["exit"]
@@ -308,7 +308,7 @@ def from_note(spec: ServiceSpec, note: object) -> Service:
             last=RunReport(**last) if last else None,
         )
     except (KeyError, TypeError, ValueError):
-        return Service(spec)
+        return None
 
 
 def _ending(held: dict[str, Any]) -> Ending:

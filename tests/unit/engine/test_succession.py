@@ -221,3 +221,19 @@ async def test_what_followed_a_run_that_nobody_knows_is_stopped_too() -> None:
         await settle()
         assert ("ack", following) in keeper.orders
         assert desk.state("web") is State.READY
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_a_service_whose_note_cannot_be_read_starts_anew(*, is_over: bool) -> None:
+    run = "web-000000000001"
+    end = (Exited(run, 1, None, 1.0, 1001.0, 0), Gone(run)) if is_over else ()
+    held = HeldRun(run, "web", False, (Spawned(run, 1000, 0.0, 0.0), *end))
+    keeper = FakeKeeper(notes={"web": {"of": "another version"}})
+    async with running(fleet_of(web()), keeper=keeper, snapshot=keeper.snapshot([held])) as desk:
+        await settle()
+        service = desk.supervisor.services["web"]
+        assert service.state is State.READY
+        assert service.run is not None
+        assert service.run.id != run
+        assert keeper.slots() == ["web"]
+        assert ("ack", run) in keeper.orders
