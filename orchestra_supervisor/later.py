@@ -1,8 +1,8 @@
 """Puts off the import of modules that others import and we hardly ever use.
 
-`dataclasses` imports `inspect` for classes without a docstring, `asyncio` imports `ssl` for who asks for TLS,
-each with a good deal behind it. A module that was put off is there at once, under its name, and loads itself
-when the first of its attributes is looked at.
+`dataclasses` imports `inspect` for classes without a docstring (and for annotations, from Python 3.12),
+`asyncio` imports `ssl` for who asks for TLS, each with a good deal behind it. A module that was put off is
+there at once, under its name, and loads itself when the first of its attributes is looked at.
 
 The standard library's `LazyLoader` loads such a module when it is imported for the second time, and lets
 other threads see half of it meanwhile.
@@ -10,11 +10,11 @@ other threads see half of it meanwhile.
 
 import sys
 from _thread import RLock
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["put_off", "stand_in"]
+__all__ = ["put_off", "put_off_inspect", "stand_in"]
 
 
 class _Module(ModuleType):
@@ -31,8 +31,9 @@ class _Module(ModuleType):
 class _Loader:
     """Stands before the loader of a module until the module is used."""
 
-    def __init__(self, spec: ModuleSpec) -> None:
+    def __init__(self, spec: ModuleSpec, members: Mapping[str, object]) -> None:
         self._spec = spec
+        self._members = members
         self._lock = RLock()
         self._is_loading = False
 
@@ -40,7 +41,8 @@ class _Loader:
         """Return None: a module as any other."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave it as it is, for now."""
+        """Give it what it has without being loaded, for now."""
+        vars(module).update(self._members)
         module.__class__ = _Module
 
     def load(self, module: _Module) -> None:
@@ -64,8 +66,9 @@ class _Loader:
 class _Finder:
     """Finds modules that are to be put off by asking the finders after it."""
 
-    def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
+    def __init__(self, names: Sequence[str], members: Mapping[str, object]) -> None:
+        self._names = frozenset(names)
+        self._members = members
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -76,7 +79,7 @@ class _Finder:
         for finder in sys.meta_path:
             found = None if finder is self else finder.find_spec(name, path, target)
             if found is not None:
-                loader = _Loader(found)
+                loader = _Loader(found, self._members)
                 later = ModuleSpec(name, loader, origin=found.origin)  # pyright: ignore[reportArgumentType]  # duck
                 later.has_location, later.cached = found.has_location, found.cached
                 return later
@@ -89,7 +92,17 @@ def put_off(*names: str) -> None:
     Args:
         names: Of modules in Python, no packages; one that is imported already stays as it is.
     """
-    sys.meta_path.insert(0, _Finder(frozenset(names)))
+    sys.meta_path.insert(0, _Finder(names, {}))
+
+
+def put_off_inspect() -> None:
+    """Have `inspect` load when more of it is used than `dataclasses` needs for a class with a docstring."""
+    sys.meta_path.insert(0, _Finder(["inspect"], {"get_annotations": _annotations_of}))
+
+
+def _annotations_of(cls: type) -> dict[str, object]:
+    """Stand for `inspect.get_annotations`, which `dataclasses` asks for every class from Python 3.12."""
+    return dict(cls.__annotations__)  # a class's own: they are not inherited
 
 
 def stand_in(name: str, **members: object) -> None:

@@ -27,16 +27,18 @@ _Row = tuple[
 _INSERT = "INSERT OR REPLACE INTO figures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FOLD = """
 INSERT OR REPLACE INTO figures
-SELECT ?1, CAST(at / ?1 AS INTEGER) * ?1 AS minute, name, avg(cpu), CAST(avg(memory) AS INTEGER),
-       max(memory_kind),  -- rss where any was: rss comes after pss
+SELECT :minute, CAST(at / :minute AS INTEGER) * :minute AS minute, name, avg(cpu),
+       CAST(avg(memory) AS INTEGER), max(memory_kind),  -- rss where any was: rss comes after pss
        CAST(round(avg(processes)) AS INTEGER), CAST(round(avg(threads)) AS INTEGER),
        CAST(round(avg(fds)) AS INTEGER), max(read_bytes), max(write_bytes)
-FROM figures WHERE grain = 0 AND at >= ?2 AND at < ?3 GROUP BY minute, name
+FROM figures WHERE grain = 0 AND at >= :begin AND at < :end GROUP BY minute, name
 """
 _SELECT = """
 SELECT at, name, cpu, memory, memory_kind, processes, threads, fds, read_bytes, write_bytes FROM figures
-WHERE grain = ?1 AND at >= ?2 AND at < ?3 AND (?4 = '' OR name = ?4) ORDER BY at DESC LIMIT ?5
+WHERE grain = :grain AND at >= :begin AND at < :end AND (:name = '' OR name = :name)
+ORDER BY at DESC LIMIT :room
 """
+# Named, since each is used more than once: some releases of Python 3.12 warn of numbers (?1) for a sequence.
 
 
 def write_figures(connection: sqlite3.Connection, rows: Sequence[FigureRow]) -> None:
@@ -60,13 +62,13 @@ def write_figures(connection: sqlite3.Connection, rows: Sequence[FigureRow]) -> 
     mean = connection.execute("SELECT max(at) FROM figures WHERE grain = ?", (MINUTE,)).fetchone()[0]
     # From the last mean on, however long ago that was; where the clock was set back, of the last minute.
     begin = 0.0 if mean is None else mean if mean < minute else minute - MINUTE
-    connection.execute(_FOLD, (MINUTE, begin, minute))
+    connection.execute(_FOLD, {"minute": MINUTE, "begin": begin, "end": minute})
     for grain, seconds in ((0, SAMPLES_FOR), (MINUTE, MEANS_FOR)):
         connection.execute("DELETE FROM figures WHERE grain = ? AND at < ?", (grain, newest - seconds))
         connection.execute(
-            "DELETE FROM figures WHERE grain = ?1 AND at <= "
-            "(SELECT at FROM figures WHERE grain = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2)",
-            (grain, ROWS_KEPT),
+            "DELETE FROM figures WHERE grain = :grain AND at <= "
+            "(SELECT at FROM figures WHERE grain = :grain ORDER BY at DESC LIMIT 1 OFFSET :kept)",
+            {"grain": grain, "kept": ROWS_KEPT},
         )
 
 
@@ -81,7 +83,8 @@ def read_figures(connection: sqlite3.Connection, query: FigureQuery) -> dict[str
     found: list[_Row] = []
     for grain, begin, end in ((0, max(query.since, border), float("inf")), (MINUTE, query.since, border)):
         room = max(0, query.limit - len(found))
-        found += connection.execute(_SELECT, (grain, begin, end, query.name, room)).fetchall()
+        wanted = {"grain": grain, "begin": begin, "end": end, "name": query.name, "room": room}
+        found += connection.execute(_SELECT, wanted).fetchall()
     by_name: dict[str, list[Figures]] = {}
     for row in reversed(found):
         by_name.setdefault(row[1], []).append(Figures(row[0], *row[2:]))

@@ -235,7 +235,11 @@ class Store:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+        try:
+            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+        except sqlite3.Error:  # it looks into the file, which may be no database
+            connection.close()
+            raise
         return connection
 
     def _load(self, connection: sqlite3.Connection) -> Opened:

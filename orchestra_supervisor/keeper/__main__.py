@@ -8,9 +8,9 @@ _PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(
 if __name__ == "__main__":
     sys.path.append(_PACKAGE_HOME)
     # The path above must come first, and what is put off before what imports it: 1.2 MB for `dataclasses`.
-    from orchestra_supervisor.later import put_off
+    from orchestra_supervisor.later import put_off_inspect
 
-    put_off("inspect")
+    put_off_inspect()
     from orchestra_supervisor.keeper.boot import main
 
     sys.exit(main(sys.argv))

@@ -9,9 +9,9 @@ from contextlib import suppress
 if __name__ == "__main__":
     # Isolated and without site, the interpreter knows only its own library: name the place of ours.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
-    from orchestra_supervisor.later import put_off
+    from orchestra_supervisor.later import put_off_inspect
 
-    put_off("inspect")  # 1.2 MB that `dataclasses` hardly ever uses
+    put_off_inspect()  # 1.2 MB that `dataclasses` hardly ever uses
 
 from orchestra_supervisor.logger.loop import Logger, complain
 from orchestra_supervisor.wire.channel import FD_VARIABLE, Channel, inherited_socket

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra_supervisor.later import put_off, stand_in
+from orchestra_supervisor.later import put_off, put_off_inspect, stand_in
 
 TEXT = """
 import itertools
@@ -102,6 +102,49 @@ def test_neither_keeper_nor_logger_load_what_they_put_off(role: str) -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "False", "what `inspect` brings is not there"
+
+
+def test_classes_are_made_dataclasses_without_inspect_which_is_whole_when_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    real = importlib.import_module("inspect")
+    for name in ("inspect", "dataclasses"):
+        monkeypatch.delitem(sys.modules, name)
+    put_off_inspect()
+    dataclasses = importlib.import_module("dataclasses")
+    inspect = sys.modules["inspect"]
+
+    @dataclasses.dataclass
+    class Base:
+        """One."""
+
+        first: int
+
+    @dataclasses.dataclass
+    class Derived(Base):
+        """Without a field of its own."""
+
+    @dataclasses.dataclass
+    class Last(Derived):
+        """Two."""
+
+        second: "str" = "b"
+
+    assert [field.name for field in dataclasses.fields(Derived)] == ["first"]
+    assert (Last(1), dataclasses.astuple(Last(1))) == (Last(1, "b"), (1, "b"))
+    stand_in = inspect.get_annotations
+    for cls in (Base, Derived, Last):
+        assert stand_in(cls) == real.get_annotations(cls)
+    assert type(inspect) is not type(sys), "it is not loaded"
+
+    @dataclasses.dataclass
+    class Bare:
+        third: int
+
+    assert Bare.__doc__ == "Bare(third: int)"
+    assert type(inspect) is type(sys)
+    assert inspect.get_annotations is not stand_in
 
 
 def test_what_a_module_stands_in_for_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from orchestra_supervisor.journal import store as store_module
 from orchestra_supervisor.journal.backlog import EVENT_LIMIT
 from orchestra_supervisor.journal.journal import Journal
 from orchestra_supervisor.journal.records import EventQuery, Hold, RunRow
-from orchestra_supervisor.journal.store import set_aside
+from orchestra_supervisor.journal.store import DamagedFile, Store, set_aside
 from orchestra_supervisor.model.errors import JournalError
 from orchestra_supervisor.model.events import Event
 
@@ -218,6 +218,23 @@ async def test_a_damaged_file_is_set_aside_and_a_fresh_one_begun(path: Path, con
     assert [found.kind for found in told] == ["journal.damaged"]
     assert told[0].at_wall == 1234.5
     assert (path.parent / "journal.sqlite3.damaged-1234").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, b""], ids=["no database", "unwritable"])
+def test_a_file_that_is_refused_is_not_kept_open(
+    path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(content)
+    if not content:
+
+        def refuse(_: sqlite3.Connection) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        monkeypatch.setattr(store_module, "migrate", refuse)
+    with pytest.raises((DamagedFile, JournalError)) as caught:
+        Store(path, 1000).open()
+    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert path not in links, f"open while {caught.value!r} is held"
 
 
 async def test_another_programs_database_is_set_aside_untouched(path: Path) -> None:

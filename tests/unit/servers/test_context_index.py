@@ -124,6 +124,7 @@ def make_forest(root: Path, rules: dict[str, list[str]]) -> None:
         ({"a": ["/build/*", "!/build/keep"]}, "a/build/keep", "a/build/x"),
         ({"": ["b/**/x"]}, "a/x", "b/a/b/x"),
         ({"": ["*.py", "!a/*.py"]}, "a/c.py", "a/b/c.py"),
+        ({"": ["*", "!*/"], "b": ["!x"]}, "b/a/b/x", "a/x"),  # directories come back, whatever ignored them
     ],
 )
 def test_each_rule_of_gitignore_is_kept(
@@ -163,6 +164,16 @@ def test_rules_above_the_root_count_up_to_the_repository_and_no_further(tmp_path
     for name in ("a.c", "a.log", "a.tmp", "x.txt", "y.txt"):
         write(tmp_path, f"repo/sub/{name}")
     assert paths(scan(tmp_path / "repo" / "sub")) == ["a.c", "y.txt"]
+
+
+def test_of_a_tree_in_an_ignored_directory_all_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    write(tmp_path, ".gitignore", "build/\n")
+    write(tmp_path, "build/sub/.gitignore", "!x\n")
+    write(tmp_path, "build/sub/x")
+    write(tmp_path, "other/x")
+    assert paths(scan(tmp_path / "build" / "sub")) == []
+    assert paths(scan(tmp_path / "other")) == ["x"]
 
 
 def test_a_gitignore_with_a_broken_pattern_keeps_its_others(tmp_path: Path) -> None:

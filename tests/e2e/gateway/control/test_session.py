@@ -30,7 +30,8 @@ def prepare(fleet: Fleet) -> Path:
                 "command": python(api, settings),
                 "depends_on": ["db"],
                 "restart": restart,
-                "probes": {"readiness": {"log": {"pattern": "serving"}}},
+                # The whole line: Python 3.13 quotes a program given by -c in tracebacks, and so the word.
+                "probes": {"readiness": {"log": {"pattern": "^serving$"}}},
             },
             "web": {"command": python("import signal; signal.pause()"), "depends_on": ["api"]},
         }
