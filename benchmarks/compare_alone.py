@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, ClassVar
 
-from compare_peers import Kit, Orchestra, Peer
+from compare_peers import Floor, Kit, Orchestra, Peer
 from compare_play import Effort, staged, time_respawns
 from compare_programs import Programs, compiled
 from compare_world import Listener, PeerFailed, StillAlive, Wrote, open_pidfd, usage_of
@@ -29,6 +29,8 @@ ALONE: dict[str, tuple[str, str, float]] = {
         "ms",
         1000,
     ),
+    "floor_quiet": ("respawn by bare fork and exec in C, while nothing else happens", "ms", 1000),
+    "floor_loud": ("respawn by bare fork and exec in C, beside the same writer and calls", "ms", 1000),
     "calls_rate": ("status calls answered", "a second", 1),
     "calls_cpu": ("processor time of the daemon, with these", "% of a core", 100),
     "probes_rate": ("HTTP readiness probes", "a second", 1),
@@ -144,17 +146,29 @@ class _Alone:
         self.found: dict[str, list[float]] = {}
 
     def loud(self) -> None:
-        """Respawns in quiet, then beside a service that writes and beside status calls, by turns."""
-        with self._stage(_Rotating, self._many) as (peer, listener):
-            mark = f"{peer.folder}/"
-            for name in ("respawn_quiet", "respawn_loud") * (1 if self._times == 1 else 3):
-                times = self.found.setdefault(name, [])
-                if name == "respawn_quiet":
-                    time_respawns(listener, mark, times, 60, self._seconds)
-                    continue
-                with _writing(peer, listener), self._calls(peer) as calls:
-                    time_respawns(listener, mark, times, 60, self._seconds - 1)
-                    calls()
+        """Respawns in quiet, then beside a service that writes and beside status calls, by turns.
+
+        A bare fork and exec in the same weather shows how much of the difference is the machine's: who is
+        killed, and who follows, wait for a processor whoever supervises them.
+        """
+        effort, folder = Effort(self._many), self._folder / "floor"
+        make = (Floor, Floor.install(folder))
+        with (
+            self._stage(_Rotating, self._many) as (peer, listener),
+            staged(make, self._programs, folder, effort, self._faults) as (floor, heard),
+        ):
+            floor.up()
+            heard.await_services(self._many, _PATIENCE, floor.check)
+            sides = (("respawn", peer, listener), ("floor", floor, heard))
+            for _ in range(1 if self._times == 1 else 3):
+                for name, one, ear in sides:
+                    times = self.found.setdefault(f"{name}_quiet", [])
+                    time_respawns(ear, f"{one.folder}/", times, 60, self._seconds)
+                for name, one, ear in sides:
+                    times = self.found.setdefault(f"{name}_loud", [])
+                    with _writing(peer, listener), self._calls(peer) as calls:
+                        time_respawns(ear, f"{one.folder}/", times, 60, self._seconds - 1)
+                        calls()
 
     def calls(self) -> None:
         """Status calls, and nothing else."""
