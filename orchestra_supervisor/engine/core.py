@@ -9,7 +9,6 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import anyio
 
@@ -37,6 +36,7 @@ from orchestra_supervisor.rules.inputs import (
 )
 from orchestra_supervisor.rules.lifecycle import step
 from orchestra_supervisor.rules.listening import is_given_up
+from orchestra_supervisor.rules.records import replace
 from orchestra_supervisor.rules.service import Moment, Service
 
 __all__ = ["Core"]
@@ -255,6 +255,8 @@ class Core:
         if before.run is not None and after.run is None:
             self._unsure.extend(after.spec.depends_on)
             self._unsure.extend(self._awaited.pop(after.spec.name, ()))
+        elif before.run is not None and after.run is not None and before.run.id != after.run.id:
+            self._unsure.extend(self._awaited.get(after.spec.name, ()))  # it may need nobody's end any more
 
     def _await_others(self, service: Service) -> None:
         for other in service.ending.after if service.ending is not None else ():
@@ -265,7 +267,7 @@ class Core:
         if service is None:
             return
         after = service.ending.after if service.ending is not None else ()
-        if after and not any(self._is_up(other) for other in after):
+        if after and not any(self._is_before(other, name) for other in after):
             self._apply(name, Proceed())
             service = self._services[name]
         unmet = unmet_of(service.spec, self._services)
@@ -276,9 +278,16 @@ class Core:
         elif unmet:
             self._call_for(service)  # of those that it has been told of, one may rest by now
 
-    def _is_up(self, name: str) -> bool:
-        service = self._services.get(name)
-        return name in self._held if service is None else service.run is not None
+    def _is_before(self, other: str, name: str) -> bool:
+        """Return whether another service has to be down before this one is stopped.
+
+        One that runs, is not being ended and does not depend on it is none of those that were to go first any
+        more: a reload has let it begin again.
+        """
+        service = self._services.get(other)
+        if service is None:
+            return other in self._held
+        return service.run is not None and (service.ending is not None or name in service.spec.depends_on)
 
     # Time.
 

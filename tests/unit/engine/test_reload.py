@@ -17,7 +17,7 @@ from orchestra_supervisor.model.equipment import LimitsSpec
 from orchestra_supervisor.model.errors import ConfigError, ConflictError
 from orchestra_supervisor.model.events import Event
 from orchestra_supervisor.model.replicas import GroupSpec
-from orchestra_supervisor.model.spec import Fleet, FleetSettings, LogSpec, ServiceSpec
+from orchestra_supervisor.model.spec import DependencySpec, Fleet, FleetSettings, LogSpec, ServiceSpec
 from orchestra_supervisor.model.states import DownReason, State
 from orchestra_supervisor.process.orders import HeldRun, LogTarget, Snapshot
 from orchestra_supervisor.rules.inputs import Spawned
@@ -391,3 +391,26 @@ async def test_a_scale_during_a_rolling_update_is_refused() -> None:
         await room.reloader.reload("olga")
         with pytest.raises(ConflictError, match="changed otherwise"):
             await room.reloader.rescale({"web": 4})
+
+
+async def test_who_waits_for_a_dependent_goes_on_when_a_reload_has_let_that_begin_again() -> None:
+    keeper = FakeKeeper(obeys=False)
+    above = one("above", depends_on={"below": DependencySpec()})
+    async with running(fleet_of(one("below"), above), keeper=keeper) as desk:
+        await settle()
+        runs = {name: desk.run(name) for name in ("below", "above")}
+        desk.verbs.restart(["below", "above"], "by hand", with_dependents=True)
+        await settle()
+        assert keeper.of("stop") == [runs["above"]]
+        desk.verbs.reload(fleet_of(one("below"), one("above")), {})
+        await settle()
+        assert keeper.of("stop") == [runs["above"]], "that run of it still needs the other"
+        keeper.end(runs["above"])
+        await settle()
+        assert desk.supervisor.services["above"].state is State.READY
+        assert keeper.of("stop") == [runs["above"], runs["below"]]
+        keeper.end(runs["below"])
+        await settle()
+        assert desk.supervisor.services["below"].state is State.READY
+        for name in ("below", "above"):
+            keeper.end(desk.run(name))
