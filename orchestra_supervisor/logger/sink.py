@@ -96,23 +96,24 @@ class Sink:
         self._next_rotation = 0.0
         self._treatment = Treatment()
         self._raw = Raw(log)
-        lines_around = LinesAround(
-            around.timers, around.peeker, self._pause, around.event, around.relays, around.copies
-        )
-        self._lines = Lines(log, self._treatment, lines_around)
+        self._lines: Lines | None = None
+        """Made when somebody has to look at lines: most logs have none."""
+        self._is_hurried = False
         self._age_timer: Timer | None = None
 
     @property
     def is_done(self) -> bool:
         """True when nothing flows into it and nothing has to be told or remembered any more."""
-        return not self.pipes and self._episode is None and not self._drops.unreported and self._lines.is_done
+        is_told = not self._drops.unreported and (self._lines is None or self._lines.is_done)
+        return not self.pipes and self._episode is None and is_told
 
     def configure(self, options: Options) -> None:
         """Go on with other options from here on."""
         self.log.rotation = options.rotation
         self._next_check = 0.0  # whoever has put another file in the place of the log says so by this
         self._treatment = options.treatment
-        self._lines.configure(options.treatment)
+        if self._lines is not None:
+            self._lines.configure(options.treatment)
         for pipe in self.pipes:
             self._set_redactor(pipe)
         self._forget_age()
@@ -165,7 +166,9 @@ class Sink:
 
     def drain(self, pipe: Pipe, size: int) -> None:
         """Move what was in a pipe when this was asked, as far as it can be written."""
-        self._lines.is_hurried = True
+        self._is_hurried = True
+        if self._lines is not None:
+            self._lines.is_hurried = True
         while size > 0 and pipe.fd >= 0 and self._episode is None:
             moved = self.on_readable(pipe)
             if not moved:
@@ -175,7 +178,8 @@ class Sink:
     def close(self) -> None:
         """Report what has not been reported, and close the log."""
         self._drops.report()
-        self._lines.report()
+        if self._lines is not None:
+            self._lines.report()
         self._forget_age()
         self.log.close()
 
@@ -220,8 +224,14 @@ class Sink:
 
     def _way(self, pipe: Pipe) -> Raw | Lines:
         """Return how bytes come from a pipe into the log: through the kernel, unless somebody has to look."""
-        is_looked_at = self._treatment.needs_lines or not pipe.redactor.is_idle
-        return self._lines if is_looked_at else self._raw
+        if not self._treatment.needs_lines and pipe.redactor.is_idle:
+            return self._raw
+        if self._lines is None:
+            loop = self._around
+            around = LinesAround(loop.timers, loop.peeker, self._pause, loop.event, loop.relays, loop.copies)
+            self._lines = Lines(self.log, self._treatment, around)
+            self._lines.is_hurried = self._is_hurried
+        return self._lines
 
     def _rotate(self, now: float) -> None:
         if now < self._next_rotation:
@@ -242,7 +252,8 @@ class Sink:
         """A pipe has come to its end: no writer is left."""
         if self.log.is_open:
             with suppress(OSError):  # the record is a service to readers; the bytes are all there
-                self._lines.finish(pipe)
+                if self._lines is not None:
+                    self._lines.finish(pipe)
                 self.log.end(pipe.number, pipe.code, self._marker())
                 self._unmarked = False
         self._around.unwatch(pipe)

@@ -24,7 +24,6 @@ diagram in docs/lifecycle.md is drawn by running this table.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from orchestra_supervisor.model.errors import IllegalTransition
 from orchestra_supervisor.model.report import ExitReport
@@ -70,6 +69,7 @@ from orchestra_supervisor.rules.moves import (
 )
 from orchestra_supervisor.rules.notified import called, listen_failed, notified
 from orchestra_supervisor.rules.planning import admit, keep_time, with_plan
+from orchestra_supervisor.rules.records import replace
 from orchestra_supervisor.rules.restart import is_success
 from orchestra_supervisor.rules.service import Ending, Moment, Service, Then
 from orchestra_supervisor.rules.usage import used

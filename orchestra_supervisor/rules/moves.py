@@ -3,7 +3,7 @@
 The rules in `lifecycle` choose among these; each keeps the promises that go with the state it enters.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestra_supervisor.model.spec import ServiceSpec, StartSpec
 from orchestra_supervisor.model.states import Desired, DownReason, Kind, State
@@ -11,6 +11,7 @@ from orchestra_supervisor.model.supervisord import TOLD
 from orchestra_supervisor.rules.diff import run_digest
 from orchestra_supervisor.rules.inputs import Effect, Listen, Spawn, StopRun, Took, Unlisten
 from orchestra_supervisor.rules.planning import REPLACED, finish, next_up, with_plan
+from orchestra_supervisor.rules.records import replace
 from orchestra_supervisor.rules.restart import GiveUp, decide_restart, retry_delay, wants_restart
 from orchestra_supervisor.rules.schedule import first_text, next_time_of_day
 from orchestra_supervisor.rules.service import Ending, Moment, Run, Service, Then

@@ -5,12 +5,13 @@ it is due until the restart policy is through with it: waiting for dependencies,
 again are parts of one planned run.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestra_supervisor.model.errors import ConflictError, InvalidRequest
 from orchestra_supervisor.model.report import RunReport
 from orchestra_supervisor.model.states import Desired, Kind
 from orchestra_supervisor.rules.inputs import Emit
+from orchestra_supervisor.rules.records import replace
 from orchestra_supervisor.rules.schedule import MISSED_LIMIT, make_plan, take_up
 from orchestra_supervisor.rules.service import Moment, Run, Service
 
