@@ -4,6 +4,7 @@ import fcntl
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 __all__ = ["npm_folder"]
 
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "npm"
-INSTALL_TIME = 240.0
+INSTALL_TIME = 100.0
+"""Seconds after which a registry counts as one that does not answer."""
+_GIVEN_UP = 600.0  # seconds for which nobody else tries what could not be had
 
 
 def npm_folder(name: str, packages: dict[str, str]) -> Path:
@@ -29,7 +32,9 @@ def npm_folder(name: str, packages: dict[str, str]) -> Path:
     with (folder / "lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other tests may want it at the same time
         wanted = json.dumps(packages)
-        done = folder / "installed.json"
+        done, failed = folder / "installed.json", folder / "failed"
+        if failed.exists() and time.time() - failed.stat().st_mtime < _GIVEN_UP:
+            pytest.skip(failed.read_text(encoding="utf-8"))
         if not done.exists() or done.read_text(encoding="utf-8") != wanted:
             done.unlink(missing_ok=True)
             (folder / "package.json").write_text('{"private": true}', encoding="utf-8")
@@ -45,8 +50,11 @@ def npm_folder(name: str, packages: dict[str, str]) -> Path:
                     check=False,
                 )
             except subprocess.TimeoutExpired:
-                pytest.skip(f"npm did not install {', '.join(words)} within {INSTALL_TIME:g} s")
-            if result.returncode:
-                pytest.skip(f"npm could not install {', '.join(words)}: {result.stderr.strip()[-500:]}")
+                fault = f"within {INSTALL_TIME:g} s"
+            else:
+                fault = f": {result.stderr.strip()[-500:]}" if result.returncode else ""
+            if fault:
+                failed.write_text(f"npm did not install {', '.join(words)} {fault}", encoding="utf-8")
+                pytest.skip(failed.read_text(encoding="utf-8"))
             done.write_text(wanted, encoding="utf-8")
     return folder

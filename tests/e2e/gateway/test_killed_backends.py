@@ -1,7 +1,5 @@
 """Servers killed again and again under calls: no call hangs, no tool vanishes, nothing is left over."""
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from orchestra_supervisor.gateway.messages import CONNECTION_CLOSED, RpcError
 from tests.e2e.gateway.clients import Client
 from tests.e2e.gateway.conftest import SDK, World, raw, settings, state, stdio, until
+from tests.e2e.gateway.npm import npm_folder
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -79,18 +78,10 @@ VERSION = "2026.8.31"
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packages() -> Path:
     """Install the servers once; skips where there is no npm, or no registry."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("needs npm")
-    directory = tmp_path_factory.mktemp("npm")
-    names = [f"@modelcontextprotocol/server-{name}@{VERSION}" for name in TOOLS]
-    command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(directory), *names]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240, check=False)
-    if done.returncode:
-        pytest.skip(f"npm cannot install the servers: {done.stderr[-200:]}")
-    return directory / "node_modules" / ".bin"
+    names = {f"@modelcontextprotocol/server-{name}": VERSION for name in TOOLS}
+    return npm_folder("servers", names) / "node_modules" / ".bin"
 
 
 @pytest.mark.timeout(300)
