@@ -67,12 +67,18 @@ class ConfigWatch:
                 await self._reload()
 
     async def _reload(self) -> None:
+        before = await self._content(self._reloader.inputs)
         try:
             await self._reloader.reload(BY)
         except ConflictError as error:  # of a full disk, say; what is wrong with files is told by the reload
             self._bus.publish("config.refused", f"nothing changed: {error.message}", data={"by": BY})
         except OrchestraError:
             pass
+        else:
+            return
+        # They may have been written since they were judged: this is what was refused, and is not once more.
+        if await self._content(self._reloader.inputs) == before:
+            self._judged = before
 
     async def _is_changed(self, applied: anyio.Event) -> bool:
         """Return True when the files ask for a reload; False when another set of files is to be watched."""

@@ -1,6 +1,6 @@
 """The configuration is reloaded when its files change, on a virtual clock: judged once, never in a loop."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -33,6 +33,7 @@ class Watched:
     room: Room
     feeds: list[Feed]
     content: str = "info"
+    after_look: Callable[[], None] = lambda: None
 
     def write(self, fleet: Fleet, content: str) -> None:
         self.room.disk.fleet, self.content = fleet, content
@@ -61,7 +62,9 @@ async def a_watch(*, is_watched: bool = True) -> AsyncGenerator[Watched]:
             yield one_watch.feeds[-1]
 
         async def content(_inputs: Inputs) -> str:
-            return one_watch.content
+            found = one_watch.content
+            one_watch.after_look()
+            return found
 
         watch = ConfigWatch(
             clock=room.desk.clock,
@@ -112,6 +115,23 @@ async def test_a_bad_file_is_refused_once_for_each_content_and_a_good_one_is_tak
         one_watch.write(watched("debug"), "debug")
         await anyio.sleep(2.0)
         assert await one_watch.kinds() == ["config.refused", "config.refused", "config.reloaded"]
+
+
+async def test_one_that_is_spoilt_between_two_looks_is_refused_once() -> None:
+    async with a_watch() as one_watch:
+
+        def spoil() -> None:
+            one_watch.room.disk.error = ConfigError("orchestra.json:3: bad")
+            one_watch.content = "bad"
+
+        one_watch.after_look = spoil
+        one_watch.write(watched("info"), "the same, written otherwise")
+        await anyio.sleep(2.0)
+        assert await one_watch.kinds() == ["config.refused"]
+        one_watch.after_look = lambda: None
+        one_watch.spoil("worse")
+        await anyio.sleep(2.0)
+        assert await one_watch.kinds() == ["config.refused"] * 2
 
 
 async def test_a_full_disk_is_told_and_not_tried_in_a_loop() -> None:
