@@ -1,6 +1,8 @@
 """Event listeners in a fleet: what is added, who is told of comings and goings, and who goes down last."""
 
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -97,15 +99,23 @@ async def test_listeners_go_down_when_all_others_have() -> None:
             keeper.end(runs[LISTENERS])
 
 
-async def go_down(desk: Desk, keeper: FakeKeeper) -> dict[str, str]:
-    """End all but the listener and who speaks with it; return the runs."""
-    await settle()
-    runs = {name: one.run.id for name, one in desk.supervisor.services.items() if one.run is not None}
-    desk.supervisor.shutdown("the test is over")
-    await settle()
-    keeper.end(runs["web"])
-    await settle()
-    return runs
+WATCHED = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
+
+
+@asynccontextmanager
+async def going_down() -> AsyncGenerator[tuple[Desk, dict[str, str]]]:
+    """Have a fleet of which all but the listener and who speaks with it is down; yields it and its runs."""
+    keeper = FakeKeeper(obeys=False)
+    async with running(WATCHED, keeper=keeper) as desk:
+        await settle()
+        runs = {name: one.run.id for name, one in desk.supervisor.services.items() if one.run is not None}
+        desk.supervisor.shutdown("the test is over")
+        await settle()
+        keeper.end(runs["web"])
+        await settle()
+        yield desk, runs
+        for name in ("rec", LISTENERS):
+            keeper.end(runs[name])
 
 
 def is_stopped(keeper: FakeKeeper, run: str) -> bool:
@@ -113,59 +123,42 @@ def is_stopped(keeper: FakeKeeper, run: str) -> bool:
 
 
 async def test_listeners_go_when_they_were_told_of_all_others() -> None:
-    keeper = FakeKeeper(obeys=False)
-    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
-    async with running(fleet, keeper=keeper) as desk:
-        runs = await go_down(desk, keeper)
+    async with going_down() as (desk, runs):
         (asked,) = await desk.journal.events(EventQuery(kind_prefix=LAST_WORDS))
         desk.supervisor.last_words.told(asked.seq - 1)
         await settle()
-        assert not is_stopped(keeper, runs["rec"])
+        assert not is_stopped(desk.keeper, runs["rec"])
         assert desk.supervisor.services["rec"].reason == "stops when web is down"
         desk.supervisor.last_words.told(asked.seq)
         await settle()
-        assert is_stopped(keeper, runs["rec"])
-        for name in ("rec", LISTENERS):
-            keeper.end(runs[name])
+        assert is_stopped(desk.keeper, runs["rec"])
 
 
 async def test_nobody_waits_for_the_answer_for_longer_than_its_patience() -> None:
-    keeper = FakeKeeper(obeys=False)
-    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
-    async with running(fleet, keeper=keeper) as desk:
-        runs = await go_down(desk, keeper)
+    async with going_down() as (desk, runs):
         await anyio.sleep(PATIENCE - 0.1)
-        assert not is_stopped(keeper, runs["rec"])
+        assert not is_stopped(desk.keeper, runs["rec"])
         await anyio.sleep(0.2)
-        assert is_stopped(keeper, runs["rec"])
-        for name in ("rec", LISTENERS):
-            keeper.end(runs[name])
+        assert is_stopped(desk.keeper, runs["rec"])
 
 
 async def test_nobody_waits_where_nobody_can_answer() -> None:
-    keeper = FakeKeeper(obeys=False)
-    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
-    async with running(fleet, keeper=keeper) as desk:
-        runs = await go_down(desk, keeper)
-        assert not is_stopped(keeper, runs["rec"])
-        keeper.end(runs[LISTENERS])
+    async with going_down() as (desk, runs):
+        assert not is_stopped(desk.keeper, runs["rec"])
+        desk.keeper.end(runs[LISTENERS])
         await settle()
-        assert is_stopped(keeper, runs["rec"])
-        keeper.end(runs["rec"])
+        assert is_stopped(desk.keeper, runs["rec"])
 
 
 async def test_the_next_daemon_asks_anew() -> None:
-    keeper = FakeKeeper(obeys=False)
-    fleet = fleet_of(service("rec", is_listener=True), service("web"), service(LISTENERS))
-    async with running(fleet, keeper=keeper) as desk:
-        runs = await go_down(desk, keeper)
-        notes = dict(keeper.notes)
+    async with going_down() as (desk, runs):
+        notes = dict(desk.keeper.notes)
     after = FakeKeeper(obeys=False, notes=notes)
     held = [
         HeldRun(runs[name], name, stopping=False, told=(Spawned(runs[name], 1000, 0.0, 0.0),))
         for name in ("rec", LISTENERS)
     ]
-    async with running(fleet, keeper=after, snapshot=after.snapshot(held, shutdown=True)) as desk:
+    async with running(WATCHED, keeper=after, snapshot=after.snapshot(held, shutdown=True)) as desk:
         await settle()
         (asked,) = await desk.journal.events(EventQuery(kind_prefix=LAST_WORDS))
         assert not is_stopped(after, runs["rec"])
